@@ -1,0 +1,46 @@
+# The extension is built by cargo and installed by install(1); the rest of the work is in scripts/.
+#
+#   make && sudo make install PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
+#   make demo     from nothing to a delivered mail
+#   make test     everything that must hold
+
+PG_CONFIG ?= pg_config
+
+MAJOR   = $(shell $(PG_CONFIG) --version 2>/dev/null | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" utl_smtp.control)
+TARGET  = $(or $(CARGO_TARGET_DIR),target)
+STAGE   = .build/pg$(MAJOR)
+
+SOURCES = Cargo.toml Cargo.lock utl_smtp.control $(shell find src crates/*/src -type f) \
+          $(wildcard crates/*/Cargo.toml)
+LIBDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir)
+EXTDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
+
+.PHONY: build install check test demo clean
+
+# What is built is kept aside for each major version, so that `sudo make install` has nothing to compile.
+build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql
+
+$(STAGE)/utl_smtp.so: $(SOURCES)
+	@test -n "$(MAJOR)" || { echo "error: no PostgreSQL at PG_CONFIG=$(PG_CONFIG)" >&2; exit 1; }
+	PGRX_PG_CONFIG_PATH="$$(command -v $(PG_CONFIG))" \
+	    cargo build --release --locked --no-default-features --features pg$(MAJOR)
+	install -D -m 755 $(TARGET)/release/libutl_smtp.so $@
+
+# The parts are numbered: the order of their names is the order in which they run.
+$(STAGE)/utl_smtp--$(VERSION).sql: $(sort $(wildcard sql/install/*.sql)) utl_smtp.control
+	mkdir -p $(@D)
+	cat /dev/null $(sort $(wildcard sql/install/*.sql)) >$@
+
+install: build
+	install -d "$(LIBDIR)" "$(EXTDIR)"
+	install -m 755 $(STAGE)/utl_smtp.so "$(LIBDIR)/utl_smtp.so"
+	install -m 644 utl_smtp.control $(STAGE)/utl_smtp--$(VERSION).sql \
+	    $(wildcard sql/utl_smtp--*.sql) "$(EXTDIR)/"
+
+check test demo:
+	@scripts/$@.sh
+
+clean:
+	cargo clean
+	rm -rf .build

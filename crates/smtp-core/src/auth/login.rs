@@ -1,0 +1,32 @@
+//! LOGIN (draft-murchison-sasl-login): the user name to the first challenge, the password to the second.
+//!
+//! The texts of the challenges differ from server to server (`Username:`, `User Name`), so only their order counts.
+
+use super::{AuthError, Mechanism, Scheme, unexpected_challenge};
+use crate::secret::Secret;
+
+#[derive(Debug)]
+pub(super) struct Login {
+    /// What is still to be said, last first.
+    answers: Vec<Secret>,
+}
+
+impl Login {
+    pub(super) fn new(username: &str, password: &str) -> Self {
+        Self {
+            answers: vec![Secret::new(password), Secret::new(username)],
+        }
+    }
+}
+
+impl Mechanism for Login {
+    fn initial_response(&mut self) -> Option<Secret> {
+        None
+    }
+
+    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, AuthError> {
+        self.answers
+            .pop()
+            .ok_or_else(|| unexpected_challenge(Scheme::Login))
+    }
+}

@@ -1,0 +1,164 @@
+//! The commands of a client (RFC 5321 §4.1, RFC 3207), each built from values that are already valid, and their bytes.
+
+use std::fmt;
+
+use crate::limits;
+use crate::text::{ArgumentError, Domain, Mailbox, Parameters, RawCommand, ReversePath};
+
+/// One command. AUTH is not among them: it is an exchange of several lines, see [`crate::session::Session::authenticate`].
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// HELO with the client's name.
+    Helo(Domain),
+    /// EHLO with the client's name.
+    Ehlo(Domain),
+    /// STARTTLS.
+    StartTls,
+    /// MAIL FROM with its parameters.
+    Mail(ReversePath, Parameters),
+    /// RCPT TO with its parameters.
+    Rcpt(Mailbox, Parameters),
+    /// DATA.
+    Data,
+    /// RSET.
+    Rset,
+    /// NOOP.
+    Noop,
+    /// VRFY with a user name or mailbox.
+    Vrfy(String),
+    /// HELP, perhaps about a command.
+    Help(Option<String>),
+    /// QUIT.
+    Quit,
+    /// Whatever line the caller wrote.
+    Raw(RawCommand),
+}
+
+/// What the client last said, as a person would name it: the label in error contexts, and what decides which reply
+/// is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// Nothing yet: the greeting is due.
+    Connect,
+    /// HELO
+    Helo,
+    /// EHLO
+    Ehlo,
+    /// STARTTLS
+    StartTls,
+    /// AUTH, driven by us.
+    Auth,
+    /// MAIL FROM
+    Mail,
+    /// RCPT TO
+    Rcpt,
+    /// DATA
+    Data,
+    /// The dot behind the message.
+    FinalDot,
+    /// RSET
+    Rset,
+    /// NOOP
+    Noop,
+    /// VRFY
+    Vrfy,
+    /// HELP
+    Help,
+    /// QUIT
+    Quit,
+    /// AUTH or one of its lines, driven by the caller.
+    RawAuth,
+    /// Any other line that the caller wrote.
+    Raw,
+}
+
+impl Command {
+    /// Which verb this is. A raw line that names a known verb is that verb.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Command::Helo(_) => Verb::Helo,
+            Command::Ehlo(_) => Verb::Ehlo,
+            Command::StartTls => Verb::StartTls,
+            Command::Mail(..) => Verb::Mail,
+            Command::Rcpt(..) => Verb::Rcpt,
+            Command::Data => Verb::Data,
+            Command::Rset => Verb::Rset,
+            Command::Noop => Verb::Noop,
+            Command::Vrfy(_) => Verb::Vrfy,
+            Command::Help(_) => Verb::Help,
+            Command::Quit => Verb::Quit,
+            Command::Raw(line) => match line.verb().as_str() {
+                "HELO" => Verb::Helo,
+                "EHLO" => Verb::Ehlo,
+                "MAIL" => Verb::Mail,
+                "RCPT" => Verb::Rcpt,
+                "RSET" => Verb::Rset,
+                "AUTH" => Verb::RawAuth,
+                _ => Verb::Raw,
+            },
+        }
+    }
+
+    /// The line without its CRLF; an error where it is longer than a server must read.
+    pub fn line(&self) -> Result<String, ArgumentError> {
+        let line = match self {
+            Command::Helo(domain) => format!("HELO {domain}"),
+            Command::Ehlo(domain) => format!("EHLO {domain}"),
+            Command::StartTls => "STARTTLS".to_owned(),
+            Command::Mail(from, parameters) => path_line("MAIL FROM", from.as_str(), parameters),
+            Command::Rcpt(to, parameters) => path_line("RCPT TO", to.as_str(), parameters),
+            Command::Data => "DATA".to_owned(),
+            Command::Rset => "RSET".to_owned(),
+            Command::Noop => "NOOP".to_owned(),
+            Command::Vrfy(recipient) => format!("VRFY {recipient}"),
+            Command::Help(None) => "HELP".to_owned(),
+            Command::Help(Some(command)) => format!("HELP {command}"),
+            Command::Quit => "QUIT".to_owned(),
+            Command::Raw(raw) => return Ok(raw.line().to_owned()),
+        };
+        if line.len() > limits::COMMAND_LINE {
+            let longest = match self {
+                Command::Helo(_) | Command::Ehlo(_) => "domain",
+                Command::Mail(..) => "sender",
+                Command::Help(_) => "command",
+                _ => "recipient",
+            };
+            let reason = format!(
+                "makes a command line of {} octets, more than {}",
+                line.len(),
+                limits::COMMAND_LINE
+            );
+            return Err(ArgumentError::new(longest, reason));
+        }
+        Ok(line)
+    }
+}
+
+fn path_line(verb: &str, path: &str, parameters: &Parameters) -> String {
+    match parameters.as_str() {
+        "" => format!("{verb}:<{path}>"),
+        parameters => format!("{verb}:<{path}> {parameters}"),
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verb::Connect => "connection",
+            Verb::Helo => "HELO",
+            Verb::Ehlo => "EHLO",
+            Verb::StartTls => "STARTTLS",
+            Verb::Auth | Verb::RawAuth => "AUTH",
+            Verb::Mail => "MAIL FROM",
+            Verb::Rcpt => "RCPT TO",
+            Verb::Data => "DATA",
+            Verb::FinalDot => "end of data",
+            Verb::Rset => "RSET",
+            Verb::Noop => "NOOP",
+            Verb::Vrfy => "VRFY",
+            Verb::Help => "HELP",
+            Verb::Quit => "QUIT",
+            Verb::Raw => "command",
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! What a server's reply to EHLO offers (RFC 5321 §4.1.1.1, RFC 4954 §3 for AUTH, RFC 1870 for SIZE).
+
+use crate::reply::Reply;
+
+/// The extensions of the last EHLO. HELO offers none; neither does the time before either.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    keywords: Vec<String>,
+    auth: Vec<String>,
+}
+
+impl Capabilities {
+    /// Reads the lines behind the first, which is the greeting.
+    pub fn parse(reply: &Reply) -> Self {
+        let keywords: Vec<String> = reply
+            .lines()
+            .iter()
+            .skip(1)
+            .filter(|line| !line.is_empty())
+            .cloned()
+            .collect();
+        let auth = keywords
+            .iter()
+            .filter_map(|line| auth_parameters(line))
+            .flat_map(str::split_ascii_whitespace)
+            .map(str::to_ascii_uppercase)
+            .collect();
+        Self { keywords, auth }
+    }
+
+    /// Each line that offers an extension, as the server wrote it.
+    pub fn keywords(&self) -> &[String] {
+        &self.keywords
+    }
+
+    /// The SASL mechanisms offered, in upper case.
+    pub fn auth_schemes(&self) -> &[String] {
+        &self.auth
+    }
+
+    /// Whether an extension is offered, whatever its parameters.
+    pub fn offers(&self, extension: &str) -> bool {
+        self.keywords
+            .iter()
+            .filter_map(|line| line.split_ascii_whitespace().next())
+            .any(|keyword| keyword.eq_ignore_ascii_case(extension))
+    }
+}
+
+/// The parameters of an AUTH line; `AUTH=` is how servers wrote it before RFC 2554, and some still write both.
+fn auth_parameters(line: &str) -> Option<&str> {
+    let (keyword, parameters) = line.split_at_checked(5)?;
+    (keyword.eq_ignore_ascii_case("AUTH ") || keyword.eq_ignore_ascii_case("AUTH="))
+        .then_some(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::ReplyParser;
+
+    fn capabilities(text: &str) -> Capabilities {
+        let (_, reply) = ReplyParser::default().feed(text.as_bytes()).unwrap();
+        Capabilities::parse(&reply.unwrap())
+    }
+
+    #[test]
+    fn extensions_are_found_whatever_their_case_and_parameters() {
+        let offered = capabilities(
+            "250-AUTH\r\n250-SIZE 157286400\r\n250-auth login XOAUTH2\r\n250 STARTTLS\r\n",
+        );
+        assert!(offered.offers("SIZE") && offered.offers("starttls") && offered.offers("AUTH"));
+        assert!(!offered.offers("8BITMIME"));
+        assert_eq!(offered.auth_schemes(), ["LOGIN", "XOAUTH2"]);
+        assert_eq!(
+            offered.keywords(),
+            ["SIZE 157286400", "auth login XOAUTH2", "STARTTLS"]
+        );
+    }
+
+    #[test]
+    fn the_old_auth_form_counts_and_the_greeting_line_does_not() {
+        let offered = capabilities("250-AUTH PLAIN\r\n250-AUTH=LOGIN\r\n250 x\r\n");
+        assert_eq!(offered.auth_schemes(), ["LOGIN"]);
+        assert!(capabilities("250 STARTTLS\r\n").keywords().is_empty());
+    }
+}

@@ -1,0 +1,175 @@
+//! One AUTH exchange on the wire (RFC 4954 §4): base64, the initial response, the loop of 334 challenges with its
+//! cap, the cancelling `*`. The mechanism inside sees none of this.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::auth::{AuthError, Credentials, Mechanism, Scheme, mechanism};
+use crate::limits;
+use crate::reply::Reply;
+use crate::secret::Secret;
+use crate::text::ArgumentError;
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    scheme: Scheme,
+    username: String,
+    mechanism: Box<dyn Mechanism + Send>,
+    /// An initial response that was too long for the AUTH line and waits for the first challenge.
+    deferred: Option<Secret>,
+    challenges: usize,
+    /// What was said that a server must not repeat to anybody else.
+    secrets: Secrets,
+}
+
+/// Texts to be blotted out of replies.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(Vec<Secret>);
+
+impl Exchange {
+    /// The exchange and the AUTH line that opens it, without CRLF.
+    pub fn open(
+        scheme: Scheme,
+        credentials: Credentials,
+    ) -> Result<(Self, Zeroizing<String>), AuthError> {
+        check_length("username", credentials.username.as_bytes())?;
+        check_length("password", credentials.password.expose())?;
+        let mut secrets = Secrets::default();
+        secrets.add(credentials.password.expose());
+        let username = credentials.username.clone();
+        let mut mechanism = mechanism(scheme, credentials)?;
+        let mut line = Zeroizing::new(format!("AUTH {}", scheme.name()));
+        let mut deferred = None;
+        if let Some(response) = mechanism.initial_response() {
+            let encoded = encode(&response);
+            check_line("password", &encoded)?;
+            secrets.add(encoded.as_bytes());
+            if line.len() + 1 + encoded.len().max(1) + 2 > limits::INITIAL_RESPONSE_LINE {
+                deferred = Some(response);
+            } else {
+                line.push(' ');
+                line.push_str(if encoded.is_empty() { "=" } else { &encoded });
+            }
+        }
+        Ok((
+            Self {
+                scheme,
+                username,
+                mechanism,
+                deferred,
+                challenges: 0,
+                secrets,
+            },
+            line,
+        ))
+    }
+
+    /// The line that answers a challenge, without CRLF. On an error the exchange is to be cancelled.
+    pub fn answer(
+        &mut self,
+        challenge: &Reply,
+        pause: &mut dyn FnMut(),
+    ) -> Result<Zeroizing<String>, AuthError> {
+        self.challenges += 1;
+        if self.challenges > limits::AUTH_CHALLENGES {
+            let reason = format!(
+                "the server sent more than {} challenges",
+                limits::AUTH_CHALLENGES
+            );
+            return Err(AuthError::Protocol(reason));
+        }
+        let response = match self.deferred.take() {
+            Some(response) => response,
+            None => {
+                let challenge = STANDARD
+                    .decode(challenge.text().trim())
+                    .map_err(|_| AuthError::Protocol("the challenge is not base64".to_owned()))?;
+                self.mechanism.respond(&challenge, pause)?
+            }
+        };
+        let line = encode(&response);
+        if line.len() + 2 > limits::AUTH_LINE {
+            return Err(AuthError::Protocol("the response is too long".to_owned()));
+        }
+        self.secrets.add(line.as_bytes());
+        Ok(line)
+    }
+
+    /// Called on success: the scheme and user, if this side agrees that the exchange is complete.
+    pub fn finish(&mut self) -> Result<(Scheme, String), AuthError> {
+        self.mechanism.finish()?;
+        Ok((self.scheme, std::mem::take(&mut self.username)))
+    }
+
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+}
+
+impl Secrets {
+    /// Shorter texts are no secret that blotting out would keep, and would blot out half of a reply.
+    const SHORTEST: usize = 4;
+
+    pub fn add(&mut self, secret: &[u8]) {
+        if secret.len() >= Self::SHORTEST {
+            self.0.push(Secret::new(secret));
+        }
+    }
+
+    /// Adds a line of the caller's own AUTH exchange and what it decodes to: `user`, `password`, or PLAIN's
+    /// NUL-separated three.
+    pub fn add_line(&mut self, line: &str) {
+        self.add(line.as_bytes());
+        if let Ok(decoded) = STANDARD.decode(line) {
+            let decoded = Zeroizing::new(decoded);
+            decoded
+                .split(|byte| matches!(byte, 0 | 1))
+                .for_each(|part| self.add(part));
+        }
+    }
+
+    pub fn mask(&self, reply: &mut Reply) {
+        for secret in self
+            .0
+            .iter()
+            .filter_map(|secret| str::from_utf8(secret.expose()).ok())
+        {
+            reply.mask(secret);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn encode(response: &Secret) -> Zeroizing<String> {
+    Zeroizing::new(STANDARD.encode(response.expose()))
+}
+
+/// Refuses before anything is sent what could not be sent later.
+fn check_length(argument: &'static str, value: &[u8]) -> Result<(), AuthError> {
+    if value.len().div_ceil(3) * 4 + 2 > limits::AUTH_LINE {
+        return Err(too_long(argument));
+    }
+    Ok(())
+}
+
+fn check_line(argument: &'static str, encoded: &str) -> Result<(), AuthError> {
+    if encoded.len() + 2 > limits::AUTH_LINE {
+        Err(too_long(argument))
+    } else {
+        Ok(())
+    }
+}
+
+fn too_long(argument: &'static str) -> AuthError {
+    let reason = format!("makes a line of more than {} octets", limits::AUTH_LINE);
+    AuthError::Argument(ArgumentError::new(argument, reason))
+}

@@ -1,0 +1,335 @@
+//! What an access entry names: a host, a domain, a network, or everything; and which of two is the narrower.
+//!
+//! The levels that order patterns are those of Oracle's DBMS_NETWORK_ACL_UTILITY: for names the number of labels, for
+//! addresses the number of leading bits that count, zero for `*`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Host, HostName, read_address};
+use crate::text::{ArgumentError, printable, quoted};
+
+/// The host of an access entry. Its text is canonical: reading what `Display` writes gives the same pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostPattern(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Kind {
+    /// `*`.
+    Any,
+    /// `mail.example.com`.
+    Name(HostName),
+    /// `*.example.com`: every name below it, at any depth, but not itself.
+    Below(HostName),
+    /// `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/32`.
+    Network(Network),
+    /// `192.0.2.*`: the same network as `192.0.2.0/24` in Oracle's older spelling, which is kept.
+    Octets(Network),
+}
+
+impl HostPattern {
+    /// Takes a host, `*`, `*.example.com`, `192.0.2.0/24`, `2001:db8::/32`, `192.0.2.*`, `192.0.*` or `192.*`.
+    pub fn parse(argument: &'static str, text: &str) -> Result<Self, ArgumentError> {
+        printable(argument, text)?;
+        Self::read(text).map(Self).map_err(|reason| {
+            let reason = format!(
+                "{} is not a host or a pattern of hosts: {reason}",
+                quoted(text)
+            );
+            ArgumentError::new(argument, reason)
+        })
+    }
+
+    /// Whether an entry for this pattern speaks of `host`. No name is resolved for that: an entry for a name does not
+    /// speak of its address, nor the reverse.
+    pub fn matches(&self, host: &Host) -> bool {
+        self.contains(&Self::from(host))
+    }
+
+    /// The higher, the narrower; only meaningful between patterns that match the same host.
+    pub fn specificity(&self) -> u32 {
+        match &self.0 {
+            Kind::Any => 0,
+            _ => self.level() + 1,
+        }
+    }
+
+    fn read(text: &str) -> Result<Kind, String> {
+        if text == "*" {
+            return Ok(Kind::Any);
+        }
+        if let Some(suffix) = text.strip_prefix("*.") {
+            return HostName::read(suffix).map(Kind::Below);
+        }
+        if let Some(octets) = text.strip_suffix(".*") {
+            return Network::read_octets(octets).map(Kind::Octets);
+        }
+        if let Some((address, prefix)) = text.split_once('/') {
+            return Network::read_cidr(address, prefix).map(Kind::Network);
+        }
+        Host::read(text).map(|host| Self::from(&host).0)
+    }
+
+    /// Oracle's precedence of the pattern for a host that it contains.
+    fn level(&self) -> u32 {
+        match &self.0 {
+            Kind::Any => 0,
+            Kind::Name(name) | Kind::Below(name) => count(name.labels()),
+            Kind::Network(network) | Kind::Octets(network) => network.prefix,
+        }
+    }
+
+    fn contains(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Any, _) => true,
+            (Kind::Name(name), Kind::Name(other)) => name == other,
+            (Kind::Below(suffix), Kind::Name(name)) => is_below(name, suffix),
+            (Kind::Below(suffix), Kind::Below(name)) => suffix == name || is_below(name, suffix),
+            (
+                Kind::Network(network) | Kind::Octets(network),
+                Kind::Network(other) | Kind::Octets(other),
+            ) => network.contains(other),
+            _ => false,
+        }
+    }
+}
+
+impl From<&Host> for HostPattern {
+    fn from(host: &Host) -> Self {
+        Self(match host {
+            Host::Name(name) => Kind::Name(name.clone()),
+            Host::Address(address) => Kind::Network(Network::of(*address)),
+        })
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Any => f.write_str("*"),
+            Kind::Name(name) => name.fmt(f),
+            Kind::Below(name) => write!(f, "*.{name}"),
+            Kind::Network(network) => network.fmt(f),
+            Kind::Octets(network) => network.octets().unwrap_or_default().fmt(f),
+        }
+    }
+}
+
+/// Every canonical text of a pattern that matches `host`, the narrowest first. Of the two spellings of an IPv4
+/// network the one with the prefix length comes first.
+pub fn candidates(host: &Host) -> Vec<String> {
+    wider(&HostPattern::from(host))
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// Oracle's DOMAINS: the host and the domains or subnets that it lies in, the narrowest first. IPv6 addresses and
+/// prefix lengths, which Oracle can't handle here, give every pattern that contains them.
+pub fn domains(host: &HostPattern) -> Vec<String> {
+    let octets = matches!(host.0, Kind::Octets(_)) || is_ipv4_address(host);
+    wider(host)
+        .into_iter()
+        .filter(|pattern| match &pattern.0 {
+            Kind::Network(_) => !octets || pattern == host,
+            _ => true,
+        })
+        .map(|pattern| pattern.to_string())
+        .collect()
+}
+
+/// Oracle's DOMAIN_LEVEL: how many labels or octets are given; none for IPv6 addresses and prefix lengths, which
+/// Oracle can't handle here.
+pub fn domain_level(host: &HostPattern) -> Option<u32> {
+    match &host.0 {
+        Kind::Octets(network) => Some(network.prefix / 8),
+        Kind::Network(_) => is_ipv4_address(host).then_some(4),
+        _ => Some(host.level()),
+    }
+}
+
+/// Oracle's EQUALS_HOST: whether both are the same host, domain or subnet, however spelt.
+pub fn equals_host(one: &HostPattern, other: &HostPattern) -> bool {
+    one.contains(other) && other.contains(one)
+}
+
+/// Oracle's CONTAINS_HOST: the precedence of `domain` for `host`, or none when it doesn't contain it.
+pub fn contains_host(host: &HostPattern, domain: &HostPattern) -> Option<u32> {
+    domain.contains(host).then(|| domain.level())
+}
+
+/// The pattern and all that contain it, the narrowest first.
+fn wider(pattern: &HostPattern) -> Vec<HostPattern> {
+    let mut kinds = vec![pattern.0.clone()];
+    match &pattern.0 {
+        Kind::Any => return vec![pattern.clone()],
+        Kind::Name(name) | Kind::Below(name) => kinds.extend(parents(name).map(Kind::Below)),
+        Kind::Network(network) => {
+            kinds.extend(network.octets().map(|_| Kind::Octets(*network)));
+            kinds.extend(wider_networks(network));
+        }
+        Kind::Octets(network) => {
+            kinds.insert(0, Kind::Network(*network));
+            kinds.extend(wider_networks(network));
+        }
+    }
+    kinds.push(Kind::Any);
+    kinds.into_iter().map(HostPattern).collect()
+}
+
+/// `example.com` and `com` for `mail.example.com`.
+fn parents(name: &HostName) -> impl Iterator<Item = HostName> {
+    let dots = name.0.match_indices('.');
+    dots.map(|(dot, _)| HostName(name.0[dot + 1..].to_owned()))
+}
+
+fn wider_networks(network: &Network) -> impl Iterator<Item = Kind> {
+    let address = network.address;
+    (0..network.prefix).rev().flat_map(move |prefix| {
+        let network = Network {
+            address: masked(address, prefix),
+            prefix,
+        };
+        let octets = network.octets().map(|_| Kind::Octets(network));
+        [Some(Kind::Network(network)), octets].into_iter().flatten()
+    })
+}
+
+fn is_below(name: &HostName, suffix: &HostName) -> bool {
+    name.0
+        .strip_suffix(&suffix.0)
+        .is_some_and(|rest| rest.ends_with('.'))
+}
+
+fn is_ipv4_address(pattern: &HostPattern) -> bool {
+    matches!(
+        pattern.0,
+        Kind::Network(Network {
+            address: IpAddr::V4(_),
+            prefix: 32
+        })
+    )
+}
+
+fn count(items: impl Iterator) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+/// An address and how many of its leading bits count; the others are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Network {
+    address: IpAddr,
+    prefix: u32,
+}
+
+impl Network {
+    fn of(address: IpAddr) -> Self {
+        Self {
+            address,
+            prefix: width(address),
+        }
+    }
+
+    /// `192.0.2.0/24`. An IPv4-mapped network (`::ffff:192.0.2.0/120`) becomes its IPv4 network.
+    fn read_cidr(address: &str, prefix: &str) -> Result<Self, String> {
+        let mapped = address
+            .parse::<Ipv6Addr>()
+            .is_ok_and(|v6| v6.to_ipv4_mapped().is_some());
+        let address = read_address(address)
+            .filter(|_| !address.starts_with('['))
+            .ok_or_else(|| "no address before the \"/\"".to_owned())?;
+        let written = decimal(prefix).ok_or_else(|| "no number after the \"/\"".to_owned())?;
+        let shortest = if mapped { 96 } else { 0 };
+        let prefix = written
+            .checked_sub(shortest)
+            .filter(|prefix| *prefix <= width(address))
+            .ok_or_else(|| {
+                let longest = width(address) + shortest;
+                format!("the prefix length must be {shortest} to {longest}")
+            })?;
+        let network = Self {
+            address: masked(address, prefix),
+            prefix,
+        };
+        if network.address != address {
+            return Err(format!(
+                "bits are set beyond the prefix; the network is {network}"
+            ));
+        }
+        Ok(network)
+    }
+
+    /// The numbers before the `.*` of `192.0.2.*`.
+    fn read_octets(text: &str) -> Result<Self, String> {
+        let explained = || "one to three decimal numbers stand before the \".*\"".to_owned();
+        let mut octets = [0_u8; 4];
+        let mut given = 0;
+        for part in text.split('.') {
+            if given == 3 {
+                return Err(explained());
+            }
+            octets[given] = decimal(part)
+                .and_then(|n| u8::try_from(n).ok())
+                .ok_or_else(explained)?;
+            given += 1;
+        }
+        let prefix = count(octets[..given].iter()) * 8;
+        Ok(Self {
+            address: IpAddr::V4(Ipv4Addr::from(octets)),
+            prefix,
+        })
+    }
+
+    /// The spelling with `*`, when there is one.
+    fn octets(&self) -> Option<String> {
+        let IpAddr::V4(address) = self.address else {
+            return None;
+        };
+        let [a, b, c, _] = address.octets();
+        match self.prefix {
+            8 => Some(format!("{a}.*")),
+            16 => Some(format!("{a}.{b}.*")),
+            24 => Some(format!("{a}.{b}.{c}.*")),
+            _ => None,
+        }
+    }
+
+    fn contains(&self, other: &Self) -> bool {
+        self.address.is_ipv4() == other.address.is_ipv4()
+            && self.prefix <= other.prefix
+            && masked(other.address, self.prefix) == self.address
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.prefix == width(self.address) {
+            return self.address.fmt(f);
+        }
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+fn width(address: IpAddr) -> u32 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn masked(address: IpAddr, prefix: u32) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+            Ipv4Addr::from_bits(address.to_bits() & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
+}
+
+/// A number as a person writes it: digits only, no leading zero, which some would read as octal.
+fn decimal(text: &str) -> Option<u32> {
+    let plain =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    plain.then(|| text.parse().ok()).flatten()
+}

@@ -1,0 +1,150 @@
+//! Where a conversation stands, as one table.
+//!
+//! The phase is what the client *knows* from replies it has seen, not what it hopes: an event is recorded when its
+//! reply is complete. It decides little on purpose. SMTP servers judge the order of commands themselves (503), and
+//! ported programs rely on seeing that reply; only message data is guarded here, because while a server reads data
+//! every command would become part of the message, and STARTTLS, because TLS can't be started twice.
+//!
+//! Two facts are kept beside the phase because they outlive every transition but one: whether the session is
+//! encrypted, and who is authenticated.
+
+use std::fmt;
+
+/// Where the conversation stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Phase {
+    /// The greeting has not been read.
+    Connecting,
+    /// Greeted by the server, or fresh under TLS; no EHLO or HELO accepted since.
+    Connected,
+    /// EHLO or HELO accepted; no mail transaction.
+    Ready,
+    /// MAIL accepted; no recipient yet.
+    Mail,
+    /// At least one RCPT accepted.
+    Recipient,
+    /// 354 received: the server reads message data up to the final dot.
+    Data,
+    /// 334 received on an AUTH that the caller drives line by line.
+    Challenge,
+    /// Over. Nothing is sent or read any more.
+    Closed,
+}
+
+/// What moves a conversation from one phase to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Event {
+    /// The greeting was 220.
+    Greeted,
+    /// EHLO or HELO was accepted.
+    HelloAccepted,
+    /// STARTTLS was answered by 220 and the handshake is done.
+    TlsStarted,
+    /// MAIL was accepted.
+    MailAccepted,
+    /// RCPT was accepted.
+    RecipientAccepted,
+    /// DATA was answered by 354.
+    DataStarted,
+    /// The final dot was answered, by whatever reply.
+    DataEnded,
+    /// RSET was accepted.
+    Reset,
+    /// A line of the caller's own AUTH was answered by 334.
+    Challenged,
+    /// A line of the caller's own AUTH was answered by something else.
+    ChallengeEnded,
+    /// QUIT was answered, the server said 421, or the connection failed.
+    Ended,
+}
+
+use Event::*;
+use Phase::*;
+
+/// The phases in which commands are exchanged one by one.
+const COMMANDS: &[Phase] = &[Connected, Ready, Mail, Recipient];
+
+/// Every transition there is: from any of these phases, on this event, to that phase. An event that has no row for
+/// the current phase changes nothing.
+pub const TRANSITIONS: &[(&[Phase], Event, Phase)] = &[
+    (&[Connecting], Greeted, Connected),
+    (COMMANDS, HelloAccepted, Ready),
+    (COMMANDS, TlsStarted, Connected),
+    (COMMANDS, MailAccepted, Mail),
+    (&[Mail], RecipientAccepted, Recipient),
+    (COMMANDS, DataStarted, Data),
+    (&[Data], DataEnded, Ready),
+    (&[Mail, Recipient], Reset, Ready),
+    (COMMANDS, Challenged, Challenge),
+    (&[Challenge], ChallengeEnded, Ready),
+    (
+        &[
+            Connecting, Connected, Ready, Mail, Recipient, Data, Challenge,
+        ],
+        Ended,
+        Closed,
+    ),
+];
+
+impl Phase {
+    /// The phase after `event`.
+    #[must_use]
+    pub fn after(self, event: Event) -> Phase {
+        TRANSITIONS
+            .iter()
+            .find(|(from, on, _)| *on == event && from.contains(&self))
+            .map_or(self, |(_, _, to)| *to)
+    }
+}
+
+/// The word that `utl_smtp.connections()` shows.
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Connecting => "connecting",
+            Connected => "connected",
+            Ready => "ready",
+            Mail => "mail",
+            Recipient => "recipient",
+            Data => "data",
+            Challenge => "challenge",
+            Closed => "closed",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_goes_round_and_closed_is_final() {
+        let path = [
+            (Greeted, Connected),
+            (HelloAccepted, Ready),
+            (MailAccepted, Mail),
+            (RecipientAccepted, Recipient),
+            (RecipientAccepted, Recipient),
+            (DataStarted, Data),
+            (HelloAccepted, Data),
+            (DataEnded, Ready),
+            (Ended, Closed),
+            (Greeted, Closed),
+            (HelloAccepted, Closed),
+        ];
+        path.into_iter()
+            .fold(Connecting, |phase, (event, expected)| {
+                assert_eq!(phase.after(event), expected);
+                expected
+            });
+    }
+
+    #[test]
+    fn no_phase_has_two_ways_for_one_event() {
+        for (index, (from, on, _)) in TRANSITIONS.iter().enumerate() {
+            for (other_from, other_on, _) in &TRANSITIONS[index + 1..] {
+                assert!(on != other_on || !from.iter().any(|phase| other_from.contains(phase)));
+            }
+        }
+    }
+}

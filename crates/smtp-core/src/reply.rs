@@ -1,0 +1,204 @@
+//! What a server answered: a code that decides, and text that only informs (RFC 5321 §4.2).
+//!
+//! Text is sanitised here, once: control characters and invalid UTF-8 become `?`, so that no later user of it can
+//! pass an escape sequence or a line break on.
+
+use std::fmt;
+
+/// A reply code from 200 to 599. RFC 5321 §4.2 gives no other code a meaning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Code(u16);
+
+/// What the first digit of a code says (RFC 5321 §4.2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// 2yz: done.
+    Completion,
+    /// 3yz: the server waits for more.
+    Intermediate,
+    /// 4yz: failed now, may work later.
+    TransientFailure,
+    /// 5yz: failed, will fail again.
+    PermanentFailure,
+}
+
+/// One reply, all its lines.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    code: Code,
+    lines: Vec<String>,
+}
+
+impl Code {
+    /// 220: ready.
+    pub const READY: Code = Code(220);
+    /// 250: the requested action was done.
+    pub const OK: Code = Code(250);
+    /// 334: a challenge of AUTH (RFC 4954).
+    pub const CHALLENGE: Code = Code(334);
+    /// 354: start of mail input.
+    pub const START_MAIL_INPUT: Code = Code(354);
+    /// 421: the server closes the connection; also what we report where there is no connection.
+    pub const NOT_AVAILABLE: Code = Code(421);
+
+    /// The code of these three digits, if they are one.
+    pub fn from_digits(digits: &[u8; 3]) -> Option<Self> {
+        let [
+            first @ b'2'..=b'5',
+            second @ b'0'..=b'9',
+            third @ b'0'..=b'9',
+        ] = *digits
+        else {
+            return None;
+        };
+        let digit = |byte: u8| u16::from(byte - b'0');
+        Some(Self(digit(first) * 100 + digit(second) * 10 + digit(third)))
+    }
+
+    /// The code as a number.
+    pub fn value(self) -> u16 {
+        self.0
+    }
+
+    /// What the first digit says.
+    pub fn class(self) -> Class {
+        match self.0 / 100 {
+            2 => Class::Completion,
+            3 => Class::Intermediate,
+            4 => Class::TransientFailure,
+            _ => Class::PermanentFailure,
+        }
+    }
+}
+
+impl Reply {
+    /// A reply of at least one line.
+    pub(crate) fn new(code: Code, lines: Vec<String>) -> Self {
+        Self { code, lines }
+    }
+
+    /// The reply that stands for a connection that isn't there, as Oracle words it.
+    pub fn service_not_available() -> Self {
+        Self::new(
+            Code::NOT_AVAILABLE,
+            vec!["Service not available".to_owned()],
+        )
+    }
+
+    /// The reply of a step that has none of its own.
+    pub fn done() -> Self {
+        Self::new(Code::OK, Vec::new())
+    }
+
+    /// The code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What the code's first digit says.
+    pub fn class(&self) -> Class {
+        self.code.class()
+    }
+
+    /// The text of each line, without code and separator.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// The text of the last line: what Oracle's scalar `reply` carries.
+    pub fn text(&self) -> &str {
+        self.lines.last().map_or("", String::as_str)
+    }
+
+    /// Whether the command failed, for now or for good.
+    pub fn is_failure(&self) -> bool {
+        matches!(
+            self.class(),
+            Class::TransientFailure | Class::PermanentFailure
+        )
+    }
+
+    /// Replaces every occurrence of `secret` in the text: a server may repeat what it was told.
+    pub(crate) fn mask(&mut self, secret: &str) {
+        for line in self.lines.iter_mut().filter(|line| line.contains(secret)) {
+            *line = line.replace(secret, MASK);
+        }
+    }
+}
+
+/// What stands in place of a secret wherever one could be seen.
+pub const MASK: &str = "********";
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:03}", self.0)
+    }
+}
+
+/// All lines with their codes, as they stood on the wire but for the sanitised text.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.lines.len().saturating_sub(1);
+        for (number, line) in self.lines.iter().enumerate() {
+            if number < last {
+                writeln!(f, "{}-{}", self.code, line)?;
+            } else {
+                write!(f, "{} {}", self.code, line)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a peer as text that is safe to show: control characters and invalid UTF-8 become `?`.
+pub(crate) fn sanitise(bytes: &[u8]) -> String {
+    if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .map(|c| match c {
+            '\t' => ' ',
+            char::REPLACEMENT_CHARACTER => '?',
+            c if c.is_control() => '?',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RPL-10
+    #[test]
+    fn sanitised_text_has_no_control_character_and_keeps_utf8() {
+        assert_eq!(
+            sanitise(b"a\0b\x1b[31m\xff\xc3 \xf0\x9f\x93\xa7\tx"),
+            "a?b?[31m?? 📧 x"
+        );
+    }
+
+    /// RPL-07, RPL-08
+    #[test]
+    fn codes_outside_200_to_599_are_none() {
+        for digits in [b"199", b"600", b"099", b"2a0", b"-10", b" 25"] {
+            assert_eq!(Code::from_digits(digits), None);
+        }
+        for (digits, class) in [
+            (b"258", Class::Completion),
+            (b"399", Class::Intermediate),
+            (b"455", Class::TransientFailure),
+            (b"559", Class::PermanentFailure),
+        ] {
+            assert_eq!(Code::from_digits(digits).map(Code::class), Some(class));
+        }
+    }
+
+    #[test]
+    fn display_gives_every_line_its_code() {
+        let reply = Reply::new(Code::OK, vec!["one".into(), "two".into()]);
+        assert_eq!(reply.to_string(), "250-one\n250 two");
+        assert_eq!(reply.text(), "two");
+    }
+}

@@ -1,0 +1,550 @@
+//! The conversation without its I/O: commands in, bytes for the server out; bytes of the server in, replies out.
+//!
+//! A session owns the order of things: which reply is due, what a reply means for the [`Phase`], what the server
+//! offers, and how message data is framed. At most one command is unanswered at any time, so a reply can't be paired
+//! with another's command; a reply that comes when none is due ends the session.
+//!
+//! Implements the client's side of RFC 5321 §3 and §4, RFC 3207 (all knowledge from before TLS is forgotten),
+//! RFC 4954 (through [`crate::auth`]) and RFC 6531 §3.4 (SMTPUTF8 on MAIL). It sends one command at a time
+//! on purpose: each call of the API answers with the reply to its own command.
+
+use zeroize::Zeroizing;
+
+use crate::auth::{AuthError, Credentials, NoSupportedScheme, Scheme, SchemeList};
+use crate::command::{Command, Verb};
+use crate::data::DataEncoder;
+use crate::ehlo::Capabilities;
+use crate::exchange::{Exchange, Secrets};
+use crate::limits;
+use crate::parser::{ReplyParser, Violation};
+use crate::phase::{Event, Phase};
+use crate::reply::{Class, Code, MASK, Reply};
+use crate::text::{ArgumentError, RawCommand};
+use crate::transcript::Transcript;
+
+/// One conversation.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    encrypted: bool,
+    /// Whether schemes that show the password may be used without TLS.
+    cleartext_auth: bool,
+    capabilities: Option<Capabilities>,
+    identity: Option<Identity>,
+    /// The command whose reply is due.
+    due: Option<Verb>,
+    /// The last command whose reply was due.
+    last: Verb,
+    exchange: Option<Exchange>,
+    /// What the caller said in an AUTH exchange of its own, from AUTH to the next command.
+    spoken: Option<Secrets>,
+    parser: ReplyParser,
+    encoder: DataEncoder,
+    message: Message,
+    output: Zeroizing<Vec<u8>>,
+    /// The conversation for a person, see [`Transcript`].
+    pub transcript: Transcript,
+}
+
+/// Who this client has proved to be.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The user name that was accepted.
+    pub username: String,
+    /// By which scheme.
+    pub scheme: Scheme,
+}
+
+/// What is known of the message that is being sent.
+#[derive(Debug, Default)]
+struct Message {
+    octets: u64,
+    warn_of_8bit: bool,
+}
+
+/// What bytes of the server have led to.
+#[derive(Debug)]
+pub enum Progress {
+    /// The reply is not complete.
+    More,
+    /// An answer to a challenge stands in the output; the reply is still due.
+    Answer,
+    /// The reply that was due.
+    Reply(Reply),
+}
+
+/// Why a command was not sent. The session is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// An argument can't be sent.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// The command has no place in this phase.
+    #[error("{problem}")]
+    Order {
+        /// What is wrong.
+        problem: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// No scheme of the caller's list can be used.
+    #[error(transparent)]
+    NoSupportedScheme(#[from] NoSupportedScheme),
+}
+
+/// Why the session is over. What the server says from here on has no meaning any more.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The reply syntax was broken.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// A well-formed reply that can't follow this command.
+    #[error("unexpected reply: {0}")]
+    Unexpected(Reply),
+    /// A reply, or the beginning of one, when no command was waiting for it.
+    #[error("unexpected reply: the server spoke when no command was waiting for it{}", said(.0))]
+    Unsolicited(Option<Reply>),
+    /// The server broke the authentication mechanism.
+    #[error("authentication by {scheme} failed: {reason}")]
+    Authentication {
+        /// The mechanism.
+        scheme: &'static str,
+        /// What it did.
+        reason: String,
+    },
+}
+
+fn said(reply: &Option<Reply>) -> String {
+    reply
+        .as_ref()
+        .map_or_else(String::new, |reply| format!(": {reply}"))
+}
+
+impl Session {
+    /// A session whose greeting is due. `encrypted`: TLS was there first.
+    pub fn new(encrypted: bool, cleartext_auth: bool) -> Self {
+        Self {
+            phase: Phase::Connecting,
+            encrypted,
+            cleartext_auth,
+            capabilities: None,
+            identity: None,
+            due: Some(Verb::Connect),
+            last: Verb::Connect,
+            exchange: None,
+            spoken: None,
+            parser: ReplyParser::default(),
+            encoder: DataEncoder::default(),
+            message: Message::default(),
+            output: Zeroizing::default(),
+            transcript: Transcript::default(),
+        }
+    }
+
+    /// Where the conversation stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether TLS is up.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    /// What the last EHLO offered; `None` before any, after HELO and after STARTTLS.
+    pub fn capabilities(&self) -> Option<&Capabilities> {
+        self.capabilities.as_ref()
+    }
+
+    /// Who is authenticated.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// The command that was said last: what a failure is about.
+    pub fn last_verb(&self) -> Verb {
+        self.last
+    }
+
+    /// Bytes that the server has to get, in order.
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// To be called when all of [`Session::output`] has been sent.
+    pub fn output_sent(&mut self) {
+        self.output.clear();
+    }
+
+    /// Puts a command into the output, or says why it can't be sent.
+    pub fn issue(&mut self, command: &Command) -> Result<(), CommandError> {
+        self.admit(command)?;
+        let mut line = Zeroizing::new(command.line()?);
+        if let Command::Mail(from, parameters) = command
+            && from.needs_smtputf8()
+            && !parameters.contains("SMTPUTF8")
+        {
+            line.push_str(" SMTPUTF8");
+        }
+        self.transcribe(command, &line);
+        self.say(&line);
+        self.expect(self.verb(command));
+        Ok(())
+    }
+
+    /// Opens an AUTH exchange by the first of `schemes` that the server offers. The exchange runs inside
+    /// [`Session::feed`].
+    pub fn authenticate(
+        &mut self,
+        schemes: &SchemeList,
+        credentials: Credentials,
+    ) -> Result<(), CommandError> {
+        self.refuse_in_data()?;
+        let offered = self.capabilities.as_ref().map(Capabilities::auth_schemes);
+        let scheme = schemes.choose(offered, self.encrypted || self.cleartext_auth)?;
+        let (exchange, line) =
+            Exchange::open(scheme, credentials).map_err(|error| match error {
+                AuthError::Argument(error) => error,
+                AuthError::Protocol(reason) => ArgumentError::new("password", reason),
+            })?;
+        self.transcript.client(|| masked_auth(&line));
+        self.say(&line);
+        self.exchange = Some(exchange);
+        self.spoken = None;
+        self.expect(Verb::Auth);
+        Ok(())
+    }
+
+    /// Takes bytes of the server up to the end of a reply. Returns how many were used. `pause` is called now and then
+    /// during a long computation.
+    ///
+    /// On an error the output may hold a last line (a cancelled AUTH) that is worth an attempt.
+    pub fn feed(
+        &mut self,
+        input: &[u8],
+        pause: &mut dyn FnMut(),
+    ) -> Result<(usize, Progress), SessionError> {
+        let result = self.parse(input, pause);
+        if result.is_err() {
+            self.close();
+        }
+        result
+    }
+
+    /// Ends the session over bytes that came when nothing was due.
+    pub fn unsolicited(&mut self, input: &[u8]) -> SessionError {
+        self.due = None;
+        let reply = match self.parser.feed(input) {
+            Ok((_, reply)) => reply,
+            Err(violation) => return violation.into(),
+        };
+        if let Some(reply) = &reply {
+            self.transcript.server(reply);
+        }
+        self.close();
+        SessionError::Unsolicited(reply)
+    }
+
+    /// TLS is up: forgets all that was learnt without it (RFC 3207 §4.2).
+    pub fn tls_started(&mut self) {
+        self.encrypted = true;
+        self.capabilities = None;
+        self.identity = None;
+        self.phase = self.phase.after(Event::TlsStarted);
+    }
+
+    /// The connection is gone.
+    pub fn close(&mut self) {
+        self.due = None;
+        self.exchange = None;
+        self.phase = self.phase.after(Event::Ended);
+    }
+
+    /// Puts a piece of the message into the output. True where its 8-bit characters deserve the one warning of this
+    /// message: the server did not offer 8BITMIME (RFC 6152).
+    pub fn write(&mut self, piece: &[u8]) -> Result<bool, CommandError> {
+        self.require_data("write_data")?;
+        self.message.octets += piece.len() as u64;
+        self.encoder.encode(piece, &mut self.output);
+        let warn = self.message.warn_of_8bit && !piece.is_ascii();
+        self.message.warn_of_8bit &= !warn;
+        Ok(warn)
+    }
+
+    /// Puts the end of the message into the output; its reply is then due.
+    pub fn end_data(&mut self) -> Result<(), CommandError> {
+        self.require_data("close_data")?;
+        self.encoder.finish(&mut self.output);
+        let octets = self.message.octets;
+        self.transcript
+            .client(|| format!("[{octets} octets of message data]"));
+        self.transcript.client(|| ".".to_owned());
+        self.expect(Verb::FinalDot);
+        Ok(())
+    }
+
+    /// Refuses what only makes sense while the server reads message data.
+    pub fn require_data(&self, routine: &str) -> Result<(), CommandError> {
+        if self.phase == Phase::Data {
+            return Ok(());
+        }
+        Err(CommandError::Order {
+            problem: format!("{routine} outside of message data"),
+            hint: "Call open_data first.",
+        })
+    }
+
+    fn refuse_in_data(&self) -> Result<(), CommandError> {
+        if self.phase != Phase::Data {
+            return Ok(());
+        }
+        Err(CommandError::Order {
+            problem: "a command inside message data".to_owned(),
+            hint: "End the message with close_data, or give the connection up with close_connection.",
+        })
+    }
+
+    /// Whether a command may be sent now.
+    pub fn admit(&self, command: &Command) -> Result<(), CommandError> {
+        self.refuse_in_data()?;
+        match command {
+            Command::StartTls if self.encrypted => Err(CommandError::Order {
+                problem: "the connection is encrypted already".to_owned(),
+                hint: "Leave starttls out: TLS can be started once.",
+            }),
+            Command::Mail(from, _) if from.needs_smtputf8() => self.require_smtputf8("sender"),
+            Command::Rcpt(to, _) if to.needs_smtputf8() => self.require_smtputf8("recipient"),
+            Command::Vrfy(recipient) if !recipient.is_ascii() => self.require_smtputf8("recipient"),
+            Command::Raw(raw) if self.phase != Phase::Challenge => self.admit_raw(raw),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lines that would leave the session in a state it does not know of belong to the routines that do.
+    fn admit_raw(&self, raw: &RawCommand) -> Result<(), CommandError> {
+        let hint = match raw.verb().as_str() {
+            "STARTTLS" => "Use utl_smtp.starttls, which also does the handshake.",
+            "DATA" => "Use utl_smtp.data, or utl_smtp.open_data, write_data and close_data.",
+            "BDAT" => {
+                "Use utl_smtp.data, or utl_smtp.open_data, write_data and close_data; BDAT is not supported."
+            }
+            "QUIT" => "Use utl_smtp.quit.",
+            "AUTH" => {
+                let scheme = raw
+                    .rest()
+                    .split_ascii_whitespace()
+                    .next()
+                    .unwrap_or_default();
+                if let Ok(schemes) = SchemeList::parse("arg", scheme) {
+                    schemes.choose(None, self.encrypted || self.cleartext_auth)?;
+                }
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        let problem = format!("{} can't be sent by command", raw.verb());
+        Err(CommandError::Order { problem, hint })
+    }
+
+    fn require_smtputf8(&self, argument: &'static str) -> Result<(), CommandError> {
+        if self
+            .capabilities
+            .as_ref()
+            .is_some_and(|offered| offered.offers("SMTPUTF8"))
+        {
+            return Ok(());
+        }
+        let reason = "has non-ASCII characters, and the server's last EHLO did not offer SMTPUTF8";
+        Err(ArgumentError::new(argument, reason).into())
+    }
+
+    /// A line that answers a challenge is no command, whatever it looks like.
+    fn verb(&self, command: &Command) -> Verb {
+        match command {
+            Command::Raw(_) if self.phase == Phase::Challenge => Verb::RawAuth,
+            command => command.verb(),
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.output.extend_from_slice(line.as_bytes());
+        self.output.extend_from_slice(b"\r\n");
+    }
+
+    fn expect(&mut self, verb: Verb) {
+        self.due = Some(verb);
+        self.last = verb;
+    }
+
+    /// Notes a line in the transcript. What the caller says in an AUTH exchange of its own is secret from AUTH to the
+    /// next line that can be nothing but a command.
+    fn transcribe(&mut self, command: &Command, line: &str) {
+        let Command::Raw(raw) = command else {
+            self.spoken = None;
+            return self.transcript.client(|| line.to_owned());
+        };
+        if self.phase != Phase::Challenge && command.verb() == Verb::RawAuth {
+            let mut secrets = Secrets::default();
+            raw.rest()
+                .split_ascii_whitespace()
+                .skip(1)
+                .for_each(|word| secrets.add_line(word));
+            self.spoken = Some(secrets);
+            self.transcript.client(|| masked_auth(line));
+        } else if let Some(secrets) = self.spoken.as_mut().filter(|_| {
+            self.phase == Phase::Challenge || command.verb() == Verb::Raw && !is_known(&raw.verb())
+        }) {
+            secrets.add_line(line);
+            self.transcript.client(|| MASK.to_owned());
+        } else {
+            self.spoken = None;
+            self.transcript.client(|| line.to_owned());
+        }
+    }
+
+    fn parse(
+        &mut self,
+        input: &[u8],
+        pause: &mut dyn FnMut(),
+    ) -> Result<(usize, Progress), SessionError> {
+        let (used, reply) = self.parser.feed(input)?;
+        let Some(mut reply) = reply else {
+            return Ok((used, Progress::More));
+        };
+        if let Some(exchange) = &self.exchange {
+            exchange.secrets().mask(&mut reply);
+        }
+        if let Some(secrets) = self.spoken.as_ref().filter(|secrets| !secrets.is_empty()) {
+            secrets.mask(&mut reply);
+        }
+        self.transcript.server(&reply);
+        if reply.code() == Code::NOT_AVAILABLE {
+            self.close();
+            return Ok((used, Progress::Reply(reply)));
+        }
+        let Some(verb) = self.due else {
+            return Err(SessionError::Unsolicited(Some(reply)));
+        };
+        if verb == Verb::Auth && reply.code() == Code::CHALLENGE {
+            self.answer(&reply, pause)?;
+            return Ok((used, Progress::Answer));
+        }
+        self.due = None;
+        self.judge(verb, &reply)?;
+        Ok((used, Progress::Reply(reply)))
+    }
+
+    fn answer(&mut self, challenge: &Reply, pause: &mut dyn FnMut()) -> Result<(), SessionError> {
+        let Some(exchange) = &mut self.exchange else {
+            return Err(SessionError::Unexpected(challenge.clone()));
+        };
+        let scheme = exchange.scheme();
+        match exchange.answer(challenge, pause) {
+            Ok(line) => {
+                self.transcript.client(|| MASK.to_owned());
+                self.say(&line);
+                Ok(())
+            }
+            Err(error) => {
+                self.transcript.client(|| "*".to_owned());
+                self.say("*");
+                Err(broken(scheme, error))
+            }
+        }
+    }
+
+    /// What a complete reply means, or that it can't follow this command.
+    fn judge(&mut self, verb: Verb, reply: &Reply) -> Result<(), SessionError> {
+        let due = match (verb, reply.class()) {
+            (_, Class::TransientFailure | Class::PermanentFailure) => true,
+            (Verb::Connect | Verb::StartTls, _) => reply.code() == Code::READY,
+            (Verb::Data, _) => reply.code() == Code::START_MAIL_INPUT,
+            (Verb::Raw | Verb::RawAuth | Verb::Quit, _) => true,
+            (_, class) => class == Class::Completion,
+        };
+        if !due {
+            return Err(SessionError::Unexpected(reply.clone()));
+        }
+        if verb == Verb::Auth {
+            self.end_exchange(reply)?;
+        }
+        if let Some(event) = self.event(verb, reply) {
+            if event == Event::HelloAccepted {
+                self.capabilities = (verb == Verb::Ehlo && reply.code() == Code::OK)
+                    .then(|| Capabilities::parse(reply));
+            }
+            if event == Event::DataStarted {
+                let offered = |offered: &Capabilities| offered.offers("8BITMIME");
+                let warn_of_8bit = !self.capabilities.as_ref().is_some_and(offered);
+                self.message = Message {
+                    octets: 0,
+                    warn_of_8bit,
+                };
+            }
+            self.phase = self.phase.after(event);
+        }
+        Ok(())
+    }
+
+    fn end_exchange(&mut self, reply: &Reply) -> Result<(), SessionError> {
+        if let Some(mut exchange) = self.exchange.take().filter(|_| !reply.is_failure()) {
+            let scheme = exchange.scheme();
+            let (scheme, username) = exchange.finish().map_err(|error| broken(scheme, error))?;
+            self.identity = Some(Identity { username, scheme });
+        }
+        Ok(())
+    }
+
+    fn event(&self, verb: Verb, reply: &Reply) -> Option<Event> {
+        match verb {
+            Verb::Quit => Some(Event::Ended),
+            Verb::Connect if reply.is_failure() => Some(Event::Ended),
+            Verb::FinalDot => Some(Event::DataEnded),
+            Verb::RawAuth | Verb::Raw if reply.code() == Code::CHALLENGE => Some(Event::Challenged),
+            _ if self.phase == Phase::Challenge => Some(Event::ChallengeEnded),
+            _ if reply.is_failure() => None,
+            Verb::Connect => Some(Event::Greeted),
+            Verb::Helo | Verb::Ehlo => Some(Event::HelloAccepted),
+            Verb::Mail => Some(Event::MailAccepted),
+            Verb::Rcpt => Some(Event::RecipientAccepted),
+            Verb::Data => Some(Event::DataStarted),
+            Verb::Rset => Some(Event::Reset),
+            _ => None,
+        }
+    }
+}
+
+/// The AUTH line with whatever follows the mechanism hidden.
+fn masked_auth(line: &str) -> String {
+    let mut words = line.split_ascii_whitespace();
+    let shown: Vec<&str> = words.by_ref().take(2).collect();
+    let mask = if words.next().is_some() {
+        [" ", MASK]
+    } else {
+        ["", ""]
+    };
+    [shown.join(" "), mask.concat()].concat()
+}
+
+fn broken(scheme: Scheme, error: AuthError) -> SessionError {
+    let reason = match error {
+        AuthError::Protocol(reason) => reason,
+        AuthError::Argument(error) => error.to_string(),
+    };
+    SessionError::Authentication {
+        scheme: scheme.name(),
+        reason,
+    }
+}
+
+/// Verbs that no line of base64 is taken for.
+fn is_known(verb: &str) -> bool {
+    const KNOWN: &[&str] = &[
+        "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "ETRN",
+        "XCLIENT", "XFORWARD", "TURN", "ATRN",
+    ];
+    KNOWN.contains(&verb)
+}
+
+/// The longest piece of a message that [`Session::write`] should be given at once, so that the output stays small.
+pub const PIECE: usize = limits::DATA_BUFFER;

@@ -1,0 +1,373 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn reason<T: std::fmt::Debug>(result: Result<T, ArgumentError>) -> String {
+    result.unwrap_err().reason
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, ArgumentError> {
+    Mailbox::parse("recipient", text)
+}
+
+/// INJ-02, INJ-03.
+#[test]
+fn control_characters_are_named_with_their_place() {
+    for (text, expected) in [
+        ("ab\nc", "a line feed at character 3"),
+        ("\rabc", "a carriage return at character 1"),
+        ("é\0", "a NUL at character 2"),
+        ("a\tb", "a tab at character 2"),
+        ("a\u{7f}", "a control character (U+007F) at character 2"),
+        ("a\u{85}", "a control character (U+0085) at character 2"),
+    ] {
+        let error = printable("help", text).unwrap_err();
+        assert_eq!(error.reason, expected);
+        assert_eq!(error.argument, "help");
+    }
+    assert_eq!(printable("help", "any «text» at all"), Ok(()));
+}
+
+#[test]
+fn an_error_names_the_argument_and_not_the_value() {
+    let error = printable("password", "hunter2\r").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "invalid value for argument \"password\": a carriage return at character 8"
+    );
+}
+
+#[test]
+fn domains_are_names_or_address_literals() {
+    for (text, expected) in [
+        ("example.com", "example.com"),
+        ("Mail.Example.COM.", "Mail.Example.COM"),
+        ("localhost", "localhost"),
+        ("my_host.example", "my_host.example"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("ＢÜCHER。example", "xn--bcher-kva.example"),
+        ("[192.0.2.1]", "[192.0.2.1]"),
+        ("[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"),
+        ("192.0.2.1", "192.0.2.1"),
+    ] {
+        assert_eq!(Domain::parse("domain", text).unwrap().as_str(), expected);
+    }
+}
+
+/// INJ-05.
+#[test]
+fn anything_else_is_no_domain() {
+    for text in [
+        "",
+        ".",
+        "a b",
+        " a",
+        "a ",
+        "x\r\nMAIL FROM:<a>",
+        "a..b",
+        "a.b..",
+        "-a.b",
+        "a-.b",
+        "a@b",
+        "a:25",
+        "a/b",
+        "[192.0.2.1",
+        "[192.0.2]",
+        "[2001:db8::1]",
+        "[IPv6:192.0.2.1]",
+        "[IPv6:::1%lo]",
+        "[ß6:é]",
+        "[]",
+        "xn--\u{e9}.example",
+        "xn--zzzzzzz99999.example",
+        "a\u{a0}b",
+        "a,b",
+        "<a>",
+    ] {
+        assert!(Domain::parse("domain", text).is_err(), "{text:?}");
+    }
+    assert!(Domain::parse("domain", &"a".repeat(64)).is_err());
+    assert!(Domain::parse("domain", &"a.".repeat(127)).is_ok());
+    assert!(Domain::parse("domain", &"a.".repeat(128)).is_err());
+    assert!(Domain::parse("domain", &"ü".repeat(100_000)).is_err());
+}
+
+/// INJ-07, INJ-08.
+#[test]
+fn a_mailbox_comes_with_or_without_brackets() {
+    for (text, expected) in [
+        ("user@example.com", "user@example.com"),
+        ("<User@Example.COM>", "User@Example.COM"),
+        ("postmaster", "postmaster"),
+        ("<postmaster>", "postmaster"),
+        (r#""a\"b c"@d"#, r#""a\"b c"@d"#),
+        (r#"<"a>b"@d>"#, r#""a>b"@d"#),
+        (r#""a>b"@d"#, r#""a>b"@d"#),
+        (r#""a,b"@d"#, r#""a,b"@d"#),
+        (r#""@"@d"#, r#""@"@d"#),
+        (r#""""#, r#""""#),
+        ("a.b+c-d_e=f@d", "a.b+c-d_e=f@d"),
+        ("a..b.@d", "a..b.@d"),
+        ("a%b!c@d", "a%b!c@d"),
+        ("user@[192.0.2.1]", "user@[192.0.2.1]"),
+        ("<user@[IPv6:2001:db8::1]>", "user@[IPv6:2001:db8::1]"),
+        ("user@bücher.example", "user@xn--bcher-kva.example"),
+        ("jürgen@bücher.example", "jürgen@xn--bcher-kva.example"),
+        ("user@example.com.", "user@example.com"),
+    ] {
+        assert_eq!(mailbox(text).unwrap().as_str(), expected, "{text}");
+    }
+}
+
+#[test]
+fn only_the_local_part_asks_for_smtputf8() {
+    assert!(mailbox("jürgen@example.com").unwrap().needs_smtputf8());
+    assert!(mailbox("\"jürgen\"").unwrap().needs_smtputf8());
+    assert!(!mailbox("user@bücher.example").unwrap().needs_smtputf8());
+    assert!(!ReversePath::Null.needs_smtputf8());
+    assert!(
+        ReversePath::parse("sender", "<é>")
+            .unwrap()
+            .needs_smtputf8()
+    );
+}
+
+/// INJ-01, INJ-07, INJ-08.
+#[test]
+fn whatever_is_not_one_address_is_refused_with_a_reason() {
+    for (text, expected) in [
+        (
+            "a@b>\r\nRCPT TO:<evil@x",
+            "a carriage return at character 5",
+        ),
+        ("\"a\rb\"@d", "a carriage return at character 3"),
+        (
+            "a@b> NOTIFY=NEVER",
+            "text after the \">\": parameters have an argument of their own",
+        ),
+        (
+            "<a@b> NOTIFY=NEVER",
+            "text after the \">\": parameters have an argument of their own",
+        ),
+        (
+            "a@b>x",
+            "text after the \">\": parameters have an argument of their own",
+        ),
+        ("a@b>", "a \">\" without its \"<\""),
+        ("<a@b", "no \">\" after the address"),
+        ("<", "no \">\" after the address"),
+        (
+            "<<a@b>>",
+            "a \"<\" inside the address: give the address alone",
+        ),
+        ("a b@c", "a space at character 2"),
+        (" a@b", "a space at character 1"),
+        ("a@b ", "a space at character 4"),
+        ("< a@b>", "a space at character 2"),
+        ("<a@b >", "a space at character 5"),
+        ("a@b NOTIFY=NEVER", "a space at character 4"),
+        ("a\u{3000}b@c", "white space (U+3000) at character 2"),
+        (
+            "Name <a@b>",
+            "a name before the \"<\": give the address alone",
+        ),
+        (
+            "\"Name\" <a@b>",
+            "a name before the \"<\": give the address alone",
+        ),
+        ("a@b,c@d", "a list of addresses: one recipient per call"),
+        ("a@b; c@d", "a list of addresses: one recipient per call"),
+        (
+            "<a@b>,<c@d>",
+            "text after the \">\": parameters have an argument of their own",
+        ),
+        ("@relay:a@b", "a source route: give the address alone"),
+        ("<@one,@two:a@b>", "a source route: give the address alone"),
+        ("@b", "no local part before the \"@\""),
+        ("\"a@b", "a quotation mark without its partner"),
+        ("\"a\\\"@b", "a quotation mark without its partner"),
+        ("a\"b@c", "a quotation mark at character 2"),
+        ("\"a\"b@c", "\"b\" at character 4"),
+        ("a(b)@c", "\"(\" at character 2"),
+        ("a\\b@c", "\"\\\" at character 2"),
+        ("a:b@c", "\":\" at character 2"),
+        ("a@", "a name is needed"),
+        ("a@b@c", "\"@\" in a domain name"),
+        ("a@b:25", "\":\" in a domain name"),
+        ("a@[192.0.2.1]x", "\"x\" at character 14"),
+        (
+            "a@[192.0.2.1",
+            "an address literal is [192.0.2.1] or [IPv6:2001:db8::1]",
+        ),
+        ("a@b..c", "an empty label between dots"),
+        ("", "an address is needed"),
+        ("<>", "an address is needed"),
+    ] {
+        assert_eq!(reason(mailbox(text)), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn only_an_empty_path_is_the_null_sender() {
+    for text in ["", "<>"] {
+        assert_eq!(ReversePath::parse("sender", text), Ok(ReversePath::Null));
+    }
+    for text in [" ", "< >", "<", ">", "<>x", "<><>"] {
+        assert!(ReversePath::parse("sender", text).is_err(), "{text:?}");
+    }
+    assert_eq!(
+        ReversePath::parse("sender", "<a@b>").unwrap().as_str(),
+        "a@b"
+    );
+}
+
+/// INJ-06.
+#[test]
+fn parameters_are_printable_ascii() {
+    for bad in [
+        "BODY=8BITMIME\r\nDATA",
+        "SIZE=1 AUTH=<>\nX",
+        "X=\u{e9}",
+        "A\tB",
+        "A\0",
+    ] {
+        assert!(Parameters::parse("parameters", bad).is_err(), "{bad:?}");
+    }
+    let none = Parameters::parse("parameters", "  ").unwrap();
+    assert!(none.is_empty());
+    let some = Parameters::parse("parameters", " SIZE=10  body=8BITMIME SMTPUTF8 ").unwrap();
+    assert_eq!(some.as_str(), "SIZE=10  body=8BITMIME SMTPUTF8");
+    assert_eq!(some.value("BODY"), Some("8BITMIME"));
+    assert_eq!(some.value("SMTPUTF8"), None);
+    assert!(some.contains("smtputf8") && some.contains("size") && !some.contains("10"));
+}
+
+/// INJ-09.
+#[test]
+fn a_raw_command_shows_its_verb_however_it_is_written() {
+    for (cmd, arg, verb, rest, line) in [
+        ("NOOP", None, "NOOP", "", "NOOP"),
+        ("  data", None, "DATA", "", "data"),
+        (
+            "auth plain AAAA",
+            None,
+            "AUTH",
+            "plain AAAA",
+            "auth plain AAAA",
+        ),
+        (
+            "auth",
+            Some("plain AAAA"),
+            "AUTH",
+            "plain AAAA",
+            "auth plain AAAA",
+        ),
+        ("AUTH  PLAIN", Some("x"), "AUTH", "PLAIN x", "AUTH  PLAIN x"),
+        ("XCMD", Some(""), "XCMD", "", "XCMD"),
+        ("XCMD", Some("é"), "XCMD", "é", "XCMD é"),
+    ] {
+        let command = RawCommand::parse(cmd, arg).unwrap();
+        assert_eq!(
+            (command.verb().as_str(), command.rest(), command.line()),
+            (verb, rest, line)
+        );
+    }
+}
+
+/// INJ-09.
+#[test]
+fn a_raw_command_is_one_line() {
+    for (cmd, arg, argument) in [
+        ("NOOP\r\nRSET", None, "cmd"),
+        ("NOOP", Some("x\nRSET"), "arg"),
+        ("NOOP\0", None, "cmd"),
+        ("\tDATA", None, "cmd"),
+        ("", None, "cmd"),
+        ("   ", None, "cmd"),
+        ("", Some("DATA"), "cmd"),
+    ] {
+        assert_eq!(
+            RawCommand::parse(cmd, arg).unwrap_err().argument,
+            argument,
+            "{cmd:?}"
+        );
+    }
+}
+
+/// INJ-17, AUTH-08.
+#[test]
+fn a_raw_command_is_never_longer_than_its_line_may_be() {
+    let of_length = |verb: &str, length: usize| "x".repeat(length - verb.len() - 1);
+    for length in [512, 998] {
+        let arg = of_length("XCMD", length);
+        assert_eq!(
+            RawCommand::parse("XCMD", Some(&arg)).unwrap().line().len(),
+            length
+        );
+    }
+    for length in [999, 100_000] {
+        assert!(RawCommand::parse("XCMD", Some(&of_length("XCMD", length))).is_err());
+    }
+    assert!(RawCommand::parse("auth", Some(&of_length("AUTH", 12_286))).is_ok());
+    assert!(RawCommand::parse("auth", Some(&of_length("AUTH", 12_287))).is_err());
+    assert!(RawCommand::parse_response(&"x".repeat(12_286), None).is_ok());
+    assert!(RawCommand::parse_response(&"x".repeat(12_287), None).is_err());
+}
+
+/// LEAK-02: a raw command may be a line of an authentication.
+#[test]
+fn debug_of_a_raw_command_shows_nothing() {
+    let command = RawCommand::parse("AUTH", Some("PLAIN AGFiYwBodW50ZXIy")).unwrap();
+    assert_eq!(format!("{command:?}"), "RawCommand(********)");
+    assert!(
+        RawCommand::parse_response("", None)
+            .unwrap()
+            .line()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_quoted_text_is_escaped_and_cut() {
+    assert_eq!(quoted("a\"\r\nb"), "\"a\\\"\\r\\nb\"");
+    assert_eq!(
+        quoted(&"x".repeat(101)),
+        format!("\"{}...\"", "x".repeat(100))
+    );
+}
+
+/// What a parser is tried on: random text, and random text of the characters that mean something.
+fn texts() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[a-c<>@\"\\\\.,;: \r\n\0\\[\\]é1]{0,12}",
+        "<?[a-z]{1,3}@[a-z.]{1,5}>?.{0,3}",
+    ]
+}
+
+proptest! {
+    /// INJ-18: nothing that is accepted can end the line or leave its brackets.
+    #[test]
+    fn whatever_is_accepted_stays_inside_its_line(text in texts()) {
+        if let Ok(domain) = Domain::parse("domain", &text) {
+            prop_assert!(domain.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert_eq!(&Domain::parse("domain", domain.as_str()).unwrap(), &domain);
+        }
+        if let Ok(path) = ReversePath::parse("sender", &text) {
+            prop_assert!(printable("sender", path.as_str()).is_ok());
+            prop_assert_eq!(path.needs_smtputf8(), !path.as_str().is_ascii());
+            let bracketed = format!("<{path}>");
+            prop_assert_eq!(&ReversePath::parse("sender", &bracketed).unwrap(), &path);
+            if !path.as_str().starts_with('"') {
+                prop_assert!(!path.as_str().contains(['<', '>', ' ', ',']));
+            }
+        }
+        if let Ok(parameters) = Parameters::parse("parameters", &text) {
+            prop_assert!(parameters.as_str().bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        }
+        if let Ok(command) = RawCommand::parse(&text, Some(&text)) {
+            prop_assert!(printable("cmd", command.line()).is_ok());
+            prop_assert!(!command.verb().is_empty());
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The conversation as a person reads it, with nothing secret in it.
+//!
+//! Lines are collected only while someone asked for them, and are taken by whoever drives the session. Message data
+//! is a count of octets.
+
+use crate::reply::Reply;
+
+/// The lines since they were last taken; empty and free of cost unless enabled.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    enabled: bool,
+    lines: Vec<String>,
+}
+
+impl Transcript {
+    /// Starts or stops collecting.
+    pub fn enable(&mut self, enabled: bool) {
+        self.enabled = enabled;
+    }
+
+    /// The lines since the last call.
+    pub fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lines)
+    }
+
+    /// A fact about the connection that is no line of the protocol.
+    pub fn note(&mut self, text: impl FnOnce() -> String) {
+        if self.enabled {
+            self.lines.push(format!("* {}", text()));
+        }
+    }
+
+    pub(crate) fn client(&mut self, text: impl FnOnce() -> String) {
+        if self.enabled {
+            self.lines.push(format!("C: {}", text()));
+        }
+    }
+
+    pub(crate) fn server(&mut self, reply: &Reply) {
+        if self.enabled {
+            self.lines
+                .extend(reply.to_string().lines().map(|line| format!("S: {line}")));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Whole conversations of a [`smtp_core::session::Session`], both directions, byte by byte; see [`script`] for how they are
+//! written down.
+
+#![allow(clippy::unwrap_used)] // A test may panic wherever it stands.
+
+mod auth;
+mod commands;
+mod message;
+mod properties;
+mod replies;
+mod rfc;
+mod script;
+mod secrets;
+mod servers;
+mod starttls;

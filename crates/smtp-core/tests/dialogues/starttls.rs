@@ -1,0 +1,123 @@
+//! STARTTLS: which reply starts a handshake, and what is left of the time before it.
+
+use super::script::{encrypted, plain};
+
+const EHLO: &str = "S: 220 mx
+     C: EHLO db.example.com
+     S: 250-mx
+     S: 250-AUTH CRAM-MD5 PLAIN
+     S: 250-SMTPUTF8
+     S: 250 STARTTLS";
+
+/// TLS-02, TLS-03, TLS-06: refused, and known to be in clear still.
+#[test]
+fn a_refusal_changes_nothing() {
+    for code in [454, 500, 501, 502, 530, 554] {
+        let conversation = plain(&format!(
+            "{EHLO}
+             C: STARTTLS
+             S: {code} no
+             = ready
+             > auth PLAIN user secret-7
+             ! no supported authentication scheme"
+        ));
+        assert!(!conversation.session.is_encrypted());
+        assert!(conversation.session.capabilities().unwrap().offers("STARTTLS"));
+    }
+}
+
+/// TLS-04, TLS-06: any positive reply but 220 ends the session; 421 does too, and is the reply.
+#[test]
+fn only_220_is_an_invitation() {
+    for code in [211, 221, 235, 250, 334, 354] {
+        plain(&format!(
+            "{EHLO}
+             C: STARTTLS
+             S: {code} hm
+             ! unexpected reply: {code} hm
+             = closed"
+        ));
+    }
+    plain(&format!("{EHLO}\nC: STARTTLS\nS: 421 no\n= closed"));
+}
+
+/// TLS-07: what follows the 220 is left for the connection to judge, and is never a reply.
+#[test]
+fn buffered_plaintext_is_no_reply() {
+    let conversation = plain(&format!(
+        "{EHLO}
+         C: STARTTLS
+         S: 220 go
+         S: 250-x
+         S: 250 AUTH LOGIN
+         C: EHLO db.example.com
+         ! unexpected reply: the server spoke when no command was waiting for it: 250-x / 250 AUTH LOGIN
+         = closed"
+    ));
+    assert_eq!(conversation.last_text(), "go");
+}
+
+/// TLS-12, TLS-13: without a second EHLO nothing is held against a scheme, and nothing is known.
+#[test]
+fn nothing_learnt_in_clear_is_used_under_tls() {
+    let conversation = plain(&format!(
+        "{EHLO}
+         C: STARTTLS
+         S: 220 go
+         > tls
+         = connected
+         C: MAIL FROM:<jörg@example.com>
+         ! invalid value for argument \"sender\": has non-ASCII characters, and the server's last EHLO did not offer SMTPUTF8
+         > auth LOGIN user secret-7
+         C: AUTH LOGIN
+         S: 503 5.5.1 EHLO first
+         C: EHLO db.example.com
+         S: 250-mx
+         S: 250 SIZE 99
+         > auth PLAIN user secret-7
+         ! no supported authentication scheme"
+    ));
+    assert_eq!(conversation.session.capabilities().unwrap().keywords(), ["SIZE 99"]);
+}
+
+/// Who was authenticated in clear is nobody under TLS (RFC 3207 §4.2).
+#[test]
+fn the_identity_is_forgotten_too() {
+    let conversation = plain(&format!(
+        "{EHLO}
+         > auth CRAM-MD5 tim tanstaaftanstaaf
+         C: AUTH CRAM-MD5
+         S: 334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+
+         C: dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw
+         S: 235 ok
+         C: STARTTLS
+         S: 220 go
+         > tls"
+    ));
+    assert!(conversation.session.identity().is_none());
+}
+
+/// TLS-14, TLS-15, TLS-16
+#[test]
+fn starttls_has_no_place_under_tls_nor_in_data() {
+    encrypted("S: 220 mx\nC: STARTTLS\n! the connection is encrypted already\n= connected");
+    plain(&format!(
+        "{EHLO}
+         C: STARTTLS
+         S: 220 go
+         > tls
+         C: STARTTLS
+         ! the connection is encrypted already
+         C: NOOP
+         S: 250 ok"
+    ));
+    plain(
+        "S: 220 mx
+         C: DATA
+         S: 354 go
+         > typed STARTTLS
+         ! a command inside message data
+         = data",
+    );
+    plain("S: 220 mx\nC: STARTTLS\nS: 220 go\n> tls\n= connected");
+}

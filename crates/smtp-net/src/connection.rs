@@ -1,0 +1,512 @@
+//! One conversation over one connection: drives the sans-I/O [`Session`] with a [`Stream`], one command and its
+//! reply at a time, each under an absolute deadline.
+//!
+//! A failure of the network or of the protocol ends the session: the caller drops the connection. A wait may unwind
+//! instead of returning, so whoever calls holds the connection by value and loses it then; a late reply can never
+//! meet the next command.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use smtp_core::auth::{Credentials, SchemeList};
+use smtp_core::command::{Command, Verb};
+use smtp_core::phase::Phase;
+use smtp_core::reply::{Code, Reply};
+use smtp_core::session::{CommandError, PIECE, Progress, Session, SessionError};
+
+use crate::error::NetError;
+use crate::stream::Stream;
+use crate::tcp;
+use crate::tls::{TlsCache, TlsInfo, TlsOptions};
+use crate::wait::{Deadline, Wait};
+
+/// How long `quit` waits for its reply at most: the session is over whatever the server says.
+const QUIT_WAIT: Duration = Duration::from_secs(5);
+/// Octets read at once; the replies to most commands fit many times.
+const READ_SIZE: usize = 4096;
+
+/// What a call brings along: how to wait, and who reads the transcript.
+pub struct Io<'a> {
+    /// How to wait.
+    pub wait: &'a dyn Wait,
+    /// Where lines of the transcript go, if somebody wants them.
+    pub trace: Option<&'a dyn Fn(&str)>,
+}
+
+/// Where and how to connect.
+pub struct Target<'a> {
+    /// The addresses that may be tried, in order.
+    pub addresses: &'a [SocketAddr],
+    /// For each command, from its call to its reply; `None` is for ever.
+    pub timeout: Option<Duration>,
+    /// For the connection, the handshake and the greeting together.
+    pub deadline: Deadline,
+    /// TLS before the first byte of SMTP.
+    pub implicit_tls: Option<(&'a TlsOptions, &'a mut TlsCache)>,
+    /// Whether schemes that show the password may be used without TLS.
+    pub cleartext_auth: bool,
+}
+
+/// A conversation under way.
+pub struct Connection {
+    /// `None` once the connection is closed.
+    stream: Option<Stream>,
+    session: Session,
+    /// Bytes that came behind the last reply. There should be none.
+    surplus: Vec<u8>,
+    peer: SocketAddr,
+    timeout: Option<Duration>,
+    /// What has happened so far.
+    pub statistics: Statistics,
+}
+
+/// What a conversation has done.
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
+    /// Messages whose final dot was answered with success.
+    pub messages_sent: u64,
+    /// Octets given to the transport, before encryption.
+    pub bytes_sent: u64,
+    /// Octets taken from the transport, after decryption.
+    pub bytes_received: u64,
+    /// The last reply.
+    pub last_reply: Option<Reply>,
+}
+
+/// Why a call failed, and in reply to what.
+#[derive(Debug)]
+pub struct Failure {
+    /// The command it was about.
+    pub verb: Verb,
+    /// What happened.
+    pub cause: Cause,
+    /// The limit that the command had.
+    pub timeout: Option<Duration>,
+    /// Whether the whole message was sent, so that the server may have accepted it.
+    pub message_sent: bool,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Cause {
+    /// Nothing was sent; the session is as it was.
+    Command(CommandError),
+    /// The network or TLS; the session is over.
+    Net(NetError),
+    /// The server broke the protocol; the session is over.
+    Session(SessionError),
+}
+
+impl From<CommandError> for Cause {
+    fn from(error: CommandError) -> Self {
+        Self::Command(error)
+    }
+}
+
+impl From<NetError> for Cause {
+    fn from(error: NetError) -> Self {
+        Self::Net(error)
+    }
+}
+
+impl From<SessionError> for Cause {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl Failure {
+    /// A failure before there is a connection.
+    pub fn connecting(error: NetError, timeout: Option<Duration>) -> Self {
+        Self {
+            verb: Verb::Connect,
+            cause: error.into(),
+            timeout,
+            message_sent: false,
+        }
+    }
+}
+
+impl Connection {
+    /// Connects and reads the greeting. Only after 220 is there a conversation to have: with any other greeting the
+    /// connection has phase [`Phase::Closed`].
+    pub fn open(target: Target<'_>, io: &Io<'_>) -> Result<(Self, Reply), Failure> {
+        let (mut this, deadline) = Self::connect(target, io)?;
+        let reply = this.converse(io, deadline)?;
+        // RFC 5321 §3.1: a server that refuses by 554 still waits for QUIT; its answer would change nothing.
+        if this.is_over()
+            && reply.code() != Code::NOT_AVAILABLE
+            && let Some(stream) = &mut this.stream
+        {
+            let _ = stream.write_all(b"QUIT\r\n", io.wait, Deadline::after(Some(Duration::ZERO)));
+        }
+        Ok((this, reply))
+    }
+
+    /// One command and its reply, whatever it is. [`Connection::is_over`] tells whether the session outlived it.
+    pub fn command(&mut self, command: &Command, io: &Io<'_>) -> Result<Reply, Failure> {
+        let deadline = self.deadline();
+        self.trace_as(io);
+        self.run(command.verb(), |this| {
+            this.session.issue(command)?;
+            this.refuse_unsolicited()
+        })?;
+        self.converse(io, deadline)
+    }
+
+    /// An AUTH exchange by the first of `schemes` that the server offers.
+    pub fn authenticate(
+        &mut self,
+        schemes: &SchemeList,
+        credentials: Credentials,
+        io: &Io<'_>,
+    ) -> Result<Reply, Failure> {
+        let deadline = self.deadline();
+        self.trace_as(io);
+        self.run(Verb::Auth, |this| {
+            this.session.authenticate(schemes, credentials)?;
+            this.refuse_unsolicited()
+        })?;
+        self.converse(io, deadline)
+    }
+
+    /// Refuses STARTTLS where it has no place, before a wallet is opened for it.
+    pub fn admit_start_tls(&self) -> Result<(), Failure> {
+        let cause = match self.session.admit(&Command::StartTls) {
+            Ok(()) => return Ok(()),
+            Err(error) => error.into(),
+        };
+        Err(self.failure(Verb::StartTls, cause))
+    }
+
+    /// STARTTLS and, after 220, the handshake.
+    pub fn start_tls(
+        &mut self,
+        options: &TlsOptions,
+        cache: &mut TlsCache,
+        io: &Io<'_>,
+    ) -> Result<Reply, Failure> {
+        let deadline = self.deadline();
+        self.trace_as(io);
+        self.run(Verb::StartTls, |this| {
+            this.session.issue(&Command::StartTls)?;
+            this.refuse_unsolicited()
+        })?;
+        let reply = self.converse(io, deadline)?;
+        if reply.code() != Code::READY {
+            return Ok(reply);
+        }
+        self.run(Verb::StartTls, |this| {
+            if !this.surplus.is_empty() {
+                let detail = "the server sent data before the TLS handshake".to_owned();
+                return Err(NetError::Tls { detail }.into());
+            }
+            this.encrypt(options, cache, io, deadline)?;
+            Ok(())
+        })?;
+        self.session.tls_started();
+        self.emit(io);
+        Ok(reply)
+    }
+
+    /// A piece of the message. True where its 8-bit characters deserve the message's one warning.
+    ///
+    /// Small pieces are gathered: what is sent, and when, depends on how much there is, not on how it was cut.
+    pub fn write(&mut self, data: &[u8], io: &Io<'_>) -> Result<bool, Failure> {
+        let mut deadline = None;
+        self.run(Verb::Data, |this| {
+            this.session.require_data("write_data")?;
+            let mut warn = false;
+            for piece in data.chunks(PIECE) {
+                warn |= this.session.write(piece)?;
+                if this.session.output().len() >= PIECE {
+                    let timeout = this.timeout;
+                    let deadline = *deadline.get_or_insert_with(|| Deadline::after(timeout));
+                    this.flush(io, deadline)?;
+                }
+            }
+            Ok(warn)
+        })
+    }
+
+    /// The end of the message, and the server's verdict on it.
+    pub fn end_data(&mut self, io: &Io<'_>) -> Result<Reply, Failure> {
+        let deadline = self.deadline();
+        self.trace_as(io);
+        self.run(Verb::FinalDot, |this| {
+            this.session.require_data("close_data")?;
+            this.refuse_unsolicited()?;
+            Ok(this.session.end_data()?)
+        })?;
+        let reply = self.converse(io, deadline)?;
+        self.statistics.messages_sent += u64::from(!reply.is_failure());
+        Ok(reply)
+    }
+
+    /// QUIT. The session is over whatever happens, but where the command has no place; silence and a lost connection
+    /// are the reply 421.
+    pub fn quit(&mut self, io: &Io<'_>) -> Result<Reply, Failure> {
+        let deadline = self.deadline().min(Deadline::after(Some(QUIT_WAIT)));
+        self.trace_as(io);
+        self.run(Verb::Quit, |this| Ok(this.session.issue(&Command::Quit)?))?;
+        let reply = self
+            .run(Verb::Quit, Self::refuse_unsolicited)
+            .and_then(|()| self.converse(io, deadline))
+            .unwrap_or_else(|_| Reply::service_not_available());
+        self.session.close();
+        self.hang_up();
+        Ok(reply)
+    }
+
+    /// Closes the connection, with TLS as politely as is possible without waiting.
+    pub fn hang_up(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            stream.close();
+        }
+    }
+
+    /// Whether there is no conversation any more.
+    pub fn is_over(&self) -> bool {
+        self.session.phase() == Phase::Closed
+    }
+
+    /// The protocol's side of the conversation.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The address that accepted the connection.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// This end's address.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.stream.as_ref().and_then(Stream::local_addr)
+    }
+
+    /// The facts of TLS, if it is up.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.stream.as_ref().and_then(Stream::tls_info)
+    }
+
+    /// The limit of each command.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// The connection before its greeting, and the deadline of that.
+    fn connect(target: Target<'_>, io: &Io<'_>) -> Result<(Self, Deadline), Failure> {
+        let Target {
+            addresses,
+            timeout,
+            deadline,
+            implicit_tls,
+            cleartext_auth,
+        } = target;
+        let failed = |error| Failure::connecting(error, timeout);
+        let (socket, peer) = tcp::connect(addresses, io.wait, deadline).map_err(failed)?;
+        let mut session = Session::new(implicit_tls.is_some(), cleartext_auth);
+        session.transcript.enable(io.trace.is_some());
+        session.transcript.note(|| format!("connected to {peer}"));
+        let mut connection = Self {
+            stream: Some(Stream::plain(socket)),
+            session,
+            surplus: Vec::new(),
+            peer,
+            timeout,
+            statistics: Statistics::default(),
+        };
+        if let Some((options, cache)) = implicit_tls {
+            connection
+                .encrypt(options, cache, io, deadline)
+                .map_err(failed)?;
+        }
+        Ok((connection, deadline))
+    }
+
+    /// The handshake. Where it fails the connection is closed.
+    fn encrypt(
+        &mut self,
+        options: &TlsOptions,
+        cache: &mut TlsCache,
+        io: &Io<'_>,
+        deadline: Deadline,
+    ) -> Result<(), NetError> {
+        let stream = self.stream.take().ok_or_else(closed)?;
+        let stream = stream.start_tls(options, cache, io.wait, deadline)?;
+        if let Some(info) = stream.tls_info() {
+            self.session.transcript.note(|| {
+                let resumed = if info.resumed { "resumed" } else { "new" };
+                format!(
+                    "TLS started: {}, {}, {resumed} session, certificate of {}",
+                    info.version, info.cipher, info.peer_subject
+                )
+            });
+        }
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.timeout)
+    }
+
+    fn trace_as(&mut self, io: &Io<'_>) {
+        self.session.transcript.enable(io.trace.is_some());
+    }
+
+    /// Sends what there is to send, and reads until the due reply is complete.
+    fn converse(&mut self, io: &Io<'_>, deadline: Deadline) -> Result<Reply, Failure> {
+        let verb = self.session.last_verb();
+        self.emit(io);
+        let mut sent = false;
+        let result = self.run(verb, |this| {
+            this.flush(io, deadline)?;
+            sent = true;
+            loop {
+                match this.read(io, deadline)? {
+                    Progress::More => {}
+                    Progress::Answer => this.flush(io, deadline)?,
+                    Progress::Reply(reply) => return Ok(reply),
+                }
+            }
+        });
+        self.emit(io);
+        let reply = result.map_err(|mut failure| {
+            failure.message_sent = sent && verb == Verb::FinalDot;
+            failure
+        })?;
+        self.statistics.last_reply = Some(reply.clone());
+        Ok(reply)
+    }
+
+    /// Reads once, and feeds the session.
+    fn read(&mut self, io: &Io<'_>, deadline: Deadline) -> Result<Progress, Cause> {
+        let mut buffer = [0; READ_SIZE];
+        let length = self.open_stream()?.read(&mut buffer, io.wait, deadline)?;
+        if length == 0 {
+            return Err(closed().into());
+        }
+        self.feed(&buffer[..length], io)
+    }
+
+    fn feed(&mut self, mut input: &[u8], io: &Io<'_>) -> Result<Progress, Cause> {
+        self.statistics.bytes_received += input.len() as u64;
+        loop {
+            let fed = self.session.feed(input, &mut || io.wait.check());
+            let (used, progress) = match fed {
+                Ok(fed) => fed,
+                Err(error) => {
+                    // A cancelled AUTH ends in "*": worth an attempt, not a wait.
+                    let now = Deadline::after(Some(Duration::ZERO));
+                    let _ = self.flush(io, now);
+                    return Err(error.into());
+                }
+            };
+            input = &input[used..];
+            match progress {
+                // More bytes than the challenge: an answer to a question not yet asked is no answer.
+                Progress::Answer if !input.is_empty() => {
+                    self.session.close();
+                    return Err(SessionError::Unsolicited(None).into());
+                }
+                Progress::More if !input.is_empty() => {}
+                progress => {
+                    self.surplus.extend_from_slice(input);
+                    return Ok(progress);
+                }
+            }
+        }
+    }
+
+    /// Before a command: whatever the server has said since its last reply is no answer to it. 421 is what it most
+    /// often is, said before the server hung up.
+    fn refuse_unsolicited(&mut self) -> Result<(), Cause> {
+        let mut buffer = [0; READ_SIZE];
+        if self.surplus.is_empty() {
+            match self.open_stream()?.try_read(&mut buffer)? {
+                None => return Ok(()),
+                Some(0) => return Err(closed().into()),
+                Some(length) => self.surplus.extend_from_slice(&buffer[..length]),
+            }
+        }
+        Err(self.unsolicited())
+    }
+
+    fn unsolicited(&mut self) -> Cause {
+        let input = std::mem::take(&mut self.surplus);
+        self.statistics.bytes_received += input.len() as u64;
+        self.session.unsolicited(&input).into()
+    }
+
+    fn flush(&mut self, io: &Io<'_>, deadline: Deadline) -> Result<(), Cause> {
+        let output = self.session.output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        self.statistics.bytes_sent += output.len() as u64;
+        let stream = self.stream.as_mut().ok_or_else(closed)?;
+        let result = stream.write_all(output, io.wait, deadline);
+        if let Err(NetError::Io { .. }) = &result {
+            // A server that hangs up on us may have said why.
+            let mut buffer = [0; READ_SIZE];
+            if let Ok(Some(length @ 1..)) = stream.try_read(&mut buffer) {
+                self.surplus.extend_from_slice(&buffer[..length]);
+                return Err(self.unsolicited());
+            }
+        }
+        self.session.output_sent();
+        Ok(result?)
+    }
+
+    /// Runs a step; a failure that is not the caller's ends the session.
+    fn run<T>(
+        &mut self,
+        verb: Verb,
+        step: impl FnOnce(&mut Self) -> Result<T, Cause>,
+    ) -> Result<T, Failure> {
+        step(self).map_err(|cause| {
+            if !matches!(cause, Cause::Command(_)) {
+                self.session.close();
+            }
+            self.failure(verb, cause)
+        })
+    }
+
+    fn failure(&self, verb: Verb, cause: Cause) -> Failure {
+        Failure {
+            verb,
+            cause,
+            timeout: self.timeout,
+            message_sent: false,
+        }
+    }
+
+    fn open_stream(&mut self) -> Result<&mut Stream, NetError> {
+        self.stream.as_mut().ok_or_else(closed)
+    }
+
+    fn emit(&mut self, io: &Io<'_>) {
+        if let Some(trace) = io.trace {
+            self.session
+                .transcript
+                .take()
+                .iter()
+                .for_each(|line| trace(line));
+        }
+    }
+}
+
+/// The end of the connection where a reply was due.
+fn closed() -> NetError {
+    let source = io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the server closed the connection",
+    );
+    NetError::Io {
+        what: "reading",
+        source,
+    }
+}

@@ -1,0 +1,237 @@
+//! What can go wrong below the protocol: one variant for each class of failure that a caller reports differently.
+//!
+//! Text of this crate and of the system may appear in these errors; text that a peer sent before it proved who it
+//! is may not, except the names in its certificate, which are escaped and cut short (see [`crate::x509`]).
+//! No secret is ever part of an error.
+
+use std::fmt::Write as _;
+use std::io;
+
+use smtp_core::text::ArgumentError;
+
+/// A failure of the transport. The `Display` text says what failed; [`NetError::detail`] says how.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// A name has no address, or the resolver failed.
+    #[error("could not resolve host name \"{host}\"")]
+    Resolve {
+        /// The name asked for.
+        host: String,
+        /// What the resolver said.
+        reason: String,
+    },
+
+    /// No address of the host accepted a connection.
+    #[error("could not connect")]
+    Connect {
+        /// Each address with what it answered.
+        detail: String,
+    },
+
+    /// The deadline passed.
+    #[error("timed out while {what}")]
+    Timeout {
+        /// What was being done, such as "reading".
+        what: &'static str,
+        /// More about it, if there is more.
+        detail: Option<String>,
+    },
+
+    /// The connection broke.
+    #[error("connection lost while {what}")]
+    Io {
+        /// What was being done, such as "reading".
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The server's certificate is not acceptable, for any reason but its name.
+    #[error("certificate validation failed")]
+    Certificate {
+        /// Which certificate, and why.
+        detail: String,
+        /// What would make it acceptable.
+        hint: Option<String>,
+    },
+
+    /// The server's certificate is good, but for another host.
+    #[error("certificate is for another name")]
+    CertificateName {
+        /// The name it should have.
+        expected: String,
+        /// The names it has.
+        presented: Vec<String>,
+    },
+
+    /// The two sides have no TLS version in common.
+    #[error("no TLS version in common with the server")]
+    TlsVersion {
+        /// What the server said.
+        detail: String,
+    },
+
+    /// Any other failure of TLS.
+    #[error("TLS failed")]
+    Tls {
+        /// What happened.
+        detail: String,
+    },
+
+    /// A wallet can't be used as a whole, or its private key can't.
+    #[error("could not open the wallet")]
+    Wallet {
+        /// What is wrong with it.
+        detail: String,
+        /// How to mend it.
+        hint: Option<String>,
+    },
+
+    /// The text that should name a wallet doesn't.
+    #[error("bad wallet location")]
+    Locator {
+        /// What is wrong with it.
+        detail: String,
+    },
+
+    /// The wallet is outside the directories this caller may name. The same for a path that exists and one that doesn't.
+    #[error("this wallet location is not allowed")]
+    WalletForbidden,
+
+    /// An argument has a value that can't be used.
+    #[error("invalid value for argument \"{name}\"")]
+    Argument {
+        /// The argument.
+        name: &'static str,
+        /// Why not.
+        detail: String,
+    },
+}
+
+impl NetError {
+    /// What happened, in the system's words where it has some.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Resolve { host, reason } => Some(format!("\"{host}\": {reason}")),
+            Self::Timeout { what, detail } => Some(match detail {
+                Some(detail) => format!("timed out while {what}: {detail}"),
+                None => format!("timed out while {what}"),
+            }),
+            Self::Io { what, source } => Some(format!("{}, while {what}", io_text(source))),
+            Self::CertificateName {
+                expected,
+                presented,
+            } => Some(format!(
+                "the certificate should be for \"{expected}\", but it is for {}",
+                quoted_list(presented)
+            )),
+            Self::Connect { detail }
+            | Self::Certificate { detail, .. }
+            | Self::TlsVersion { detail }
+            | Self::Tls { detail }
+            | Self::Wallet { detail, .. }
+            | Self::Locator { detail }
+            | Self::Argument { detail, .. } => Some(detail.clone()),
+            Self::WalletForbidden => None,
+        }
+    }
+
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Certificate { hint, .. } | Self::Wallet { hint, .. } => hint.clone(),
+            Self::CertificateName { .. } => {
+                Some("connect by a name the certificate has, or give one as secure_host".into())
+            }
+            Self::WalletForbidden => {
+                Some("name a directory under one of those in utl_smtp.wallet_roots".into())
+            }
+            Self::Locator { .. } => {
+                Some("a wallet is \"file:/directory\", an absolute path, or \"system:\"".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the network or the peer's silence is to blame, so that trying again later may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Timeout { .. } | Self::Io { .. }
+        )
+    }
+
+    pub(crate) fn timeout(what: &'static str) -> Self {
+        Self::Timeout { what, detail: None }
+    }
+
+    pub(crate) fn wallet(detail: impl Into<String>) -> Self {
+        Self::Wallet {
+            detail: detail.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn tls(detail: impl Into<String>) -> Self {
+        Self::Tls {
+            detail: detail.into(),
+        }
+    }
+}
+
+impl From<ArgumentError> for NetError {
+    fn from(error: ArgumentError) -> Self {
+        Self::Argument {
+            name: error.argument,
+            detail: error.reason,
+        }
+    }
+}
+
+/// An error of the system in its own words, lower case and without Rust's "(os error N)".
+pub(crate) fn io_text(error: &io::Error) -> String {
+    let text = match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+        None => error.to_string(),
+    };
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => text,
+    }
+}
+
+fn quoted_list(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    if names.is_empty() {
+        return "no name at all".into();
+    }
+    let shown: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("\"{name}\""))
+        .collect();
+    let mut text = shown.join(", ");
+    if names.len() > SHOWN {
+        let _ = write!(text, " and {} more", names.len() - SHOWN);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_errors_read_as_the_system_words_them() {
+        let refused = io::Error::from_raw_os_error(nix::errno::Errno::ECONNREFUSED as i32);
+        assert_eq!(io_text(&refused), "connection refused");
+    }
+
+    #[test]
+    fn long_name_lists_are_cut() {
+        let names: Vec<String> = (0..12).map(|n| format!("h{n}")).collect();
+        assert!(quoted_list(&names).ends_with("\"h9\" and 2 more"));
+    }
+}

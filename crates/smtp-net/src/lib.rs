@@ -1,0 +1,21 @@
+//! The transport under smtp-core: sockets, TLS, wallets and names, over one way of waiting.
+//!
+//! This crate knows sockets and certificates and nothing of SMTP or of PostgreSQL. Whatever may take time takes a
+//! [`wait::Wait`] and a [`wait::Deadline`]: nothing blocks, so nothing keeps a server process from an interrupt, and
+//! everything that is open is closed by its destructor when an interrupt unwinds through here.
+
+pub mod connection;
+pub mod error;
+pub mod resolve;
+pub mod stream;
+pub mod tcp;
+pub mod tls;
+pub mod wait;
+pub mod wallet;
+mod x509;
+
+pub use error::NetError;
+pub use stream::Stream;
+pub use tls::{MinVersion, ServerIdentity, TlsCache, TlsInfo, TlsOptions};
+pub use wait::{Deadline, Interest, PollWait, Wait};
+pub use wallet::{CertificateInfo, ClientIdentity, Locator, Wallet, WalletCache, WalletSource};

@@ -1,0 +1,323 @@
+//! Names to addresses, and this machine's own name, by the system's resolver.
+//!
+//! getaddrinfo blocks and can't be interrupted, so it runs in a helper thread with every signal blocked, while the
+//! caller waits for the answer as for any other peer. When the caller gives up, the thread is left to finish alone:
+//! it touches nothing but its own arguments. What it can't do is be stopped, so their number is capped.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use nix::sys::signal::{SigSet, SigmaskHow};
+use smtp_core::limits;
+
+use crate::error::{NetError, io_text};
+use crate::wait::{Deadline, Interest, Wait, ready};
+
+/// Lookups under way at once; in a process that waits for one at a time, all but one are abandoned.
+const LOOKUPS: usize = 8;
+
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// The addresses of a host, in the resolver's order, each once. An address literal is its own answer.
+pub fn resolve(
+    host: &str,
+    port: u16,
+    wait: &dyn Wait,
+    deadline: Deadline,
+) -> Result<Vec<SocketAddr>, NetError> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let failed = |reason: String| NetError::Resolve {
+        host: host.to_owned(),
+        reason,
+    };
+    let name = host.to_owned();
+    let found = in_helper_thread(
+        move || {
+            (name.as_str(), port)
+                .to_socket_addrs()
+                .map(Vec::from_iter)
+                .map_err(|error| resolver_text(&error))
+        },
+        wait,
+        deadline,
+    )
+    .and_then(|answer| answer.map_err(LookupFailure::Failed));
+    let found = match found {
+        Ok(found) => found,
+        Err(LookupFailure::TimedOut) => {
+            return Err(NetError::Timeout {
+                what: "resolving the host name",
+                detail: Some(format!("\"{host}\"")),
+            });
+        }
+        Err(LookupFailure::Failed(reason)) => return Err(failed(reason)),
+    };
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if addresses.len() < limits::ADDRESSES && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(failed("the name has no address".into()));
+    }
+    Ok(addresses)
+}
+
+/// This machine's fully qualified name, if it has one: its host name when that has a dot, else the canonical name
+/// the resolver knows it by.
+pub fn canonical_name(wait: &dyn Wait, deadline: Deadline) -> Option<String> {
+    let own = nix::unistd::gethostname().ok()?.into_string().ok()?;
+    if is_qualified(&own) {
+        return Some(own);
+    }
+    let answer = in_helper_thread(
+        move || {
+            let hints = dns_lookup::AddrInfoHints {
+                flags: nix::libc::AI_CANONNAME,
+                socktype: nix::libc::SOCK_STREAM,
+                ..Default::default()
+            };
+            let found = dns_lookup::getaddrinfo(Some(&own), None, Some(hints)).ok()?;
+            found.flatten().find_map(|info| info.canonname)
+        },
+        wait,
+        deadline,
+    );
+    answer.ok().flatten().filter(|name| is_qualified(name))
+}
+
+fn is_qualified(name: &str) -> bool {
+    name.trim_end_matches('.').contains('.')
+}
+
+/// What the resolver said, without the words Rust puts before it.
+fn resolver_text(error: &std::io::Error) -> String {
+    let text = io_text(error);
+    match text.split_once("address information: ") {
+        Some((_, reason)) => reason.to_lowercase(),
+        None => text,
+    }
+}
+
+enum LookupFailure {
+    TimedOut,
+    Failed(String),
+}
+
+/// Runs `work` in a thread of its own and waits for it. On a time-out, or when the wait unwinds, the thread goes on
+/// and its answer is dropped.
+fn in_helper_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    wait: &dyn Wait,
+    deadline: Deadline,
+) -> Result<T, LookupFailure> {
+    let slot = Slot::take().ok_or_else(|| {
+        LookupFailure::Failed(format!(
+            "{LOOKUPS} earlier look-ups have not been answered yet"
+        ))
+    })?;
+    let failed = |error: std::io::Error| LookupFailure::Failed(io_text(&error));
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    let (answer, answered) = mpsc::channel();
+    {
+        let _signals = BlockedSignals::all();
+        thread::Builder::new()
+            .name("resolver".into())
+            .spawn(move || {
+                let _slot = slot;
+                // Nobody may be listening any more.
+                let _ = answer.send(work());
+                // Its end is what the waiting side sees; nothing is written, so nothing can block or fail.
+                drop(theirs);
+            })
+            .map_err(failed)?;
+    }
+    if let Err(passed) = ready(wait, ours.as_fd(), Interest::Readable, deadline, "") {
+        // A time-out of nothing still allows the one look that doesn't wait.
+        return answered.try_recv().map_err(|_| {
+            drop(passed);
+            LookupFailure::TimedOut
+        });
+    }
+    answered
+        .recv()
+        .map_err(|_| LookupFailure::Failed("the resolver failed".into()))
+}
+
+/// One of the look-ups that may run at once.
+struct Slot;
+
+impl Slot {
+    fn take() -> Option<Self> {
+        RUNNING
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| {
+                (running < LOOKUPS).then_some(running + 1)
+            })
+            .ok()
+            .map(|_| Self)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Blocks every signal in this thread while it lives; a thread started meanwhile inherits that for good, so signals
+/// keep going to the thread that knows what to do with them.
+struct BlockedSignals(Option<SigSet>);
+
+impl BlockedSignals {
+    fn all() -> Self {
+        Self(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok())
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = before.thread_set_mask();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::BorrowedFd;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Mutex;
+    use std::time::{Duration, Instant};
+
+    use nix::sys::signal::Signal;
+
+    use super::*;
+    use crate::wait::PollWait;
+
+    /// The count of running look-ups is the process's: one test at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    fn until_idle() {
+        while RUNNING.load(Ordering::Acquire) > 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn literals_need_no_resolver() {
+        let over = Deadline::after(Some(Duration::ZERO));
+        let found = resolve("::1", 25, &PollWait, over).unwrap();
+        assert_eq!(found, ["[::1]:25".parse().unwrap()]);
+    }
+
+    #[test]
+    fn localhost_resolves_without_duplicates() {
+        let _alone = ALONE.lock();
+        let found = resolve("localhost", 587, &PollWait, Deadline::never()).unwrap();
+        assert!(
+            found
+                .iter()
+                .all(|a| a.ip().is_loopback() && a.port() == 587)
+        );
+        let mut unique = found.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), found.len());
+    }
+
+    #[test]
+    fn an_unknown_name_says_what_the_resolver_said() {
+        let _alone = ALONE.lock();
+        let error = resolve("no-such-host.invalid", 25, &PollWait, Deadline::never()).unwrap_err();
+        let NetError::Resolve { host, reason } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(host, "no-such-host.invalid");
+        assert!(!reason.is_empty() && !reason.contains("lookup"), "{reason}");
+    }
+
+    /// INT-11
+    #[test]
+    fn a_stuck_resolver_is_left_alone_at_the_deadline() {
+        let _alone = ALONE.lock();
+        let begun = Instant::now();
+        let deadline = Deadline::after(Some(Duration::from_millis(50)));
+        let work = || thread::sleep(Duration::from_millis(400));
+        assert!(matches!(
+            in_helper_thread(work, &PollWait, deadline),
+            Err(LookupFailure::TimedOut)
+        ));
+        assert!(begun.elapsed() < Duration::from_millis(300));
+        assert_eq!(RUNNING.load(Ordering::Acquire), 1);
+        until_idle();
+    }
+
+    /// INT-11
+    #[test]
+    fn an_interrupt_passes_through_a_lookup() {
+        struct Interrupted;
+        impl Wait for Interrupted {
+            fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> bool {
+                panic!("interrupt")
+            }
+            fn check(&self) {}
+        }
+        let _alone = ALONE.lock();
+        let work = || thread::sleep(Duration::from_millis(50));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            in_helper_thread(work, &Interrupted, Deadline::never()).is_ok()
+        }));
+        assert!(outcome.is_err());
+        until_idle();
+    }
+
+    #[test]
+    fn abandoned_lookups_are_capped() {
+        let _alone = ALONE.lock();
+        until_idle();
+        let over = Deadline::after(Some(Duration::ZERO));
+        for _ in 0..LOOKUPS {
+            let work = || thread::sleep(Duration::from_millis(200));
+            assert!(in_helper_thread(work, &PollWait, over).is_err());
+        }
+        let refused = in_helper_thread(|| (), &PollWait, Deadline::never());
+        assert!(matches!(refused, Err(LookupFailure::Failed(text)) if text.contains("earlier")));
+        until_idle();
+        assert!(in_helper_thread(|| (), &PollWait, Deadline::never()).is_ok());
+    }
+
+    #[test]
+    fn the_helper_blocks_every_signal_and_the_caller_keeps_its_mask() {
+        let _alone = ALONE.lock();
+        let before = SigSet::thread_get_mask().unwrap();
+        let Ok(inside) = in_helper_thread(SigSet::thread_get_mask, &PollWait, Deadline::never())
+        else {
+            panic!("no answer")
+        };
+        let inside = inside.unwrap();
+        for signal in [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGALRM,
+            Signal::SIGUSR1,
+        ] {
+            assert!(inside.contains(signal));
+        }
+        assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+    }
+
+    #[test]
+    fn the_own_name_is_qualified_or_none() {
+        let _alone = ALONE.lock();
+        if let Some(name) = canonical_name(&PollWait, Deadline::never()) {
+            assert!(name.contains('.'), "{name}");
+        }
+    }
+}

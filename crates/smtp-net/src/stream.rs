@@ -1,0 +1,279 @@
+//! A connection, plain or encrypted, whose operations all end by a deadline.
+//!
+//! Every operation first does what can be done without waiting. After an error or an unwind in the middle of one, a
+//! stream is good for nothing but being dropped, which closes it and does nothing else. It does not buffer plain text:
+//! what was read before TLS is with the caller, who must refuse to go on with it (RFC 3207 §4.2).
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+
+use rustls::ClientConnection;
+
+use crate::error::NetError;
+use crate::tls::{TlsCache, TlsInfo, TlsOptions, failure, handshake};
+use crate::wait::{Deadline, Interest, Wait, ready};
+
+const READING: &str = "reading";
+const WRITING: &str = "writing";
+
+/// Bytes encrypted at a time: one TLS record.
+const RECORD: usize = 16 * 1024;
+
+/// Reads of the socket in one go. A peer can send any number of records with no data in them; between so many of them
+/// the caller gets a chance to see an interrupt or a deadline.
+const ROUNDS: usize = 16;
+
+/// A connection to a server.
+#[derive(Debug)]
+pub enum Stream {
+    /// Without TLS.
+    Plain(PlainStream),
+    /// With it.
+    Tls(Box<TlsStream>),
+}
+
+/// A connection without TLS.
+#[derive(Debug)]
+pub struct PlainStream {
+    socket: TcpStream,
+    ended: bool,
+}
+
+/// A connection with TLS.
+#[derive(Debug)]
+pub struct TlsStream {
+    socket: TcpStream,
+    connection: ClientConnection,
+    info: TlsInfo,
+    /// How the peer has ended its side, once it has: by a close_notify or by cutting the wire.
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Notified,
+    Cut,
+}
+
+impl Stream {
+    /// Takes a connected, non-blocking socket.
+    pub fn plain(socket: TcpStream) -> Self {
+        Self::Plain(PlainStream {
+            socket,
+            ended: false,
+        })
+    }
+
+    /// Reads what there is, waiting until there is something; 0 is the end.
+    pub fn read(
+        &mut self,
+        buffer: &mut [u8],
+        wait: &dyn Wait,
+        deadline: Deadline,
+    ) -> Result<usize, NetError> {
+        loop {
+            wait.check();
+            if let Some(count) = self.try_read(buffer)? {
+                return Ok(count);
+            }
+            let fd = self.socket().as_fd();
+            ready(wait, fd, Interest::Readable, deadline, READING)?;
+        }
+    }
+
+    /// Reads what there is without waiting: `None` if there is nothing, 0 if it is the end.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
+        match self {
+            Self::Plain(plain) => plain.try_read(buffer),
+            Self::Tls(tls) => tls.try_read(buffer),
+        }
+    }
+
+    /// Sends all of it.
+    pub fn write_all(
+        &mut self,
+        data: &[u8],
+        wait: &dyn Wait,
+        deadline: Deadline,
+    ) -> Result<(), NetError> {
+        match self {
+            Self::Plain(plain) => plain.write_all(data, wait, deadline),
+            Self::Tls(tls) => tls.write_all(data, wait, deadline),
+        }
+    }
+
+    /// Turns a plain connection into an encrypted one. A failure closes it.
+    pub fn start_tls(
+        self,
+        options: &TlsOptions,
+        cache: &mut TlsCache,
+        wait: &dyn Wait,
+        deadline: Deadline,
+    ) -> Result<Self, NetError> {
+        let Self::Plain(PlainStream { socket, .. }) = self else {
+            return Err(NetError::tls("the connection is encrypted already"));
+        };
+        let config = cache.config(options)?;
+        let (connection, info) = handshake(&socket, config, wait, deadline)?;
+        Ok(Self::Tls(Box::new(TlsStream {
+            socket,
+            connection,
+            info,
+            end: None,
+        })))
+    }
+
+    /// Ends our side as politely as is possible without waiting, and closes.
+    pub fn close(self) {
+        if let Self::Tls(mut tls) = self {
+            tls.connection.send_close_notify();
+            // If it can't be sent at once, then not at all.
+            let _ = tls.connection.write_tls(&mut &tls.socket);
+        }
+    }
+
+    /// What is known of the encryption; `None` without.
+    pub fn tls_info(&self) -> Option<&TlsInfo> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(&tls.info),
+        }
+    }
+
+    /// Whether the peer has ended its side in the way that can't be forged: with TLS by a close_notify.
+    pub fn closed_cleanly(&self) -> bool {
+        match self {
+            Self::Plain(plain) => plain.ended,
+            Self::Tls(tls) => tls.end == Some(End::Notified),
+        }
+    }
+
+    /// The address of this side.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket().local_addr().ok()
+    }
+
+    /// The address of the other side.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.socket().peer_addr().ok()
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(plain) => &plain.socket,
+            Self::Tls(tls) => &tls.socket,
+        }
+    }
+}
+
+impl PlainStream {
+    fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
+        let count = now_or_later(READING, || (&self.socket).read(buffer))?;
+        self.ended |= count == Some(0) && !buffer.is_empty();
+        Ok(count)
+    }
+
+    fn write_all(
+        &mut self,
+        data: &[u8],
+        wait: &dyn Wait,
+        deadline: Deadline,
+    ) -> Result<(), NetError> {
+        let mut left = data;
+        while !left.is_empty() {
+            wait.check();
+            match now_or_later(WRITING, || (&self.socket).write(left))? {
+                Some(count) => left = &left[count..],
+                None => ready(
+                    wait,
+                    self.socket.as_fd(),
+                    Interest::Writable,
+                    deadline,
+                    WRITING,
+                )?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TlsStream {
+    fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
+        for _ in 0..ROUNDS {
+            match self.connection.reader().read(buffer) {
+                Ok(0) if !buffer.is_empty() => {
+                    self.end = Some(End::Notified);
+                    return Ok(Some(0));
+                }
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.end = Some(End::Cut);
+                    return Ok(Some(0));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(source) => {
+                    return Err(NetError::Io {
+                        what: READING,
+                        source,
+                    });
+                }
+            }
+            let connection = &mut self.connection;
+            let received = now_or_later(READING, || connection.read_tls(&mut &self.socket))?;
+            if received.is_none() {
+                return Ok(None);
+            }
+            let outcome = self.connection.process_new_packets();
+            // Key updates and alerts are answered at once, or with the next write.
+            let _ = self.connection.write_tls(&mut &self.socket);
+            outcome.map_err(failure)?;
+        }
+        Ok(None)
+    }
+
+    fn write_all(
+        &mut self,
+        data: &[u8],
+        wait: &dyn Wait,
+        deadline: Deadline,
+    ) -> Result<(), NetError> {
+        for chunk in data.chunks(RECORD) {
+            wait.check();
+            let encrypted = self.connection.writer().write_all(chunk);
+            encrypted.map_err(|source| NetError::Io {
+                what: WRITING,
+                source,
+            })?;
+            self.flush(wait, deadline)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, wait: &dyn Wait, deadline: Deadline) -> Result<(), NetError> {
+        while self.connection.wants_write() {
+            let connection = &mut self.connection;
+            let sent = now_or_later(WRITING, || connection.write_tls(&mut &self.socket))?;
+            if sent.is_none() {
+                let fd = self.socket.as_fd();
+                ready(wait, fd, Interest::Writable, deadline, WRITING)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The result of an operation on a non-blocking socket; `None` if it would have to wait.
+fn now_or_later(
+    what: &'static str,
+    mut operation: impl FnMut() -> io::Result<usize>,
+) -> Result<Option<usize>, NetError> {
+    loop {
+        match operation() {
+            Ok(count) => return Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(source) => return Err(NetError::Io { what, source }),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The name a server must prove to have (RFC 9525): a DNS name, an address, or Oracle's pattern `*.example.com`.
+//!
+//! A common name is no name, whatever Oracle's documentation says, and a name found by DNS on the way is none either.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use rustls::pki_types::{DnsName, ServerName};
+use smtp_core::host::Host;
+use webpki::EndEntityCert;
+
+use crate::error::NetError;
+use crate::x509::SubjectName;
+
+const ARGUMENT: &str = "secure_host";
+
+/// Whom a server's certificate must name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ServerIdentity {
+    /// This name: lower case, A-labels, no trailing dot.
+    Name(DnsName<'static>),
+    /// This address.
+    Address(IpAddr),
+    /// A name with exactly one label before this suffix, or the very same wildcard.
+    Pattern {
+        /// What follows the `*.`.
+        suffix: String,
+    },
+}
+
+impl ServerIdentity {
+    /// Reads what a caller gave as `secure_host`.
+    pub fn parse(text: &str) -> Result<Self, NetError> {
+        let Some(suffix) = text.strip_prefix("*.") else {
+            return Self::of_host(&Host::parse(ARGUMENT, text)?);
+        };
+        let bad = |detail: &str| NetError::Argument {
+            name: ARGUMENT,
+            detail: detail.into(),
+        };
+        match Host::parse(ARGUMENT, suffix)? {
+            Host::Name(suffix) if suffix.as_str().contains('.') => Ok(Self::Pattern {
+                suffix: suffix.to_string(),
+            }),
+            Host::Name(_) => Err(bad("a pattern needs at least two labels after \"*.\"")),
+            Host::Address(_) => Err(bad("a pattern needs a name after \"*.\"")),
+        }
+    }
+
+    /// The identity of a host that was given as such.
+    pub fn of_host(host: &Host) -> Result<Self, NetError> {
+        match host {
+            Host::Address(address) => Ok(Self::Address(address.to_canonical())),
+            Host::Name(name) => match DnsName::try_from(name.to_string()) {
+                Ok(name) => Ok(Self::Name(name.to_lowercase_owned())),
+                Err(_) => Err(NetError::Argument {
+                    name: ARGUMENT,
+                    detail: format!("\"{name}\" is not a name that a certificate can have"),
+                }),
+            },
+        }
+    }
+
+    /// What is asked for in the handshake: this identity, or for a pattern the host itself. An address is never sent.
+    pub(super) fn server_name(&self, host: &Host) -> Result<ServerName<'static>, NetError> {
+        match self {
+            Self::Name(name) => Ok(ServerName::DnsName(name.clone())),
+            Self::Address(address) => Ok(ServerName::IpAddress((*address).into())),
+            // The identity of a host is never a pattern.
+            Self::Pattern { .. } => Self::of_host(host)?.server_name(host),
+        }
+    }
+
+    /// Whether a certificate is for this identity.
+    pub(super) fn matches(&self, certificate: &EndEntityCert<'_>, names: &[SubjectName]) -> bool {
+        let exactly =
+            |name: ServerName<'_>| certificate.verify_is_valid_for_subject_name(&name).is_ok();
+        match self {
+            Self::Name(name) => exactly(ServerName::DnsName(name.borrow())),
+            Self::Address(address) => exactly(ServerName::IpAddress((*address).into())),
+            Self::Pattern { suffix } => names.iter().any(|name| is_under(name, suffix)),
+        }
+    }
+}
+
+impl fmt::Display for ServerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name.as_ref()),
+            Self::Address(address) => address.fmt(f),
+            Self::Pattern { suffix } => write!(f, "*.{suffix}"),
+        }
+    }
+}
+
+/// Whether a presented name is one label, or the wildcard, under a suffix.
+fn is_under(name: &SubjectName, suffix: &str) -> bool {
+    let SubjectName::Dns(name) = name else {
+        return false;
+    };
+    let Some((label, rest)) = name.split_once('.') else {
+        return false;
+    };
+    rest == suffix && (label == "*" || DnsName::try_from(label).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> String {
+        ServerIdentity::parse(text).unwrap().to_string()
+    }
+
+    /// CERT-19
+    #[test]
+    fn spellings_of_one_name_are_one_identity() {
+        for text in [
+            "mail.example.test",
+            "MAIL.Example.Test",
+            "mail.example.test.",
+        ] {
+            assert_eq!(parse(text), "mail.example.test");
+        }
+        assert_eq!(parse("bücher.example"), "xn--bcher-kva.example");
+        assert_eq!(parse("*.Example.COM."), "*.example.com");
+    }
+
+    /// CERT-16
+    #[test]
+    fn spellings_of_one_address_are_one_identity() {
+        for text in ["2001:db8:0:0::1", "2001:DB8::0001", "2001:db8::0.0.0.1"] {
+            assert_eq!(parse(text), "2001:db8::1");
+        }
+        assert_eq!(parse("::ffff:192.0.2.1"), "192.0.2.1");
+    }
+
+    /// CERT-18, CERT-19
+    #[test]
+    fn a_star_anywhere_but_before_a_domain_is_refused() {
+        for text in [
+            "",
+            "*",
+            "*.",
+            "*.com",
+            "*.com.",
+            "mail.*.com",
+            "m*.example.com",
+            "*mail.example.com",
+            "*.*.example.com",
+            "*.192.0.2.1",
+            "mail.example.test\0",
+            "mail.example.test\r\n",
+            "*.example.com\r\n",
+            "a b",
+        ] {
+            let outcome = ServerIdentity::parse(text);
+            assert!(
+                matches!(
+                    outcome,
+                    Err(NetError::Argument {
+                        name: "secure_host",
+                        ..
+                    })
+                ),
+                "{text:?}: {outcome:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_takes_one_label_or_itself() {
+        let dns = |name: &str| SubjectName::Dns(name.into());
+        for name in ["mail.example.com", "*.example.com"] {
+            assert!(is_under(&dns(name), "example.com"), "{name}");
+        }
+        for name in [
+            "example.com",
+            "a.b.example.com",
+            ".example.com",
+            "*.b.example.com",
+            "m*.example.com",
+            "*.com",
+            "mailexample.com",
+        ] {
+            assert!(!is_under(&dns(name), "example.com"), "{name}");
+        }
+    }
+}

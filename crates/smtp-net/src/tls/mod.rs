@@ -1,0 +1,165 @@
+//! TLS as a client (RFC 8446, RFC 5246; RFC 9325 for what to leave out): versions 1.2 and 1.3, one cryptographic
+//! provider, and a certificate that is always verified.
+//!
+//! There is no way to switch verification off, no renegotiation, no key log, no environment variable, and no default
+//! shared by the process. Nothing is made before the first handshake asks for it.
+
+mod handshake;
+mod identity;
+mod rejection;
+mod verifier;
+
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, SupportedProtocolVersion};
+use smtp_core::host::Host;
+
+pub use identity::ServerIdentity;
+
+pub(crate) use handshake::{failure, handshake};
+
+use crate::error::NetError;
+use crate::wallet::{ClientIdentity, Wallet};
+use verifier::Verifier;
+
+/// Configurations kept for the sake of their resumption tickets.
+const KEPT: usize = 64;
+
+/// Tickets kept for each of them.
+const TICKETS: usize = 8;
+
+/// What a handshake needs to know.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// Whom to trust.
+    pub wallet: Arc<Wallet>,
+    /// The oldest version to speak.
+    pub min_version: MinVersion,
+    /// Who we are, if the server asks and the caller may say so.
+    pub client_identity: Option<ClientIdentity>,
+    /// Whom the server's certificate must name: `secure_host`, else the host.
+    pub identity: ServerIdentity,
+    /// The host connected to, which is asked for by name when the identity is a pattern.
+    pub host: Host,
+}
+
+/// The oldest TLS version to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MinVersion {
+    /// TLS 1.2.
+    #[default]
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+impl MinVersion {
+    fn supported(self) -> Vec<&'static SupportedProtocolVersion> {
+        match self {
+            Self::Tls12 => vec![&TLS13, &TLS12],
+            Self::Tls13 => vec![&TLS13],
+        }
+    }
+}
+
+/// What there is to know of an encrypted connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// Such as `TLSv1.3`.
+    pub version: String,
+    /// Such as `TLS_AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// The subject of the server's certificate.
+    pub peer_subject: String,
+    /// When that expires, in seconds since 1970.
+    pub peer_not_after: i64,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The trust anchor this connection rests on and when it expires, if that is soon.
+    pub anchor_expiring: Option<(String, i64)>,
+}
+
+/// The TLS sessions one process could resume, each bound to all that decided to trust it: a ticket got under one
+/// trust set, identity, version rule or client identity never serves under another.
+#[derive(Debug, Default)]
+pub struct TlsCache {
+    /// Most recently used last.
+    entries: Vec<(Key, TlsConfig)>,
+}
+
+/// All that a decision to trust depends on.
+#[derive(Debug, PartialEq, Eq)]
+struct Key {
+    trust: [u8; 32],
+    identity: ServerIdentity,
+    server_name: ServerName<'static>,
+    min_version: MinVersion,
+    client: Option<[u8; 32]>,
+}
+
+/// A configuration with its own store of tickets.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsConfig {
+    client: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
+    server_name: ServerName<'static>,
+}
+
+impl TlsCache {
+    /// The configuration for these options: the one used before, if there is one.
+    pub(crate) fn config(&mut self, options: &TlsOptions) -> Result<TlsConfig, NetError> {
+        let server_name = options.identity.server_name(&options.host)?;
+        let client = options.client_identity.as_ref();
+        let key = Key {
+            trust: options.wallet.trust_digest(),
+            identity: options.identity.clone(),
+            server_name: server_name.clone(),
+            min_version: options.min_version,
+            client: client.map(ClientIdentity::digest),
+        };
+        let entry = match self.entries.iter().position(|(known, _)| *known == key) {
+            Some(index) => self.entries.remove(index),
+            None => (key, TlsConfig::new(options, server_name)?),
+        };
+        if self.entries.len() >= KEPT {
+            self.entries.remove(0);
+        }
+        let config = entry.1.clone();
+        self.entries.push(entry);
+        Ok(config)
+    }
+}
+
+impl TlsConfig {
+    fn new(options: &TlsOptions, server_name: ServerName<'static>) -> Result<Self, NetError> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier = Arc::new(Verifier::new(
+            Arc::clone(&options.wallet),
+            options.identity.clone(),
+            provider.signature_verification_algorithms,
+        ));
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&options.min_version.supported())
+            .map_err(|error| NetError::tls(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
+        let mut client = match &options.client_identity {
+            Some(identity) => {
+                let key = SingleCertAndKey::from(identity.certified_key());
+                builder.with_client_cert_resolver(Arc::new(key))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        client.resumption = Resumption::in_memory_sessions(TICKETS);
+        Ok(Self {
+            client: Arc::new(client),
+            verifier,
+            server_name,
+        })
+    }
+}

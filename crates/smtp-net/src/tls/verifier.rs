@@ -1,0 +1,273 @@
+//! Whether to believe a server's certificate (RFC 5280 §6, RFC 9525), and if not, why, in words that help.
+//!
+//! It never accepts more than asked, fetches nothing, and knows no way to be switched off. Two ways lead to trust: a
+//! chain to an issuer of the wallet whose own dates are good, or the certificate itself being in the wallet, byte for
+//! byte. Both ask for a matching name, dates, and absence from the wallet's revocation lists.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
+use smtp_core::limits;
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
+    VerifiedPath,
+};
+
+use super::identity::ServerIdentity;
+use super::rejection::Rejection;
+use crate::wallet::Wallet;
+use crate::x509::{SubjectName, Summary, common_name};
+
+/// Verifies server certificates by one wallet, for one identity.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    wallet: Arc<Wallet>,
+    identity: ServerIdentity,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// What a certificate is trusted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TrustedBy {
+    /// An issuer of the wallet.
+    Issuer { subject: String, not_after: i64 },
+    /// Its own presence in the wallet.
+    Pin,
+}
+
+impl Verifier {
+    pub fn new(
+        wallet: Arc<Wallet>,
+        identity: ServerIdentity,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Self {
+        Self {
+            wallet,
+            identity,
+            algorithms,
+        }
+    }
+
+    /// The whole decision about a chain as the server sent it, its own certificate first.
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<TrustedBy, Rejection> {
+        if chain.len() > limits::CERTIFICATE_CHAIN {
+            return Err(Rejection::because(format!(
+                "the server sent {} certificates, more than {}",
+                chain.len(),
+                limits::CERTIFICATE_CHAIN
+            )));
+        }
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Err(Rejection::because("the server sent no certificate"));
+        };
+        let (Ok(certificate), Some(summary)) =
+            (EndEntityCert::try_from(leaf), Summary::of_certificate(leaf))
+        else {
+            return Err(Rejection::because(
+                "the server's certificate is damaged, or has a critical extension not known here",
+            ));
+        };
+        let trusted_by = if self.wallet.pins(leaf) {
+            self.verify_pinned(&summary, now)?
+        } else {
+            self.verify_path(&certificate, &summary, intermediates, now)?
+        };
+        self.verify_name(&certificate, leaf)?;
+        Ok(trusted_by)
+    }
+
+    fn verify_pinned(&self, leaf: &Summary, now: UnixTime) -> Result<TrustedBy, Rejection> {
+        Rejection::check_dates(leaf, now)?;
+        if self.is_revoked(leaf) {
+            return Err(Rejection::revoked(leaf));
+        }
+        Ok(TrustedBy::Pin)
+    }
+
+    fn verify_path(
+        &self,
+        certificate: &EndEntityCert<'_>,
+        leaf: &Summary,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<TrustedBy, Rejection> {
+        let issuers = self.wallet.issuers();
+        // What the search came across last, if it ended at an issuer or certificate of no use.
+        let dead_end: Cell<Option<Rejection>> = Cell::new(None);
+        let trusted: Cell<Option<&Summary>> = Cell::new(None);
+        let accept = |path: &VerifiedPath<'_>| {
+            let anchors = issuers.anchors.iter();
+            let anchor = anchors
+                .zip(&issuers.summaries)
+                .find(|(anchor, _)| std::ptr::eq(*anchor, path.anchor()))
+                .map(|(_, summary)| summary)
+                .ok_or(webpki::Error::UnknownIssuer)?;
+            match self.judge(path, anchor, leaf, now) {
+                Ok(()) => {
+                    trusted.set(Some(anchor));
+                    Ok(())
+                }
+                Err((error, rejection)) => {
+                    dead_end.set(Some(rejection));
+                    Err(error)
+                }
+            }
+        };
+        let outcome = certificate.verify_for_usage(
+            self.algorithms.all,
+            &issuers.anchors,
+            intermediates,
+            now,
+            ServerUsage,
+            None,
+            Some(&accept),
+        );
+        match (outcome, trusted.get()) {
+            (Ok(_), Some(anchor)) => Ok(TrustedBy::Issuer {
+                subject: anchor.subject.clone(),
+                not_after: anchor.not_after,
+            }),
+            (Ok(_), None) => Err(Rejection::because("no issuer of it is in the wallet")),
+            (Err(error), _) => Err(dead_end.take().unwrap_or_else(|| {
+                Rejection::from_webpki(&error, leaf, intermediates, self.wallet.location())
+            })),
+        }
+    }
+
+    /// What webpki leaves open about a path that is otherwise good: the anchor's own dates and path length, which
+    /// it takes for granted, and revocation.
+    fn judge(
+        &self,
+        path: &VerifiedPath<'_>,
+        anchor: &Summary,
+        leaf: &Summary,
+        now: UnixTime,
+    ) -> Result<(), (webpki::Error, Rejection)> {
+        let refused = |rejection| (webpki::Error::UnknownIssuer, rejection);
+        Rejection::check_dates(anchor, now)
+            .map_err(|rejection| refused(rejection.of_anchor(self.wallet.location())))?;
+        let mut between = 0;
+        let mut certificates = vec![leaf.clone()];
+        for intermediate in path.intermediate_certificates() {
+            let Some(summary) = Summary::of_certificate(&intermediate.der()) else {
+                return Err(refused(Rejection::because(
+                    "an intermediate certificate is damaged",
+                )));
+            };
+            between += u32::from(!summary.is_self_issued());
+            certificates.push(summary);
+        }
+        if anchor.path_length.is_some_and(|most| between > most) {
+            return Err(refused(Rejection::because(format!(
+                "the chain is longer than the issuer \"{}\" allows",
+                anchor.subject
+            ))));
+        }
+        match certificates.iter().find(|c| self.is_revoked(c)) {
+            Some(revoked) => Err(refused(Rejection::revoked(revoked))),
+            None => Ok(()),
+        }
+    }
+
+    fn is_revoked(&self, certificate: &Summary) -> bool {
+        let lists = self.wallet.revocations();
+        lists.iter().any(|list| list.revokes(certificate))
+    }
+
+    fn verify_name(
+        &self,
+        certificate: &EndEntityCert<'_>,
+        leaf: &CertificateDer<'_>,
+    ) -> Result<(), Rejection> {
+        let names = SubjectName::all_of(leaf);
+        if self.identity.matches(certificate, &names) {
+            return Ok(());
+        }
+        if names.is_empty() {
+            return Err(Rejection::nameless(&self.identity, common_name(leaf)));
+        }
+        Err(Rejection::Name {
+            expected: self.identity.to_string(),
+            presented: names.iter().map(SubjectName::text).collect(),
+        })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain: Vec<CertificateDer<'_>> = std::iter::once(end_entity)
+            .chain(intermediates)
+            .map(|der| CertificateDer::from(der.as_ref()))
+            .collect();
+        match self.verify(&chain, now) {
+            Ok(_) => Ok(ServerCertVerified::assertion()),
+            Err(rejection) => Err(CertificateError::Other(OtherError(Arc::new(rejection))).into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Extended key usage (RFC 5280 §4.2.1.12): absent, or for servers, or for anything.
+struct ServerUsage;
+
+impl ExtendedKeyUsageValidator for ServerUsage {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        // id-kp-serverAuth and anyExtendedKeyUsage, as DER contents.
+        const SERVER_AUTH: KeyPurposeId<'static> =
+            KeyPurposeId::new(&[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01]);
+        const ANY: KeyPurposeId<'static> = KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0x00]);
+        let mut present = Vec::new();
+        for purpose in purposes {
+            let purpose = purpose?;
+            if purpose == SERVER_AUTH || purpose == ANY {
+                return Ok(());
+            }
+            present.push(purpose.to_decoded_oid());
+        }
+        if present.is_empty() {
+            return Ok(());
+        }
+        Err(webpki::Error::RequiredEkuNotFoundContext(
+            webpki::RequiredEkuNotFoundContext {
+                required: KeyUsage::server_auth(),
+                present,
+            },
+        ))
+    }
+}

@@ -1,0 +1,169 @@
+//! Waiting: the one thing this crate can't do alone, because inside a server process a wait must also answer to
+//! interrupts. Deadlines are absolute and monotonic, so neither retries nor a stepped clock stretch them.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::NetError;
+
+/// The moment by which something must be done, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// So long from now; `None` is never. A length that overflows the clock is never, too.
+    pub fn after(length: Option<Duration>) -> Self {
+        Self(length.and_then(|length| Instant::now().checked_add(length)))
+    }
+
+    /// No deadline.
+    pub const fn never() -> Self {
+        Self(None)
+    }
+
+    /// Whether it is over.
+    pub fn passed(&self) -> bool {
+        self.0.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// What is left, zero if it is over; `None` if there is no deadline.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.0
+            .map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// The earlier of two.
+    pub fn min(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(Some(a.min(b))),
+            (a, b) => Self(a.or(b)),
+        }
+    }
+}
+
+/// What to wait for on a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Bytes, an end of file or an error to read.
+    Readable,
+    /// Room to write, a completed connect, or an error.
+    Writable,
+}
+
+/// How the process waits. Either method may unwind instead of returning, when an interrupt asks to stop: whoever
+/// calls them keeps nothing open that a destructor wouldn't close.
+pub trait Wait {
+    /// Waits until the descriptor is ready (`true`) or the deadline has passed (`false`).
+    fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool;
+
+    /// Lets an interrupt through now, without waiting: called where a busy peer would otherwise keep us from ever
+    /// waiting.
+    fn check(&self);
+}
+
+/// Waits by poll(2), for tests and tools: no interrupts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PollWait;
+
+impl Wait for PollWait {
+    fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool {
+        let flags = match interest {
+            Interest::Readable => PollFlags::POLLIN,
+            Interest::Writable => PollFlags::POLLOUT,
+        };
+        loop {
+            // Rounded up: waking a fraction of a millisecond early would spin.
+            let timeout = deadline.remaining().map_or(PollTimeout::NONE, |left| {
+                PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+            });
+            match poll(&mut [PollFd::new(fd, flags)], timeout) {
+                Ok(0) if deadline.passed() => return false,
+                Ok(0) | Err(Errno::EINTR | Errno::EAGAIN) => continue,
+                // Any other failure of poll shows itself on the descriptor's next use.
+                Ok(_) | Err(_) => return true,
+            }
+        }
+    }
+
+    fn check(&self) {}
+}
+
+/// Waits, or fails with a time-out. A deadline that is over already costs no wait at all: the caller has tried once.
+pub(crate) fn ready(
+    wait: &dyn Wait,
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    deadline: Deadline,
+    what: &'static str,
+) -> Result<(), NetError> {
+    if deadline.passed() {
+        wait.check();
+        return Err(NetError::timeout(what));
+    }
+    if wait.wait(fd, interest, deadline) {
+        Ok(())
+    } else {
+        Err(NetError::timeout(what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn the_earlier_deadline_wins() {
+        let soon = Deadline::after(Some(Duration::from_secs(1)));
+        let late = Deadline::after(Some(Duration::from_secs(9)));
+        assert_eq!(soon.min(late), soon);
+        assert_eq!(late.min(soon), soon);
+        assert_eq!(Deadline::never().min(soon), soon);
+        assert_eq!(soon.min(Deadline::never()), soon);
+    }
+
+    #[test]
+    fn an_endless_timeout_is_never() {
+        assert_eq!(
+            Deadline::after(Some(Duration::from_secs(u64::MAX))),
+            Deadline::never()
+        );
+        assert!(!Deadline::never().passed());
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline_and_not_before() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let begun = Instant::now();
+        let deadline = Deadline::after(Some(Duration::from_millis(60)));
+        assert!(!PollWait.wait(ours.as_fd(), Interest::Readable, deadline));
+        assert!(begun.elapsed() >= Duration::from_millis(60));
+        assert!(PollWait.wait(ours.as_fd(), Interest::Writable, deadline));
+    }
+
+    #[test]
+    fn a_deadline_that_is_over_does_not_wait() {
+        struct NoWait;
+        impl Wait for NoWait {
+            fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> bool {
+                panic!("waited")
+            }
+            fn check(&self) {}
+        }
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let over = Deadline::after(Some(Duration::ZERO));
+        let error = ready(&NoWait, ours.as_fd(), Interest::Readable, over, "reading");
+        assert!(matches!(
+            error,
+            Err(NetError::Timeout {
+                what: "reading",
+                ..
+            })
+        ));
+    }
+}

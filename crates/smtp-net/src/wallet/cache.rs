@@ -1,0 +1,73 @@
+//! Wallets that were parsed before, and whether they are still what is on disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::files::{self, Stamp};
+use super::{Wallet, WalletSource};
+use crate::error::NetError;
+
+/// Wallets kept; more than one backend is likely to use.
+const KEPT: usize = 16;
+
+/// The wallets one process has opened. Looking one up again costs a stat of each of its files and no parsing; a
+/// wallet with any file changed, added or taken away is read again.
+#[derive(Debug, Default)]
+pub struct WalletCache {
+    /// Most recently used last.
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    source: WalletSource,
+    stamps: Vec<Stamp>,
+    wallet: Arc<Wallet>,
+}
+
+impl WalletCache {
+    /// Opens a wallet, or finds it.
+    pub fn open(&mut self, source: &WalletSource) -> Result<Arc<Wallet>, NetError> {
+        // Taken before the files are read: a change in between is seen next time.
+        let stamps = source.stamps();
+        let known = self.entries.iter().position(|e| e.source == *source);
+        if let Some(entry) = known.map(|index| self.entries.remove(index))
+            && stamps.as_ref() == Some(&entry.stamps)
+        {
+            let wallet = Arc::clone(&entry.wallet);
+            self.entries.push(entry);
+            return Ok(wallet);
+        }
+        let wallet = Arc::new(source.read()?);
+        if let Some(stamps) = stamps {
+            if self.entries.len() >= KEPT {
+                self.entries.remove(0);
+            }
+            self.entries.push(Entry {
+                source: source.clone(),
+                stamps,
+                wallet: Arc::clone(&wallet),
+            });
+        }
+        Ok(wallet)
+    }
+}
+
+impl WalletSource {
+    fn stamps(&self) -> Option<Vec<Stamp>> {
+        match self {
+            Self::System => files::system_stamps(),
+            Self::Directory { path, .. } => files::directory_stamps(path),
+        }
+    }
+
+    fn read(&self) -> Result<Wallet, NetError> {
+        match self {
+            Self::System => Wallet::system(),
+            Self::Directory { path, roots } => {
+                let roots: Option<&[PathBuf]> = roots.as_deref();
+                Wallet::read(files::directory(path, roots)?)
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The few fields of certificates and revocation lists that people read: names, dates, serial numbers.
+//!
+//! Nothing here decides whom to trust: that is [`crate::tls`]'s verifier. All text taken from a certificate is
+//! escaped and cut short, because it may come from a stranger and end up in somebody's log.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use sha2::{Digest, Sha256};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::{X509Name, X509Version};
+
+/// Characters shown of a name found in a certificate.
+const SHOWN: usize = 256;
+
+/// What is worth knowing of a certificate.
+#[derive(Debug, Clone)]
+pub(crate) struct Summary {
+    pub subject: String,
+    pub issuer: String,
+    pub raw_subject: Vec<u8>,
+    pub raw_issuer: Vec<u8>,
+    pub serial: Vec<u8>,
+    pub not_before: i64,
+    pub not_after: i64,
+    /// Whether it may issue certificates at all.
+    pub may_issue: bool,
+    /// How many intermediate certificates may follow it.
+    pub path_length: Option<u32>,
+}
+
+impl Summary {
+    /// Reads a certificate; `None` if it isn't one, or if something follows it.
+    pub fn of_certificate(der: &[u8]) -> Option<Self> {
+        let certificate = parse(der)?;
+        let constraints = certificate.basic_constraints().ok()?;
+        let usage = certificate.key_usage().ok()?;
+        let self_issued = certificate.subject().as_raw() == certificate.issuer().as_raw();
+        let is_ca = match &constraints {
+            Some(constraints) => constraints.value.ca,
+            // X.509 v1 knows no extensions: the roots of that age are told by being their own issuers.
+            None => certificate.version() == X509Version::V1 && self_issued,
+        };
+        Some(Self {
+            subject: name_text(certificate.subject()),
+            issuer: name_text(certificate.issuer()),
+            raw_subject: certificate.subject().as_raw().to_vec(),
+            raw_issuer: certificate.issuer().as_raw().to_vec(),
+            serial: significant(certificate.raw_serial()).to_vec(),
+            not_before: certificate.validity().not_before.timestamp(),
+            not_after: certificate.validity().not_after.timestamp(),
+            may_issue: is_ca && usage.is_none_or(|usage| usage.value.key_cert_sign()),
+            path_length: constraints.and_then(|constraints| constraints.value.path_len_constraint),
+        })
+    }
+
+    pub fn is_self_issued(&self) -> bool {
+        self.raw_subject == self.raw_issuer
+    }
+}
+
+/// A list of certificates revoked by one issuer.
+#[derive(Debug)]
+pub(crate) struct RevocationList {
+    pub issuer: String,
+    pub raw_issuer: Vec<u8>,
+    pub this_update: i64,
+    pub next_update: Option<i64>,
+    /// The CRL number, if it has one.
+    pub number: Option<String>,
+    revoked: HashSet<Vec<u8>>,
+}
+
+impl RevocationList {
+    pub fn parse(der: &[u8]) -> Option<Self> {
+        let (rest, list) = CertificateRevocationList::from_der(der).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        Some(Self {
+            issuer: name_text(list.issuer()),
+            raw_issuer: list.issuer().as_raw().to_vec(),
+            this_update: list.last_update().timestamp(),
+            next_update: list.next_update().map(|time| time.timestamp()),
+            number: list.crl_number().map(|number| format!("{number:x}")),
+            revoked: list
+                .iter_revoked_certificates()
+                .map(|entry| significant(entry.raw_serial()).to_vec())
+                .collect(),
+        })
+    }
+
+    /// Whether it names this certificate. Its own date and signature don't matter here: what is once revoked stays
+    /// so, and whoever could put a false list into the wallet could as well take the trust anchor out.
+    pub fn revokes(&self, certificate: &Summary) -> bool {
+        self.raw_issuer == certificate.raw_issuer && self.revoked.contains(&certificate.serial)
+    }
+}
+
+/// A name that a certificate is for (RFC 5280 §4.2.1.6), of the two kinds that can name a server here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SubjectName {
+    Dns(String),
+    Address(IpAddr),
+}
+
+impl SubjectName {
+    /// All such names of a certificate, in its order.
+    pub fn all_of(der: &[u8]) -> Vec<Self> {
+        let Some(certificate) = parse(der) else {
+            return Vec::new();
+        };
+        let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+            return Vec::new();
+        };
+        let names = extension.value.general_names.iter();
+        names.filter_map(Self::from_general_name).collect()
+    }
+
+    /// For a message.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Dns(name) => harmless(name),
+            Self::Address(address) => address.to_string(),
+        }
+    }
+
+    fn from_general_name(name: &GeneralName<'_>) -> Option<Self> {
+        match name {
+            GeneralName::DNSName(name) => Some(Self::Dns(name.to_ascii_lowercase())),
+            GeneralName::IPAddress(octets) => {
+                let address = <[u8; 4]>::try_from(*octets)
+                    .map(IpAddr::from)
+                    .or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from));
+                address.ok().map(Self::Address)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The common name of a certificate's subject, which names no server any more (RFC 9525 §2): for messages only.
+pub(crate) fn common_name(der: &[u8]) -> Option<String> {
+    let certificate = parse(der)?;
+    let name = certificate.subject().iter_common_name().next()?;
+    name.as_str().ok().map(harmless)
+}
+
+/// A moment, as text in UTC.
+pub(crate) fn date(unix: i64) -> String {
+    match ASN1Time::from_timestamp(unix) {
+        Ok(time) => {
+            let time = time.to_datetime();
+            format!(
+                "{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC",
+                time.year(),
+                u8::from(time.month()),
+                time.day(),
+                time.hour(),
+                time.minute(),
+                time.second()
+            )
+        }
+        Err(_) => format!("{unix} seconds after 1970"),
+    }
+}
+
+/// The SHA-256 of a DER encoding.
+pub(crate) fn fingerprint(der: &[u8]) -> [u8; 32] {
+    Sha256::digest(der).into()
+}
+
+/// Octets in lower-case hexadecimal.
+pub(crate) fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Some(certificate),
+        _ => None,
+    }
+}
+
+fn name_text(name: &X509Name<'_>) -> String {
+    harmless(&name.to_string())
+}
+
+/// Printable, on one line, and not endless.
+fn harmless(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .map(|c| if is_harmless(c) { c } else { '?' })
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Neither a control character nor one that reorders or hides what is around it.
+fn is_harmless(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// An integer's octets without the zeros before it.
+fn significant(octets: &[u8]) -> &[u8] {
+    let zeros = octets.iter().take_while(|&&octet| octet == 0).count();
+    &octets[zeros..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_strangers_are_made_harmless() {
+        assert_eq!(harmless("a\u{1b}[2Jb\r\nc\u{202e}d"), "a?[2Jb??c?d");
+        let long = harmless(&"x".repeat(1000));
+        assert_eq!(long.len(), SHOWN + 3);
+    }
+
+    #[test]
+    fn dates_are_in_utc() {
+        assert_eq!(date(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(date(1_767_225_599), "2025-12-31 23:59:59 UTC");
+    }
+
+    #[test]
+    fn garbage_is_no_certificate() {
+        assert!(Summary::of_certificate(b"\x30\x03\x02\x01\x05").is_none());
+        assert!(SubjectName::all_of(b"").is_empty());
+        assert!(RevocationList::parse(b"\x30\x00").is_none());
+    }
+}

@@ -1,0 +1,474 @@
+//! Which certificates are believed, and what is said about those that aren't.
+
+use std::slice::from_ref;
+
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateRevocationListParams, CustomExtension, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyIdMethod, KeyPair, NameConstraints, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
+};
+use smtp_net::NetError;
+
+use crate::support::{
+    Client, Credentials, Issuer, NAME, Server, attempt, intermediate, issuer_params, leaf_params,
+    misnamed, refused, root, root_with, valid, wallet,
+};
+
+/// CERT-01
+#[test]
+fn a_chain_to_an_issuer_in_the_wallet_is_believed() {
+    let root = root("root");
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &root);
+    attempt(&credentials, wallet(&[root.pem()]), NAME).unwrap();
+    // Oracle compares names without regard to case, and a trailing dot makes no other name (CERT-19).
+    attempt(&credentials, wallet(&[root.pem()]), "MAIL.example.TEST.").unwrap();
+}
+
+/// CERT-01, CERT-23
+#[test]
+fn intermediates_are_taken_from_the_server_and_never_fetched() {
+    let root = root("root");
+    let middle = intermediate(issuer_params("middle"), &root);
+    let trust = || wallet(&[root.pem()]);
+    let complete = Credentials::issued(leaf_params(&[NAME]), &middle).with(&middle);
+    attempt(&complete, trust(), NAME).unwrap();
+    let incomplete = Credentials::issued(leaf_params(&[NAME]), &middle);
+    let (detail, hint) = refused(attempt(&incomplete, trust(), NAME));
+    assert!(detail.contains("issued by \"CN=middle\""), "{detail}");
+    assert!(hint.contains("\"CN=middle\""), "{hint}");
+    // The wallet may have the intermediate itself.
+    attempt(&incomplete, wallet(&[middle.pem()]), NAME).unwrap();
+}
+
+/// CERT-03
+#[test]
+fn an_unknown_issuer_is_refused_and_named() {
+    let (known, unknown) = (root("known"), root("unknown"));
+    let middle = intermediate(issuer_params("middle"), &unknown);
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &middle).with(&middle);
+    let (_, hint) = refused(attempt(&credentials, wallet(&[known.pem()]), NAME));
+    assert!(
+        hint.contains("add the certificate of \"CN=unknown\""),
+        "{hint}"
+    );
+    // The same when the server sends its root as well: sending it doesn't make it trusted.
+    let credentials = credentials.with(&unknown);
+    let (_, hint) = refused(attempt(&credentials, wallet(&[known.pem()]), NAME));
+    assert!(
+        hint.contains("add the certificate of \"CN=unknown\""),
+        "{hint}"
+    );
+}
+
+/// An issuer of the same name as one in the wallet, with another key, is another issuer (CERT-21).
+#[test]
+fn a_namesake_of_an_issuer_is_refused() {
+    let (known, impostor) = (root("root"), root("root"));
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &impostor);
+    let (detail, _) = refused(attempt(&credentials, wallet(&[known.pem()]), NAME));
+    assert!(detail.contains("signature"), "{detail}");
+}
+
+/// CERT-04, CERT-05, CERT-06
+#[test]
+fn a_self_signed_certificate_is_believed_only_when_it_is_in_the_wallet() {
+    let other = root("other");
+    for ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::NoCa] {
+        let mut params = leaf_params(&[NAME]);
+        params.is_ca = ca;
+        let pinned = Credentials::self_signed(params);
+        attempt(&pinned, wallet(from_ref(&pinned.pem)), NAME).unwrap();
+        let (detail, hint) = refused(attempt(&pinned, wallet(&[other.pem()]), NAME));
+        assert!(detail.contains("self-signed"), "{detail}");
+        assert!(hint.contains("add it to the wallet"), "{hint}");
+    }
+}
+
+/// CERT-06
+#[test]
+fn a_pinned_certificate_still_needs_its_name_and_dates() {
+    let pinned = Credentials::self_signed(leaf_params(&[NAME]));
+    let trust = wallet(from_ref(&pinned.pem));
+    misnamed(attempt(&pinned, trust, "other.example.test"));
+    for (from, until, word) in [(-20, -10, "expired"), (10, 20, "not yet valid")] {
+        let mut params = leaf_params(&[NAME]);
+        valid(&mut params, from, until);
+        let late = Credentials::self_signed(params);
+        let (detail, _) = refused(attempt(&late, wallet(from_ref(&late.pem)), NAME));
+        assert!(detail.contains(word), "{detail}");
+    }
+}
+
+/// What is pinned may not vouch for others (CERT-06).
+#[test]
+fn a_pinned_certificate_that_is_no_issuer_issues_nothing() {
+    let mut params = leaf_params(&[NAME]);
+    params.is_ca = IsCa::ExplicitNoCa;
+    for is_ca in [IsCa::ExplicitNoCa, IsCa::NoCa] {
+        params.is_ca = is_ca;
+        let pinned = Issuer::self_signed(params.clone(), KeyPair::generate().unwrap()).unwrap();
+        let forged = Credentials::issued(leaf_params(&[NAME, "bank.example.test"]), &pinned);
+        refused(attempt(
+            &forged,
+            wallet(&[pinned.pem()]),
+            "bank.example.test",
+        ));
+    }
+}
+
+/// CERT-07
+#[test]
+fn a_certificate_out_of_its_time_is_refused() {
+    let root = root("root");
+    for (from, until, word) in [(-20, -10, "expired"), (10, 20, "not yet valid")] {
+        let mut params = leaf_params(&[NAME]);
+        valid(&mut params, from, until);
+        let leaf = Credentials::issued(params, &root);
+        let (detail, _) = refused(attempt(&leaf, wallet(&[root.pem()]), NAME));
+        assert!(
+            detail.contains("\"CN=the server\"") && detail.contains(word),
+            "{detail}"
+        );
+
+        let mut params = issuer_params("middle");
+        valid(&mut params, from, until);
+        let middle = intermediate(params, &root);
+        let leaf = Credentials::issued(leaf_params(&[NAME]), &middle).with(&middle);
+        let (detail, _) = refused(attempt(&leaf, wallet(&[root.pem()]), NAME));
+        assert!(
+            detail.contains("\"CN=middle\"") && detail.contains(word),
+            "{detail}"
+        );
+    }
+}
+
+/// CERT-08
+#[test]
+fn an_expired_anchor_is_not_used() {
+    let mut params = issuer_params("old root");
+    valid(&mut params, -20, -10);
+    let old = root_with(params);
+    let leaf = Credentials::issued(leaf_params(&[NAME]), &old);
+    let trust = wallet(&[old.pem()]);
+    assert_eq!(trust.certificates().len(), 1);
+    let (detail, hint) = refused(attempt(&leaf, trust, NAME));
+    assert!(
+        detail.contains("trust anchor") && detail.contains("expired"),
+        "{detail}"
+    );
+    assert!(hint.contains("replace"), "{hint}");
+}
+
+/// A renewed anchor with the same key and name takes over from the expired one beside it (CERT-08).
+#[test]
+fn a_renewed_anchor_beside_an_expired_one_is_used() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = issuer_params("root");
+    valid(&mut params, -20, -10);
+    let old = params.self_signed(&key).unwrap();
+    valid(&mut params, -5, 20);
+    let new = Issuer::self_signed(params, key).unwrap();
+    let leaf = Credentials::issued(leaf_params(&[NAME]), &new);
+    attempt(&leaf, wallet(&[old.pem(), new.pem()]), NAME).unwrap();
+}
+
+/// An anchor about to expire is worth a word.
+#[test]
+fn an_anchor_that_expires_soon_is_told() {
+    let anchor_expiring = |days: i64| {
+        let mut params = issuer_params("root");
+        valid(&mut params, -20, days);
+        let root = root_with(params);
+        let server = Server::new(&Credentials::issued(leaf_params(&[NAME]), &root));
+        let mut client = Client::new(wallet(&[root.pem()]), NAME);
+        let stream = client.connect(server.address).unwrap();
+        stream.tls_info().unwrap().anchor_expiring.clone()
+    };
+    let (subject, _) = anchor_expiring(20).unwrap();
+    assert_eq!(subject, "CN=root");
+    assert_eq!(anchor_expiring(40), None);
+}
+
+/// CERT-09, CERT-11
+#[test]
+fn a_wrong_name_is_refused_and_both_names_are_told() {
+    let root = root("root");
+    let mut params = leaf_params(&["one.example.test", "192.0.2.7"]);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, NAME);
+    let leaf = Credentials::issued(params, &root);
+    let outcome = attempt(&leaf, wallet(&[root.pem()]), NAME);
+    let text = outcome.as_ref().unwrap_err().detail().unwrap();
+    assert!(
+        text.contains("\"mail.example.test\"") && text.contains("\"one.example.test\""),
+        "{text}"
+    );
+    let (expected, presented) = misnamed(outcome);
+    assert_eq!(expected, NAME);
+    assert_eq!(presented, ["one.example.test", "192.0.2.7"]);
+}
+
+/// CERT-10
+#[test]
+fn a_common_name_is_no_name() {
+    let root = root("root");
+    let mut params = leaf_params(&[]);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, NAME);
+    let leaf = Credentials::issued(params, &root);
+    let (detail, _) = refused(attempt(&leaf, wallet(&[root.pem()]), NAME));
+    assert!(detail.contains("no subject alternative name"), "{detail}");
+    assert!(
+        detail.contains("common name \"mail.example.test\" is not used"),
+        "{detail}"
+    );
+}
+
+/// CERT-12
+#[test]
+fn a_wildcard_stands_for_one_label() {
+    let root = root("root");
+    let leaf = Credentials::issued(leaf_params(&["*.example.test"]), &root);
+    attempt(&leaf, wallet(&[root.pem()]), NAME).unwrap();
+    for name in ["a.b.example.test", "example.test"] {
+        misnamed(attempt(&leaf, wallet(&[root.pem()]), name));
+    }
+}
+
+/// CERT-15, CERT-16
+#[test]
+fn an_address_is_compared_with_addresses_only() {
+    let root = root("root");
+    let trust = || wallet(&[root.pem()]);
+    let leaf = Credentials::issued(leaf_params(&["192.0.2.7", "2001:db8::1"]), &root);
+    for address in [
+        "192.0.2.7",
+        "2001:db8::1",
+        "2001:DB8:0:0:0:0:0:1",
+        "2001:db8::0.0.0.1",
+    ] {
+        attempt(&leaf, trust(), address).unwrap();
+    }
+    misnamed(attempt(&leaf, trust(), "192.0.2.8"));
+
+    let mut params = leaf_params(&[]);
+    params.subject_alt_names = vec![SanType::DnsName(Ia5String::try_from("192.0.2.7").unwrap())];
+    let leaf = Credentials::issued(params, &root);
+    misnamed(attempt(&leaf, trust(), "192.0.2.7"));
+
+    let mut params = leaf_params(&[]);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "192.0.2.7");
+    let leaf = Credentials::issued(params, &root);
+    refused(attempt(&leaf, trust(), "192.0.2.7"));
+}
+
+/// CERT-18
+#[test]
+fn a_pattern_asks_for_a_name_under_it_and_skips_no_check() {
+    let (known, unknown) = (root("root"), root("unknown"));
+    let trust = || wallet(&[known.pem()]);
+    for name in [NAME, "*.example.test"] {
+        let leaf = Credentials::issued(leaf_params(&[name]), &known);
+        attempt(&leaf, trust(), "*.example.test").unwrap();
+    }
+    for name in [
+        "example.test",
+        "a.b.example.test",
+        "mail.example.org",
+        "*.b.example.test",
+    ] {
+        let leaf = Credentials::issued(leaf_params(&[name]), &known);
+        misnamed(attempt(&leaf, trust(), "*.example.test"));
+    }
+    let leaf = Credentials::issued(leaf_params(&[NAME]), &unknown);
+    refused(attempt(&leaf, trust(), "*.example.test"));
+}
+
+/// CERT-20
+#[test]
+fn a_certificate_must_be_meant_for_servers_if_it_says_what_for() {
+    let root = root("root");
+    let with = |purposes: &[ExtendedKeyUsagePurpose]| {
+        let mut params = leaf_params(&[NAME]);
+        params.extended_key_usages = purposes.to_vec();
+        attempt(
+            &Credentials::issued(params, &root),
+            wallet(&[root.pem()]),
+            NAME,
+        )
+    };
+    use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+    with(&[]).unwrap();
+    with(&[Any]).unwrap();
+    with(&[ClientAuth, ServerAuth]).unwrap();
+    let (detail, _) = refused(with(&[ClientAuth]));
+    assert!(detail.contains("not meant for servers"), "{detail}");
+}
+
+/// CERT-21
+#[test]
+fn a_chain_through_something_that_may_not_issue_is_refused() {
+    let root = root("root");
+    let mut params = issuer_params("not an issuer");
+    params.is_ca = IsCa::ExplicitNoCa;
+    let middle = intermediate(params, &root);
+    let leaf = Credentials::issued(leaf_params(&[NAME]), &middle).with(&middle);
+    let (detail, _) = refused(attempt(&leaf, wallet(&[root.pem()]), NAME));
+    assert!(detail.contains("may not issue"), "{detail}");
+}
+
+/// CERT-21
+#[test]
+fn a_chain_longer_than_an_issuer_allows_is_refused() {
+    let limited = |name: &str| {
+        let mut params = issuer_params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params
+    };
+    // The limit may be an intermediate's or the anchor's own.
+    for limited_root in [false, true] {
+        let (top, first) = if limited_root {
+            (root_with(limited("root")), issuer_params("first"))
+        } else {
+            (root("root"), limited("first"))
+        };
+        let first = intermediate(first, &top);
+        let second = intermediate(issuer_params("second"), &first);
+        let leaf = Credentials::issued(leaf_params(&[NAME]), &second)
+            .with(&second)
+            .with(&first);
+        let (detail, _) = refused(attempt(&leaf, wallet(&[top.pem()]), NAME));
+        assert!(detail.contains("longer"), "{detail}");
+    }
+}
+
+/// CERT-21
+#[test]
+fn an_unknown_critical_extension_is_refused() {
+    let root = root("root");
+    let mut params = leaf_params(&[NAME]);
+    let mut extension =
+        CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+    extension.set_criticality(true);
+    params.custom_extensions.push(extension);
+    let leaf = Credentials::issued(params, &root);
+    let (detail, _) = refused(attempt(&leaf, wallet(&[root.pem()]), NAME));
+    assert!(detail.contains("critical extension"), "{detail}");
+}
+
+/// CERT-22
+#[test]
+fn name_constraints_of_an_issuer_are_kept() {
+    let constrained = |permitted: &[&str], excluded: &[&str]| {
+        let trees = |names: &[&str]| -> Vec<GeneralSubtree> {
+            let names = names.iter();
+            names
+                .map(|name| GeneralSubtree::DnsName((*name).into()))
+                .collect()
+        };
+        let root = root("root");
+        let mut params = issuer_params("middle");
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: trees(permitted),
+            excluded_subtrees: trees(excluded),
+        });
+        let middle = intermediate(params, &root);
+        let leaf = Credentials::issued(leaf_params(&[NAME]), &middle).with(&middle);
+        attempt(&leaf, wallet(&[root.pem()]), NAME)
+    };
+    constrained(&["example.test"], &["other.test"]).unwrap();
+    for (permitted, excluded) in [(&["example.org"][..], &[][..]), (&[], &["example.test"])] {
+        let (detail, _) = refused(constrained(permitted, excluded));
+        assert!(detail.contains("may not issue for this name"), "{detail}");
+    }
+}
+
+/// CERT-25
+#[test]
+fn modern_keys_are_believed() {
+    let root = root("root");
+    for algorithm in [
+        &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+    ] {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let certificate = leaf_params(&[NAME]).signed_by(&key, &root).unwrap();
+        let leaf = Credentials {
+            chain: vec![certificate.der().clone()],
+            pem: certificate.pem(),
+            key,
+        };
+        attempt(&leaf, wallet(&[root.pem()]), NAME).unwrap();
+    }
+}
+
+/// CERT-26
+#[test]
+fn a_revoked_certificate_is_refused() {
+    let root = root("root");
+    let middle = intermediate(issuer_params("middle"), &root);
+    let serial = SerialNumber::from_slice(&[0x8f, 1, 2, 3]);
+    let leaf = || {
+        let mut params = leaf_params(&[NAME]);
+        params.serial_number = Some(serial.clone());
+        Credentials::issued(params, &middle).with(&middle)
+    };
+    let list = |issuer: &Issuer, serial: &SerialNumber, next_year: i32| {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(next_year, 1, 1),
+            crl_number: SerialNumber::from(7_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: serial.clone(),
+                revocation_time: date_time_ymd(2020, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(issuer).unwrap().pem().unwrap()
+    };
+    let with = |list: String| attempt(&leaf(), wallet(&[root.pem(), list]), NAME);
+    let (detail, _) = refused(with(list(&middle, &serial, 4000)));
+    assert!(detail.contains("revoked"), "{detail}");
+    // What was once revoked stays so when the list is out of date.
+    refused(with(list(&middle, &serial, 2021)));
+    // Another serial, or another issuer's list, says nothing about this certificate.
+    with(list(&middle, &SerialNumber::from(5_u64), 4000)).unwrap();
+    with(list(&root, &serial, 4000)).unwrap();
+    // A pinned certificate can be revoked as well.
+    let pinned = leaf();
+    let blocks = [pinned.pem.clone(), list(&middle, &serial, 4000)];
+    refused(attempt(&pinned, wallet(&blocks), NAME));
+}
+
+#[test]
+fn an_endless_chain_is_refused() {
+    let root = root("root");
+    let mut leaf = Credentials::issued(leaf_params(&[NAME]), &root);
+    while leaf.chain.len() < 17 {
+        leaf = leaf.with(&root);
+    }
+    let (detail, _) = refused(attempt(&leaf, wallet(&[root.pem()]), NAME));
+    assert!(detail.contains("17 certificates"), "{detail}");
+}
+
+/// A stranger's certificate may hold anything; what is shown of it is harmless.
+#[test]
+fn names_from_a_strangers_certificate_are_escaped() {
+    let stranger = root("evil\r\nHINT: \u{1b}[2J\u{202e}");
+    let leaf = Credentials::issued(leaf_params(&[NAME]), &stranger);
+    let outcome = attempt(&leaf, wallet(&[root("root").pem()]), NAME);
+    assert!(matches!(outcome, Err(NetError::Certificate { .. })));
+    let (detail, hint) = refused(outcome);
+    for text in [detail, hint] {
+        assert!(text.contains("evil??HINT: ?[2J?"), "{text:?}");
+    }
+}

@@ -1,0 +1,236 @@
+//! The client certificate: when it is sent, and when its key may not be used.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use pkcs8::der::Encode;
+use pkcs8::pkcs5::EncryptionScheme;
+use pkcs8::pkcs5::pbes2::Parameters;
+use rustls::pki_types::CertificateDer;
+use smtp_core::secret::Secret;
+use smtp_net::{ClientIdentity, NetError, Wallet};
+use tempfile::TempDir;
+
+use crate::support::{
+    Client, Credentials, Issuer, NAME, Server, ServerSetup, directory, leaf_params, read_all, root,
+};
+
+const PASSWORD: &str = "correct horse";
+
+struct Scene {
+    root: Issuer,
+    client: Credentials,
+    server: Credentials,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let root = root("root");
+        let client = Credentials::issued(leaf_params(&["client.example.test"]), &root);
+        let server = Credentials::issued(leaf_params(&[NAME]), &root);
+        Self {
+            root,
+            client,
+            server,
+        }
+    }
+
+    /// A wallet that trusts the root and has this file as its client identity.
+    fn wallet(&self, identity: &str, mode: u32) -> (TempDir, Arc<Wallet>) {
+        let directory = directory(&[("ca.pem", &self.root.pem()), ("client.pem", identity)]);
+        let file = directory.path().join("client.pem");
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+        let wallet = Arc::new(Wallet::open(directory.path()).unwrap());
+        (directory, wallet)
+    }
+
+    /// The certificate the server gets to see.
+    fn seen(
+        &self,
+        wallet: &Arc<Wallet>,
+        identity: Option<ClientIdentity>,
+    ) -> Option<CertificateDer<'static>> {
+        let setup = ServerSetup {
+            client_issuers: vec![self.root.der().clone()],
+            ..ServerSetup::default()
+        };
+        let server = Server::with(&self.server, setup);
+        let mut client = Client::new(Arc::clone(wallet), NAME);
+        if let Some(identity) = identity {
+            client = client.presenting(identity);
+        }
+        let mut stream = client.connect(server.address).unwrap();
+        read_all(&mut stream);
+        stream.close();
+        server.seen().client_certificate
+    }
+}
+
+#[track_caller]
+fn wallet_error<T>(outcome: Result<T, NetError>) -> String {
+    match outcome {
+        Err(NetError::Wallet { detail, .. }) => detail,
+        Err(other) => panic!("failed otherwise: {other:?}"),
+        Ok(_) => panic!("succeeded"),
+    }
+}
+
+/// The client's key, encrypted.
+fn encrypted(key: &[u8], rounds: u32) -> String {
+    let parameters =
+        Parameters::generate_pbkdf2_sha256_aes256cbc(rounds, &[1; 16], [2; 16]).unwrap();
+    let sealed = parameters.encrypt(PASSWORD, key).unwrap();
+    let info = pkcs8::EncryptedPrivateKeyInfoRef {
+        encryption_algorithm: EncryptionScheme::Pbes2(parameters),
+        encrypted_data: sealed.as_slice().try_into().unwrap(),
+    };
+    pem("ENCRYPTED PRIVATE KEY", &info.to_der().unwrap())
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
+/// CERT-27
+#[test]
+fn the_identity_is_sent_when_the_server_asks() {
+    let scene = Scene::new();
+    let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
+    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let identity = wallet.client_identity(None).unwrap().unwrap();
+    assert_eq!(identity.subject(), "CN=the server");
+    let seen = scene.seen(&wallet, Some(identity));
+    assert_eq!(seen.as_ref(), Some(&scene.client.chain[0]));
+}
+
+/// CERT-27, CERT-28
+#[test]
+fn without_an_identity_none_is_sent_and_the_server_decides() {
+    let scene = Scene::new();
+    let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
+    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    assert_eq!(scene.seen(&wallet, None), None);
+
+    let setup = ServerSetup {
+        client_issuers: vec![scene.root.der().clone()],
+        client_required: true,
+        ..ServerSetup::default()
+    };
+    let server = Server::with(&scene.server, setup);
+    let outcome = Client::new(wallet, NAME)
+        .connect(server.address)
+        .and_then(|mut stream| {
+            let deadline = crate::support::seconds(5);
+            stream.read(&mut [0; 64], &smtp_net::PollWait, deadline)
+        });
+    let Err(NetError::Tls { detail }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(detail.contains("CertificateRequired"), "{detail}");
+}
+
+/// CERT-27: the certificates beside a key are its chain, whatever their order, and trust nobody.
+#[test]
+fn certificates_beside_a_key_are_its_chain_and_no_anchors() {
+    let scene = Scene::new();
+    let other = root("other");
+    let file = other.pem() + &scene.client.key.serialize_pem() + &scene.client.pem;
+    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let identity = wallet.client_identity(None).unwrap();
+    assert_eq!(
+        scene.seen(&wallet, identity),
+        Some(scene.client.chain[0].clone())
+    );
+
+    let stranger = Credentials::issued(leaf_params(&[NAME]), &other);
+    crate::support::refused(crate::support::attempt(&stranger, wallet, NAME));
+}
+
+/// CERT-27
+#[test]
+fn a_key_must_fit_a_certificate_beside_it() {
+    let scene = Scene::new();
+    let stranger = rcgen::KeyPair::generate().unwrap();
+    let file = scene.client.pem.clone() + &stranger.serialize_pem();
+    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let detail = wallet_error(wallet.client_identity(None));
+    assert!(detail.contains("does not match"), "{detail}");
+}
+
+/// CERT-29
+#[test]
+fn a_key_that_others_can_read_is_not_used() {
+    let scene = Scene::new();
+    let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
+    for mode in [0o644, 0o604, 0o660] {
+        let (_directory, wallet) = scene.wallet(&file, mode);
+        let detail = wallet_error(wallet.client_identity(None));
+        assert!(detail.contains("\"client.pem\""), "{detail}");
+        // Nobody who doesn't use the key is kept from the rest of the wallet.
+        assert_eq!(scene.seen(&wallet, None), None);
+    }
+}
+
+/// CERT-27
+#[test]
+fn an_encrypted_key_needs_its_password() {
+    let scene = Scene::new();
+    let key = scene.client.key.serialize_der();
+    let file = scene.client.pem.clone() + &encrypted(&key, 1000);
+    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let right = Secret::new(PASSWORD);
+    let identity = wallet.client_identity(Some(&right)).unwrap();
+    assert!(scene.seen(&wallet, identity).is_some());
+    let none = wallet_error(wallet.client_identity(None));
+    assert!(none.contains("no password was given"), "{none}");
+    let wrong = wallet_error(wallet.client_identity(Some(&Secret::new("battery staple"))));
+    assert!(wrong.contains("can't be decrypted"), "{wrong}");
+    assert!(!wrong.contains("staple"), "{wrong}");
+}
+
+#[test]
+fn a_key_that_asks_for_endless_work_is_refused() {
+    use base64::Engine as _;
+    let scene = Scene::new();
+    let text = encrypted(&scene.client.key.serialize_der(), 0x8000);
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let mut der = base64::engine::general_purpose::STANDARD
+        .decode(body)
+        .unwrap();
+    // The number of rounds stands in the clear.
+    let rounds = der
+        .windows(5)
+        .position(|w| w == [2, 3, 0, 0x80, 0])
+        .unwrap();
+    der[rounds + 2..rounds + 5].copy_from_slice(&[0x7f, 0xff, 0xff]);
+    let file = scene.client.pem.clone() + &pem("ENCRYPTED PRIVATE KEY", &der);
+    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let detail = wallet_error(wallet.client_identity(Some(&Secret::new(PASSWORD))));
+    assert!(detail.contains("too much work"), "{detail}");
+}
+
+#[test]
+fn openssl_legacy_encryption_is_told() {
+    let scene = Scene::new();
+    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
+    let (_directory, wallet) = scene.wallet(&(scene.client.pem.clone() + legacy), 0o600);
+    let outcome = wallet.client_identity(Some(&Secret::new(PASSWORD)));
+    let hint = outcome.as_ref().err().and_then(NetError::hint).unwrap();
+    assert!(hint.contains("openssl pkcs8 -topk8"), "{hint}");
+}
+
+#[test]
+fn keys_and_passwords_are_in_no_debug_output() {
+    let scene = Scene::new();
+    let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
+    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let identity = wallet.client_identity(None).unwrap();
+    let text = format!("{wallet:?} {identity:?}");
+    let key = scene.client.key.serialize_der();
+    let octets = key[key.len() - 8..].iter();
+    let octets: Vec<String> = octets.map(u8::to_string).collect();
+    assert!(!text.contains(&octets.join(", ")));
+}

@@ -1,0 +1,220 @@
+//! The handshake: versions, names asked for, deadlines, and peers that don't speak TLS.
+
+use std::io::{Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustls::version::{TLS12, TLS13};
+use smtp_net::{Deadline, MinVersion, NetError};
+
+use crate::support::{
+    Client, Credentials, NAME, Server, ServerSetup, leaf_params, listen, root, seconds, wallet,
+};
+
+fn client() -> Client {
+    Client::new(wallet(&[root("root").pem()]), NAME)
+}
+
+#[track_caller]
+fn tls_failure<T>(outcome: Result<T, NetError>) -> String {
+    match outcome {
+        Err(NetError::Tls { detail }) => detail,
+        Err(other) => panic!("failed otherwise: {other:?}"),
+        Ok(_) => panic!("succeeded"),
+    }
+}
+
+/// TLS-22
+#[test]
+fn both_versions_connect_and_are_told() {
+    let root = root("root");
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &root);
+    for (version, name) in [(&TLS12, "TLSv1.2"), (&TLS13, "TLSv1.3")] {
+        let setup = ServerSetup {
+            versions: vec![version],
+            ..ServerSetup::default()
+        };
+        let server = Server::with(&credentials, setup);
+        let mut client = Client::new(wallet(&[root.pem()]), NAME);
+        let stream = client.connect(server.address).unwrap();
+        let info = stream.tls_info().unwrap();
+        assert_eq!(info.version, name);
+        assert!(info.cipher.starts_with("TLS_"), "{}", info.cipher);
+        assert_eq!(info.peer_subject, "CN=the server");
+        assert!(!info.resumed);
+    }
+}
+
+/// TLS-22: a group the client knows but has not guessed costs one more round trip (HelloRetryRequest).
+#[test]
+fn a_server_that_asks_for_another_group_connects() {
+    let root = root("root");
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &root);
+    let setup = ServerSetup {
+        only_group: Some(rustls::crypto::ring::kx_group::SECP384R1),
+        ..ServerSetup::default()
+    };
+    let server = Server::with(&credentials, setup);
+    let mut client = Client::new(wallet(&[root.pem()]), NAME);
+    let stream = client.connect(server.address).unwrap();
+    assert_eq!(stream.tls_info().unwrap().version, "TLSv1.3");
+}
+
+/// TLS-21
+#[test]
+fn a_version_below_the_minimum_is_refused() {
+    let root = root("root");
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &root);
+    let setup = ServerSetup {
+        versions: vec![&TLS12],
+        ..ServerSetup::default()
+    };
+    let server = Server::with(&credentials, setup);
+    let mut client = Client::new(wallet(&[root.pem()]), NAME);
+    client.options.min_version = MinVersion::Tls13;
+    let outcome = client.connect(server.address);
+    assert!(
+        matches!(outcome, Err(NetError::TlsVersion { .. })),
+        "{outcome:?}"
+    );
+}
+
+/// TLS-21
+#[test]
+fn a_server_of_tls_1_1_is_refused() {
+    let mut hello = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0xc0, 0x13, 0]);
+    let alert = vec![21, 3, 1, 0, 2, 2, 70];
+    for answer in [hello, alert] {
+        let address = listen(move |mut socket| {
+            let _ = socket.read(&mut [0; 4096]);
+            let _ = socket.write_all(&answer);
+            thread::sleep(Duration::from_millis(200));
+        });
+        let outcome = client().connect(address);
+        assert!(
+            matches!(outcome, Err(NetError::TlsVersion { .. })),
+            "{outcome:?}"
+        );
+    }
+}
+
+/// TLS-30
+#[test]
+fn the_name_asked_for_is_the_identity_and_never_an_address() {
+    let root = root("root");
+    let names = ["*.example.test", "192.0.2.7", NAME];
+    let credentials = Credentials::issued(leaf_params(&names), &root);
+    let asked_for = |identity: &str| {
+        let server = Server::new(&credentials);
+        let mut client = Client::new(wallet(&[root.pem()]), identity);
+        client.connect(server.address).unwrap().close();
+        server.seen().server_name
+    };
+    assert_eq!(asked_for("smtp.example.test").unwrap(), "smtp.example.test");
+    assert_eq!(asked_for("192.0.2.7"), None);
+    // A pattern can't be asked for; the host can.
+    assert_eq!(asked_for("*.example.test").unwrap(), NAME);
+}
+
+/// TLS-05, TLS-09, TLS-19, TLS-28
+#[test]
+fn a_peer_that_speaks_plain_text_is_told_but_not_quoted() {
+    for text in [
+        "220 mail.example.test ESMTP\r\n",
+        "250-x\r\n250 AUTH LOGIN\r\n",
+        "\r\n",
+    ] {
+        let address = listen(move |mut socket| {
+            let _ = socket.write_all(text.as_bytes());
+            let _ = socket.read(&mut [0; 4096]);
+            thread::sleep(Duration::from_millis(200));
+        });
+        let begun = Instant::now();
+        let detail = tls_failure(client().connect(address));
+        assert_eq!(
+            detail,
+            "the server does not speak TLS here (plain text received)"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+/// TLS-17
+#[test]
+fn a_connection_closed_in_the_handshake_is_a_failure_of_tls() {
+    let at_once = listen(drop);
+    let after_hello = listen(|mut socket| {
+        let _ = socket.read(&mut [0; 4096]);
+    });
+    let amid_a_record = listen(|mut socket| {
+        let _ = socket.read(&mut [0; 4096]);
+        let _ = socket.write_all(&[22, 3, 3, 0, 90, 2, 0]);
+    });
+    for address in [at_once, after_hello, amid_a_record] {
+        let detail = tls_failure(client().connect(address));
+        assert!(detail.contains("during the TLS handshake"), "{detail}");
+    }
+}
+
+/// TLS-18
+#[test]
+fn a_silent_or_slow_peer_meets_the_deadline() {
+    let silent = listen(|mut socket| {
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    // A record that comes byte by byte, always in time for the next wait.
+    let slow = listen(|mut socket| {
+        let _ = socket.write_all(&[22, 3, 3, 64, 0, 2]);
+        while socket.write_all(&[0]).is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    for address in [silent, slow] {
+        let begun = Instant::now();
+        let deadline = Deadline::after(Some(Duration::from_millis(300)));
+        let outcome = client().connect_by(address, deadline);
+        assert!(
+            matches!(outcome, Err(NetError::Timeout { .. })),
+            "{outcome:?}"
+        );
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(300), "{took:?}");
+        assert!(took < Duration::from_millis(1500), "{took:?}");
+    }
+}
+
+/// INT-12
+#[test]
+fn no_time_at_all_is_no_wait_at_all() {
+    let silent = listen(|mut socket| {
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let begun = Instant::now();
+    let outcome = client().connect_by(silent, seconds(0));
+    assert!(
+        matches!(outcome, Err(NetError::Timeout { .. })),
+        "{outcome:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+/// TLS-29: the first bytes of two handshakes have nothing in common but their form.
+#[test]
+fn handshakes_are_random() {
+    let hello = || {
+        let (send, receive) = std::sync::mpsc::channel();
+        let address = listen(move |mut socket| {
+            let mut hello = [0; 76];
+            let _ = socket.read_exact(&mut hello);
+            let _ = send.send(hello);
+        });
+        let _ = client().connect(address);
+        receive.recv_timeout(Duration::from_secs(5)).unwrap()
+    };
+    let (one, two) = (hello(), hello());
+    // The client's random, and its session id.
+    assert_ne!(one[11..43], two[11..43]);
+    assert_ne!(one[44..76], two[44..76]);
+}

@@ -1,0 +1,11 @@
+//! The transport against real sockets on loopback: certificates made for each test, servers in threads.
+
+#![allow(clippy::unwrap_used)] // A test may panic wherever it stands.
+
+mod certificates;
+mod client_identity;
+mod handshake;
+mod resumption;
+mod streams;
+mod support;
+mod wallets;

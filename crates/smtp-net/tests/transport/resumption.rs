@@ -1,0 +1,77 @@
+//! Tickets: used again where everything that led to trust is the same, and nowhere else.
+
+use std::net::SocketAddr;
+
+use rustls::version::{TLS12, TLS13};
+use smtp_net::{MinVersion, NetError, ServerIdentity};
+
+use crate::support::{
+    Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, misnamed, read_all,
+    refused, root, wallet,
+};
+
+/// Connects, takes in the greeting and any ticket, and says whether a session was resumed.
+fn resumed(client: &mut Client, address: SocketAddr) -> Result<bool, NetError> {
+    let mut stream = client.connect(address)?;
+    assert_eq!(read_all(&mut stream), GREETING);
+    let resumed = stream.tls_info().unwrap().resumed;
+    stream.close();
+    Ok(resumed)
+}
+
+#[test]
+fn a_session_is_resumed_under_the_same_conditions() {
+    let root = root("root");
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &root);
+    for version in [&TLS12, &TLS13] {
+        let setup = ServerSetup {
+            versions: vec![version],
+            ..ServerSetup::default()
+        };
+        let server = Server::with(&credentials, setup);
+        let mut client = Client::new(wallet(&[root.pem()]), NAME);
+        assert!(!resumed(&mut client, server.address).unwrap());
+        assert!(resumed(&mut client, server.address).unwrap());
+        // Another wallet with the same content is the same trust.
+        client.options.wallet = wallet(&[root.pem()]);
+        assert!(resumed(&mut client, server.address).unwrap());
+    }
+}
+
+/// TLS-27
+#[test]
+fn a_ticket_never_serves_under_another_wallet() {
+    let (root, other) = (root("root"), root("other"));
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &root);
+    for version in [&TLS12, &TLS13] {
+        let setup = ServerSetup {
+            versions: vec![version],
+            ..ServerSetup::default()
+        };
+        let server = Server::with(&credentials, setup);
+        let mut client = Client::new(wallet(&[root.pem()]), NAME);
+        resumed(&mut client, server.address).unwrap();
+        client.options.wallet = wallet(&[other.pem()]);
+        refused(resumed(&mut client, server.address));
+        // One that trusts the server for reasons of its own starts anew.
+        client.options.wallet = wallet(&[other.pem(), root.pem()]);
+        assert!(!resumed(&mut client, server.address).unwrap());
+    }
+}
+
+/// TLS-27
+#[test]
+fn a_ticket_never_serves_another_identity_or_minimum() {
+    let root = root("root");
+    let server = Server::new(&Credentials::issued(leaf_params(&[NAME]), &root));
+    let mut client = Client::new(wallet(&[root.pem()]), NAME);
+    resumed(&mut client, server.address).unwrap();
+    client.options.min_version = MinVersion::Tls13;
+    assert!(!resumed(&mut client, server.address).unwrap());
+    // A pattern that asks for the same name is still another expectation.
+    client.options.min_version = MinVersion::Tls12;
+    client.options.identity = ServerIdentity::parse("*.example.test").unwrap();
+    assert!(!resumed(&mut client, server.address).unwrap());
+    client.options.identity = ServerIdentity::parse("*.other.test").unwrap();
+    misnamed(resumed(&mut client, server.address));
+}

@@ -1,0 +1,190 @@
+//! Reading, writing and ending, plain and encrypted.
+
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use smtp_net::{Deadline, Interest, NetError, PollWait, Stream, Wait};
+
+use crate::support::{
+    Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, plain, read_all,
+    root, seconds, wallet,
+};
+
+fn millis(millis: u64) -> Deadline {
+    Deadline::after(Some(Duration::from_millis(millis)))
+}
+
+fn encrypted(setup: ServerSetup) -> (Server, Stream) {
+    let root = root("root");
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &root);
+    let server = Server::with(&credentials, setup);
+    let mut client = Client::new(wallet(&[root.pem()]), NAME);
+    let stream = client.connect(server.address).unwrap();
+    (server, stream)
+}
+
+#[test]
+fn what_is_written_arrives() {
+    let message: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+
+    let (server, mut stream) = encrypted(ServerSetup::default());
+    read_all(&mut stream);
+    stream.write_all(&message, &PollWait, seconds(30)).unwrap();
+    stream.close();
+    assert!(server.seen().received == message);
+
+    let (send, receive) = mpsc::channel();
+    let address = listen(move |mut socket| {
+        let mut all = Vec::new();
+        let _ = socket.read_to_end(&mut all);
+        let _ = send.send(all);
+    });
+    let mut stream = plain(address);
+    stream.write_all(&message, &PollWait, seconds(30)).unwrap();
+    stream.close();
+    assert!(receive.recv_timeout(Duration::from_secs(10)).unwrap() == message);
+}
+
+/// TLS-23
+#[test]
+fn an_end_with_and_without_notice_can_be_told_apart() {
+    for polite in [true, false] {
+        let setup = ServerSetup {
+            polite,
+            ..ServerSetup::default()
+        };
+        let (_server, mut stream) = encrypted(setup);
+        assert_eq!(read_all(&mut stream), GREETING);
+        assert_eq!(stream.closed_cleanly(), polite);
+        // The end stays the end.
+        assert_eq!(stream.try_read(&mut [0; 8]).unwrap(), Some(0));
+    }
+}
+
+/// INT-13
+#[test]
+fn reading_ends_at_the_deadline() {
+    let address = listen(|mut socket| {
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let (_server, mut tls) = encrypted(ServerSetup {
+        polite: false,
+        ..ServerSetup::default()
+    });
+    let mut buffer = [0; 64];
+    let count = tls.read(&mut buffer, &PollWait, seconds(5)).unwrap();
+    assert_eq!(&buffer[..count], GREETING);
+    let mut silent = plain(address);
+    let begun = Instant::now();
+    let outcome = silent.read(&mut buffer, &PollWait, millis(150));
+    assert!(
+        matches!(
+            outcome,
+            Err(NetError::Timeout {
+                what: "reading",
+                ..
+            })
+        ),
+        "{outcome:?}"
+    );
+    assert!(begun.elapsed() >= Duration::from_millis(150));
+    // With no time at all, one look is taken and no wait.
+    assert!(silent.read(&mut buffer, &PollWait, millis(0)).is_err());
+    assert_eq!(silent.try_read(&mut buffer).unwrap(), None);
+}
+
+/// INT-12: what is there already can be had with no time at all.
+#[test]
+fn what_is_there_is_read_without_waiting() {
+    let address = listen(|mut socket| {
+        let _ = socket.write_all(b"220 hi\r\n");
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let mut stream = plain(address);
+    thread::sleep(Duration::from_millis(100));
+    let mut buffer = [0; 64];
+    assert_eq!(stream.read(&mut buffer, &PollWait, millis(0)).unwrap(), 8);
+}
+
+/// INT-13
+#[test]
+fn writing_to_a_peer_that_does_not_read_ends_at_the_deadline() {
+    let address = listen(|socket| {
+        thread::sleep(Duration::from_secs(3));
+        drop(socket);
+    });
+    let mut stream = plain(address);
+    let begun = Instant::now();
+    let outcome = stream.write_all(&vec![b'x'; 64 << 20], &PollWait, millis(200));
+    assert!(
+        matches!(
+            outcome,
+            Err(NetError::Timeout {
+                what: "writing",
+                ..
+            })
+        ),
+        "{outcome:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+/// INT-15
+#[test]
+fn writing_to_a_reset_connection_is_an_error_and_nothing_worse() {
+    let address = listen(drop);
+    let mut stream = plain(address);
+    thread::sleep(Duration::from_millis(50));
+    let outcome = (0..20).try_for_each(|_| {
+        thread::sleep(Duration::from_millis(10));
+        stream.write_all(b"NOOP\r\n", &PollWait, seconds(1))
+    });
+    assert!(matches!(outcome, Err(NetError::Io { .. })), "{outcome:?}");
+}
+
+/// INT-01: an interrupt unwinds out of any wait, and the socket is closed on the way.
+#[test]
+fn an_interrupt_closes_the_connection() {
+    struct Interrupted;
+    impl Wait for Interrupted {
+        fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> bool {
+            panic!("interrupt")
+        }
+        fn check(&self) {}
+    }
+    let (send, receive) = mpsc::channel();
+    let address = listen(move |mut socket| {
+        let _ = send.send(socket.read_to_end(&mut Vec::new()).is_ok());
+    });
+    let mut stream = plain(address);
+    let outcome = catch_unwind(AssertUnwindSafe(move || {
+        stream.read(&mut [0; 8], &Interrupted, seconds(10)).is_ok()
+    }));
+    assert!(outcome.is_err());
+    assert!(receive.recv_timeout(Duration::from_secs(5)).unwrap());
+}
+
+/// A peer that never stops sending doesn't keep interrupts out.
+#[test]
+fn a_flood_is_checked_for_interrupts() {
+    struct CountChecks(std::cell::Cell<usize>);
+    impl Wait for CountChecks {
+        fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool {
+            PollWait.wait(fd, interest, deadline)
+        }
+        fn check(&self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let address = listen(|mut socket| while socket.write_all(&[b'x'; 4096]).is_ok() {});
+    let mut stream = plain(address);
+    let checks = CountChecks(std::cell::Cell::new(0));
+    for _ in 0..100 {
+        stream.read(&mut [0; 64], &checks, seconds(5)).unwrap();
+    }
+    assert!(checks.0.get() >= 100);
+}

@@ -1,0 +1,377 @@
+//! Certificates, wallets and servers to test with.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::crypto::{SupportedKxGroup, ring};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use smtp_core::host::Host;
+use smtp_net::{
+    ClientIdentity, Deadline, MinVersion, NetError, PollWait, ServerIdentity, Stream, TlsCache,
+    TlsOptions, Wallet, tcp,
+};
+use tempfile::TempDir;
+
+/// The name most certificates here are for.
+pub const NAME: &str = "mail.example.test";
+
+/// What a server says first.
+pub const GREETING: &[u8] = b"220 ready\r\n";
+
+pub type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+/// Parameters of an issuer with this common name.
+pub fn issuer_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.remove(DnType::CommonName);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+pub fn root(name: &str) -> Issuer {
+    root_with(issuer_params(name))
+}
+
+pub fn root_with(params: CertificateParams) -> Issuer {
+    Issuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+pub fn intermediate(params: CertificateParams, issuer: &Issuer) -> Issuer {
+    Issuer::signed_by(params, KeyPair::generate().unwrap(), issuer).unwrap()
+}
+
+/// Parameters of a server certificate for these names, which may be addresses.
+pub fn leaf_params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name.remove(DnType::CommonName);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "the server");
+    params
+}
+
+/// Sets the validity of a certificate, in days from now.
+pub fn valid(params: &mut CertificateParams, from: i64, until: i64) {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let at = |days: i64| {
+        let today = rcgen::date_time_ymd(1970, 1, 1) + now;
+        let distance = day * u32::try_from(days.unsigned_abs()).unwrap();
+        if days < 0 {
+            today - distance
+        } else {
+            today + distance
+        }
+    };
+    params.not_before = at(from);
+    params.not_after = at(until);
+}
+
+/// A certificate with its key and the rest of its chain.
+pub struct Credentials {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub pem: String,
+    pub key: KeyPair,
+}
+
+impl Credentials {
+    pub fn issued(params: CertificateParams, issuer: &Issuer) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, issuer).unwrap();
+        Self {
+            chain: vec![certificate.der().clone()],
+            pem: certificate.pem(),
+            key,
+        }
+    }
+
+    pub fn self_signed(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self {
+            chain: vec![certificate.der().clone()],
+            pem: certificate.pem(),
+            key,
+        }
+    }
+
+    /// With another certificate sent after its own.
+    pub fn with(mut self, issuer: &Issuer) -> Self {
+        self.chain.push(issuer.der().clone());
+        self
+    }
+
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
+    }
+}
+
+/// A directory with these files.
+pub fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(directory.path().join(name), content).unwrap();
+    }
+    directory
+}
+
+/// A wallet of one file with these blocks.
+pub fn wallet(blocks: &[String]) -> Arc<Wallet> {
+    let directory = directory(&[("trusted.pem", &blocks.concat())]);
+    open(directory.path())
+}
+
+pub fn open(directory: &Path) -> Arc<Wallet> {
+    Arc::new(Wallet::open(directory).unwrap())
+}
+
+/// How a server is to speak TLS.
+pub struct ServerSetup {
+    pub versions: Vec<&'static rustls::SupportedProtocolVersion>,
+    /// Whom to accept as issuers of client certificates; empty: none is asked for.
+    pub client_issuers: Vec<CertificateDer<'static>>,
+    pub client_required: bool,
+    /// The only key exchange to accept, if not all.
+    pub only_group: Option<&'static dyn SupportedKxGroup>,
+    /// Whether the greeting is followed by a close_notify.
+    pub polite: bool,
+}
+
+impl Default for ServerSetup {
+    fn default() -> Self {
+        Self {
+            versions: rustls::ALL_VERSIONS.to_vec(),
+            client_issuers: Vec::new(),
+            client_required: false,
+            only_group: None,
+            polite: true,
+        }
+    }
+}
+
+impl ServerSetup {
+    fn config(self, credentials: &Credentials) -> ServerConfig {
+        let mut provider = ring::default_provider();
+        if let Some(group) = self.only_group {
+            provider.kx_groups = vec![group];
+        }
+        let provider = Arc::new(provider);
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&self.versions)
+            .unwrap();
+        let builder = if self.client_issuers.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(self.client_issuers);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            let verifier = if self.client_required {
+                verifier
+            } else {
+                verifier.allow_unauthenticated()
+            };
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        };
+        // Not `with_single_cert`: it would look at the certificate, and some here are bad on purpose.
+        let key = any_supported_type(&credentials.private_key()).unwrap();
+        let key = CertifiedKey::new(credentials.chain.clone(), key);
+        builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
+    }
+}
+
+/// A TLS server on loopback, and what it saw of each connection.
+pub struct Server {
+    pub address: SocketAddr,
+    seen: Receiver<Seen>,
+}
+
+/// What a server saw of one connection.
+#[derive(Debug)]
+pub struct Seen {
+    pub server_name: Option<String>,
+    pub client_certificate: Option<CertificateDer<'static>>,
+    /// What came after the greeting.
+    pub received: Vec<u8>,
+}
+
+impl Server {
+    pub fn new(credentials: &Credentials) -> Self {
+        Self::with(credentials, ServerSetup::default())
+    }
+
+    pub fn with(credentials: &Credentials, setup: ServerSetup) -> Self {
+        let polite = setup.polite;
+        let config = Arc::new(setup.config(credentials));
+        let (report, seen) = mpsc::channel();
+        let address = listen(move |socket| {
+            let _ = report.send(serve(socket, Arc::clone(&config), polite));
+        });
+        Self { address, seen }
+    }
+
+    /// The next connection's report; the connection must be over.
+    pub fn seen(&self) -> Seen {
+        self.seen.recv_timeout(Duration::from_secs(10)).unwrap()
+    }
+}
+
+/// Calls back with every connection, one after the other, on a thread that ends with the process.
+pub fn listen(mut serve: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            serve(socket);
+        }
+    });
+    address
+}
+
+/// One connection: greets, then takes in what comes until the end.
+fn serve(mut socket: TcpStream, config: Arc<ServerConfig>, polite: bool) -> Seen {
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut connection = ServerConnection::new(config).unwrap();
+    let mut received = Vec::new();
+    // A client may go at any point: what was seen until then is what counts.
+    let _ = (|| -> std::io::Result<()> {
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        let mut tls = rustls::Stream::new(&mut connection, &mut socket);
+        tls.write_all(GREETING)?;
+        if polite {
+            tls.conn.send_close_notify();
+        }
+        tls.flush()?;
+        if !polite {
+            return Ok(());
+        }
+        tls.read_to_end(&mut received).map(drop)
+    })();
+    Seen {
+        server_name: connection.server_name().map(str::to_owned),
+        client_certificate: connection
+            .peer_certificates()
+            .and_then(|chain| chain.first().cloned()),
+        received,
+    }
+}
+
+/// A client's side of a handshake.
+pub struct Client {
+    pub options: TlsOptions,
+    pub cache: TlsCache,
+}
+
+impl Client {
+    /// Trusts a wallet, and expects a name or address.
+    pub fn new(wallet: Arc<Wallet>, identity: &str) -> Self {
+        let identity = ServerIdentity::parse(identity).unwrap();
+        Self {
+            options: TlsOptions {
+                wallet,
+                min_version: MinVersion::Tls12,
+                client_identity: None,
+                identity,
+                host: Host::parse("host", NAME).unwrap(),
+            },
+            cache: TlsCache::default(),
+        }
+    }
+
+    pub fn presenting(mut self, identity: ClientIdentity) -> Self {
+        self.options.client_identity = Some(identity);
+        self
+    }
+
+    /// Connects and shakes hands.
+    pub fn connect(&mut self, address: SocketAddr) -> Result<Stream, NetError> {
+        self.connect_by(address, seconds(10))
+    }
+
+    pub fn connect_by(
+        &mut self,
+        address: SocketAddr,
+        deadline: Deadline,
+    ) -> Result<Stream, NetError> {
+        plain(address).start_tls(&self.options, &mut self.cache, &PollWait, deadline)
+    }
+}
+
+/// A plain connection.
+pub fn plain(address: SocketAddr) -> Stream {
+    let (socket, _) = tcp::connect(&[address], &PollWait, seconds(10)).unwrap();
+    Stream::plain(socket)
+}
+
+/// A deadline in so many seconds.
+pub fn seconds(seconds: u64) -> Deadline {
+    Deadline::after(Some(Duration::from_secs(seconds)))
+}
+
+/// Reads to the end.
+pub fn read_all(stream: &mut Stream) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer, &PollWait, seconds(10)).unwrap() {
+            0 => return all,
+            count => all.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
+/// What comes of connecting to a server with this wallet, expecting this identity: `Ok` after its greeting.
+pub fn attempt(
+    credentials: &Credentials,
+    wallet: Arc<Wallet>,
+    identity: &str,
+) -> Result<(), NetError> {
+    let server = Server::new(credentials);
+    let mut stream = Client::new(wallet, identity).connect(server.address)?;
+    assert_eq!(read_all(&mut stream), GREETING);
+    Ok(())
+}
+
+/// The detail and hint of a certificate that was refused for anything but its name.
+#[track_caller]
+pub fn refused<T>(outcome: Result<T, NetError>) -> (String, String) {
+    match outcome {
+        Err(NetError::Certificate { detail, hint }) => (detail, hint.unwrap_or_default()),
+        Err(other) => panic!("refused for another reason: {other:?}"),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+/// The expected and presented names of a certificate that was refused for its name.
+#[track_caller]
+pub fn misnamed<T>(outcome: Result<T, NetError>) -> (String, Vec<String>) {
+    match outcome {
+        Err(NetError::CertificateName {
+            expected,
+            presented,
+        }) => (expected, presented),
+        Err(other) => panic!("refused for another reason: {other:?}"),
+        Ok(_) => panic!("accepted"),
+    }
+}

@@ -1,0 +1,304 @@
+//! Wallets on disk: what is read, what is left out with a warning, and what is refused.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use smtp_net::wallet::CertificateKind;
+use smtp_net::{Locator, NetError, Wallet, WalletCache, WalletSource};
+
+use crate::support::{Credentials, directory, leaf_params, root};
+
+#[track_caller]
+fn refused(outcome: Result<Wallet, NetError>) -> (String, String) {
+    match outcome {
+        Err(NetError::Wallet { detail, hint }) => (detail, hint.unwrap_or_default()),
+        Err(other) => panic!("refused otherwise: {other:?}"),
+        Ok(_) => panic!("opened"),
+    }
+}
+
+fn source(path: &Path) -> WalletSource {
+    let locator = Locator::parse(path.to_str().unwrap()).unwrap();
+    locator.resolve(None).unwrap()
+}
+
+/// What is in a wallet can be looked at.
+#[test]
+fn every_certificate_is_listed() {
+    let root = root("root");
+    let client = Credentials::issued(leaf_params(&["client"]), &root);
+    let identity = client.key.serialize_pem() + &client.pem;
+    let place = directory(&[
+        ("b.crt", &root.pem()),
+        ("a.pem", &identity),
+        ("notes.txt", &root.pem()),
+        ("c.CER", &root.pem()),
+    ]);
+    let wallet = Wallet::open(place.path()).unwrap();
+    let listed: Vec<_> = wallet
+        .certificates()
+        .iter()
+        .map(|info| {
+            (
+                info.file.as_str(),
+                info.kind.name(),
+                info.subject.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            ("a.pem", "client certificate", Some("CN=the server")),
+            ("b.crt", "trust anchor", Some("CN=root")),
+            ("c.CER", "trust anchor", Some("CN=root")),
+        ]
+    );
+    let info = &wallet.certificates()[1];
+    assert_eq!(info.kind, CertificateKind::TrustAnchor);
+    assert_eq!(info.issuer, "CN=root");
+    assert_eq!(info.not_before, 157_766_400);
+    assert_eq!(info.sha256_fingerprint.len(), 64);
+}
+
+/// WAL-06
+#[test]
+fn a_wallet_without_a_certificate_is_refused() {
+    let (detail, _) = refused(Wallet::open(Path::new("/no-such-directory")));
+    assert!(detail.ends_with("no such file or directory"), "{detail}");
+    let (detail, _) = refused(Wallet::open(directory(&[]).path()));
+    assert!(detail.contains("has no certificate"), "{detail}");
+    let garbage = "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----\n";
+    for content in ["", "hunter2", garbage] {
+        let place = directory(&[("x.pem", content)]);
+        let (detail, _) = refused(Wallet::open(place.path()));
+        assert!(detail.contains("\"x.pem\""), "{detail}");
+        // WAL-07
+        assert!(
+            !detail.contains("hunter2") && !detail.contains("c2Vj"),
+            "{detail}"
+        );
+    }
+    let place = directory(&[("x.pem", &root("root").pem())]);
+    let (detail, _) = refused(Wallet::open(&place.path().join("x.pem")));
+    assert!(detail.contains("is not a directory"), "{detail}");
+}
+
+/// WAL-06, WAL-07
+#[test]
+fn a_broken_block_is_left_out_with_a_warning() {
+    let root = root("root").pem();
+    let broken = "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----\n";
+    let place = directory(&[("mixed.pem", &format!("{broken}{root}"))]);
+    let wallet = Wallet::open(place.path()).unwrap();
+    assert_eq!(wallet.certificates().len(), 1);
+    assert_eq!(
+        wallet.warnings(),
+        ["file \"mixed.pem\", line 1: this block is not used: it is not a certificate"]
+    );
+}
+
+/// WAL-06
+#[test]
+fn windows_line_ends_and_a_byte_order_mark_are_fine() {
+    let text = format!("\u{feff}{}", root("root").pem().replace('\n', "\r\n"));
+    let place = directory(&[("w.crt", &text)]);
+    let wallet = Wallet::open(place.path()).unwrap();
+    assert_eq!(wallet.certificates().len(), 1);
+    assert!(wallet.warnings().is_empty());
+}
+
+/// WAL-06
+#[test]
+fn der_is_read_from_files_that_may_hold_it() {
+    let root = root("root");
+    let place = directory(&[]);
+    fs::write(place.path().join("x.cer"), root.der()).unwrap();
+    assert_eq!(Wallet::open(place.path()).unwrap().certificates().len(), 1);
+    fs::rename(place.path().join("x.cer"), place.path().join("x.pem")).unwrap();
+    let (detail, _) = refused(Wallet::open(place.path()));
+    assert!(detail.contains("DER"), "{detail}");
+}
+
+/// WAL-06
+#[test]
+fn an_oracle_wallet_is_answered_with_the_command_that_converts_it() {
+    for files in [
+        &["ewallet.p12"][..],
+        &["cwallet.sso", "ewallet.p12"],
+        &["cwallet.sso"],
+    ] {
+        let files: Vec<(&str, &str)> = files.iter().map(|name| (*name, "x")).collect();
+        let place = directory(&files);
+        let (_, hint) = refused(Wallet::open(place.path()));
+        assert!(hint.contains("openssl pkcs12 -in"), "{hint}");
+        assert!(
+            hint.contains(&format!("-out {}/wallet.pem", place.path().display())),
+            "{hint}"
+        );
+    }
+}
+
+/// WAL-01
+#[test]
+fn only_regular_files_are_opened() {
+    let place = directory(&[("good.pem", &root("root").pem())]);
+    let fifo = place.path().join("fifo.pem");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    symlink("/dev/zero", place.path().join("zero.pem")).unwrap();
+    symlink("nothing", place.path().join("dangling.pem")).unwrap();
+    fs::create_dir(place.path().join("directory.pem")).unwrap();
+    let wallet = Wallet::open(place.path()).unwrap();
+    assert_eq!(wallet.certificates().len(), 1);
+    assert_eq!(wallet.warnings().len(), 4, "{:?}", wallet.warnings());
+}
+
+/// WAL-02
+#[test]
+fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
+    let outside = directory(&[("secret.pem", &root("outside").pem())]);
+    let place = directory(&[("good.pem", &root("root").pem())]);
+    symlink(
+        outside.path().join("secret.pem"),
+        place.path().join("a.pem"),
+    )
+    .unwrap();
+    symlink(outside.path().join("nothing"), place.path().join("b.pem")).unwrap();
+    symlink("good.pem", place.path().join("c.pem")).unwrap();
+    let locator = Locator::parse(place.path().to_str().unwrap()).unwrap();
+    let roots = [place.path().to_owned()];
+    let source = locator.resolve(Some(&roots)).unwrap();
+    let mut cache = WalletCache::default();
+    let wallet = cache.open(&source).unwrap();
+    let files: Vec<&str> = wallet
+        .certificates()
+        .iter()
+        .map(|c| c.file.as_str())
+        .collect();
+    assert_eq!(files, ["c.pem", "good.pem"]);
+    // The two links out look alike.
+    let warnings: Vec<String> = wallet
+        .warnings()
+        .iter()
+        .map(|w| w.replace("b.pem", "a.pem"))
+        .collect();
+    assert_eq!(warnings.len(), 2);
+    assert_eq!(warnings[0], warnings[1]);
+    // Without roots, and from the same cache, it is used.
+    let open = cache.open(&locator.resolve(None).unwrap()).unwrap();
+    assert_eq!(open.certificates().len(), 3);
+}
+
+/// WAL-08
+#[test]
+fn an_oversized_wallet_is_refused_quickly() {
+    let begun = Instant::now();
+    let place = directory(&[("many.pem", &root("root").pem().repeat(5000))]);
+    let (detail, _) = refused(Wallet::open(place.path()));
+    assert!(detail.contains("more than"), "{detail}");
+
+    let place = directory(&[("good.pem", &root("root").pem())]);
+    let big = fs::File::create(place.path().join("big.pem")).unwrap();
+    big.set_len(10 << 30).unwrap();
+    let (detail, _) = refused(Wallet::open(place.path()));
+    assert!(detail.contains("\"big.pem\" has more than"), "{detail}");
+
+    let megabytes = "#".repeat(3 << 20);
+    let files: Vec<(String, &str)> = (0..6)
+        .map(|n| (format!("{n}.pem"), megabytes.as_str()))
+        .collect();
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), *text))
+        .collect();
+    let (detail, _) = refused(Wallet::open(directory(&files).path()));
+    assert!(detail.contains("together"), "{detail}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// WAL-11
+#[test]
+fn a_directory_that_others_may_write_to_is_warned_about() {
+    let place = directory(&[("good.pem", &root("root").pem())]);
+    for (mode, warned) in [(0o755, false), (0o775, true), (0o757, true)] {
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let wallet = Wallet::open(place.path()).unwrap();
+        assert_eq!(!wallet.warnings().is_empty(), warned, "{mode:o}");
+    }
+}
+
+/// WAL-09
+#[test]
+fn a_changed_wallet_is_read_again_and_an_unchanged_one_is_not() {
+    let place = directory(&[("a.pem", &root("one").pem())]);
+    let source = source(place.path());
+    let mut cache = WalletCache::default();
+    let first = cache.open(&source).unwrap();
+    assert!(Arc::ptr_eq(&first, &cache.open(&source).unwrap()));
+    // Written again in place, of the same length as before.
+    let same_length = fs::read_to_string(place.path().join("a.pem")).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    fs::write(place.path().join("a.pem"), same_length).unwrap();
+    let second = cache.open(&source).unwrap();
+    assert!(!Arc::ptr_eq(&first, &second));
+    // A file replaced by another.
+    fs::write(place.path().join("new"), root("two").pem()).unwrap();
+    fs::rename(place.path().join("new"), place.path().join("a.pem")).unwrap();
+    let third = cache.open(&source).unwrap();
+    assert_eq!(third.certificates()[0].subject.as_deref(), Some("CN=two"));
+    // A file added, and taken away.
+    fs::write(place.path().join("b.pem"), root("three").pem()).unwrap();
+    assert_eq!(cache.open(&source).unwrap().certificates().len(), 2);
+    fs::remove_file(place.path().join("b.pem")).unwrap();
+    assert_eq!(cache.open(&source).unwrap().certificates().len(), 1);
+    // All of them: a wallet that was good is no excuse for one that is gone.
+    fs::remove_file(place.path().join("a.pem")).unwrap();
+    assert!(cache.open(&source).is_err());
+}
+
+#[test]
+fn the_system_store_costs_nothing_the_second_time() {
+    let mut cache = WalletCache::default();
+    let system = Locator::parse("system:")
+        .unwrap()
+        .resolve(Some(&[]))
+        .unwrap();
+    let Ok(wallet) = cache.open(&system) else {
+        // A machine without a trust store: nothing to find twice.
+        return;
+    };
+    assert!(!wallet.certificates().is_empty());
+    let begun = Instant::now();
+    for _ in 0..100 {
+        assert!(Arc::ptr_eq(&wallet, &cache.open(&system).unwrap()));
+    }
+    assert!(begun.elapsed() < Duration::from_millis(100));
+}
+
+/// WAL-12
+#[test]
+fn nothing_stays_open_after_failures() {
+    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let place = directory(&[("x.pem", "nothing")]);
+    let before = descriptors();
+    for _ in 0..1000 {
+        assert!(Wallet::open(place.path()).is_err());
+    }
+    // Other tests open and close theirs meanwhile.
+    assert!(descriptors() < before + 200);
+}
+
+/// A certificate that is pasted without padding, or with white space, is still one.
+#[test]
+fn sloppy_base64_is_read() {
+    let der = root("root").der().to_vec();
+    let text = base64::engine::general_purpose::STANDARD_NO_PAD.encode(&der);
+    let (one, two) = text.split_at(100);
+    let pem = format!("-----BEGIN CERTIFICATE-----\n  {one}\n\n{two}  \n-----END CERTIFICATE-----");
+    let place = directory(&[("x.pem", &pem)]);
+    assert!(Wallet::open(place.path()).is_ok());
+}

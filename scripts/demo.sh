@@ -1,0 +1,58 @@
+#!/bin/bash
+# From a machine with only Rust to a delivered mail: installs what is missing, builds, starts a throw-away
+# PostgreSQL and a mail server with TLS and AUTH under a private CA, and has the conversation of demo.sql as
+# a plain role. Nothing keeps running afterwards.
+
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+need_rust
+need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}"
+need_postgres
+build_and_install
+
+dir=$(scratch demo)
+finish() {
+    scripts/cluster.sh stop "$dir/cluster" || true
+    as_root scripts/mail-server.sh stop "$dir/mail" || true
+    as_root rm -rf "$dir"
+}
+trap finish EXIT
+
+step "starting PostgreSQL" scripts/cluster.sh start "$dir/cluster"
+step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
+set -a
+. "$dir/cluster/env"
+. "$dir/mail/env"
+set +a
+
+# Quietly, and reading standard input: with --file, psql would put the file's name before each notice.
+run_sql() {
+    "$CLUSTER_BIN/psql" --no-psqlrc --quiet --set=ON_ERROR_STOP=1 "$@" 2>&1
+}
+
+say "a database, a plain role, and one host that it may talk to"
+run_sql <<END
+CREATE DATABASE demo;
+\connect demo
+CREATE EXTENSION utl_smtp;
+CREATE ROLE app LOGIN;
+SELECT dbms_network_acl_admin.append_host_ace(
+    host => '$MAIL_HOST', lower_port => $MAIL_SUBMISSION_PORT, upper_port => $MAIL_SUBMISSION_PORT,
+    ace => dbms_network_acl_admin.xs\$ace_type(
+        privilege_list => dbms_network_acl_admin.xs\$name_list('smtp'), principal_name => 'app')) \g /dev/null
+ALTER DATABASE demo SET utl_smtp.wallet_roots = '$MAIL_WALLET';
+END
+
+say "the conversation, as the role app (C: is PostgreSQL, S: is the mail server)"
+run_sql --username=app --dbname=demo --set=host="$MAIL_HOST" --set=port="$MAIL_SUBMISSION_PORT" \
+    --set=wallet="file:$MAIL_WALLET" --set=user="$MAIL_USER" --set=password="$MAIL_PASSWORD" \
+    <scripts/demo.sql
+
+arrived() {
+    as_root find "$MAIL_BOXES/bob/new" -type f 2>/dev/null | grep -q .
+}
+wait_for 20 arrived || die "no mail arrived"
+say "the mail as it arrived in bob's mailbox"
+as_root find "$MAIL_BOXES/bob/new" -type f -exec cat {} +
+say "done"

@@ -1,0 +1,150 @@
+# shellcheck shell=bash
+# What the scripts share: progress on the terminal, missing Debian packages, users and free ports.
+# Sourced, not run. Everything works as root, or as a user who may call sudo.
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+STARTED=${STARTED:-$(date +%s)}
+export STARTED
+
+# Building: pgrx needs a C compiler for linking and libclang for the headers of PostgreSQL.
+BUILD_PACKAGES=(gcc libc6-dev make clang libclang-dev)
+POSTGRES_PACKAGES=(postgresql-15 postgresql-server-dev-15)
+MAIL_PACKAGES=(postfix dovecot-core openssl)
+
+# say TEXT: one line of progress, with the seconds since the first script started.
+say() {
+    printf '[%4d s] %s\n' $(($(date +%s) - STARTED)) "$*"
+}
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# step TEXT COMMAND…: runs a command that may take long. Its output is kept aside and shown only if it
+# fails; meanwhile, every ten seconds, its last line tells that it lives.
+step() {
+    local text=$1 log pid began now status=0 last
+    shift
+    log=$(mktemp)
+    began=$(date +%s)
+    say "$text"
+    "$@" >"$log" 2>&1 </dev/null &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 0.2
+        now=$(date +%s)
+        if ((now - began > 0 && (now - began) % 10 == 0)) && [[ $now != "${last:-}" ]]; then
+            last=$now
+            say "  … $(tail -n 1 "$log" | tr -d '\r' | sed 's/^ *//' | cut -c1-70)"
+        fi
+    done
+    wait "$pid" || status=$?
+    if ((status)); then
+        tail -n 60 "$log" >&2
+        rm -f "$log"
+        die "failed ($status): $text"
+    fi
+    rm -f "$log"
+}
+
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
+# The user a server runs as that refuses to be root (PostgreSQL).
+server_user() {
+    if ((EUID != 0)); then
+        id -un
+    elif id postgres >/dev/null 2>&1; then
+        echo postgres
+    else
+        echo nobody
+    fi
+}
+
+# need PACKAGE…: installs those Debian packages that are missing, and only those. Nothing is removed in
+# exchange, and no service is started by the installation.
+need() {
+    local package missing=()
+    for package in "$@"; do
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) == installed ]] ||
+            missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    command -v apt-get >/dev/null || die "please install: ${missing[*]}"
+    ((EUID == 0)) || command -v sudo >/dev/null || die "as root: apt-get install ${missing[*]}"
+    step "looking up Debian packages" as_root apt-get -q update
+    step "installing ${missing[*]}" install_quietly "${missing[@]}"
+}
+
+install_quietly() (
+    policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy ]]; then
+        trap 'as_root rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends --no-remove \
+        -o DPkg::Lock::Timeout=300 install "$@"
+)
+
+# Rust isn't a Debian package here: the toolchain is the one that rust-toolchain.toml names.
+need_rust() {
+    [[ -d $HOME/.cargo/bin ]] && PATH=$PATH:$HOME/.cargo/bin
+    command -v cargo >/dev/null || die "Rust is missing: see https://rustup.rs"
+}
+
+# The PostgreSQL to build for: PG_CONFIG if the caller names one, else Debian's 15, installed if need be.
+need_postgres() {
+    if [[ -z ${PG_CONFIG:-} ]]; then
+        need "${POSTGRES_PACKAGES[@]}"
+        PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
+    fi
+    PG_CONFIG=$(command -v "$PG_CONFIG") || die "no such program: PG_CONFIG=$PG_CONFIG"
+    export PG_CONFIG
+}
+
+# Builds the extension and installs it where PG_CONFIG says.
+build_and_install() {
+    step "building the extension for $("$PG_CONFIG" --version)" make -C "$ROOT" build
+    if [[ -w $("$PG_CONFIG" --pkglibdir) && -w $("$PG_CONFIG" --sharedir)/extension ]]; then
+        step "installing the extension" make -C "$ROOT" install
+    else
+        step "installing the extension" as_root make -C "$ROOT" install PG_CONFIG="$PG_CONFIG"
+    fi
+}
+
+# A port of 127.0.0.1 on which nobody answers, below the range that the kernel hands out itself.
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        answers "$port" || break
+    done
+    echo "$port"
+}
+
+answers() {
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# wait_for SECONDS COMMAND…
+wait_for() {
+    local end=$(($(date +%s) + $1))
+    shift
+    until "$@"; do
+        (($(date +%s) < end)) || return 1
+        sleep 0.1
+    done
+}
+
+# A directory for one run, with a short path that every user may traverse: a socket's path has 107 bytes.
+scratch() {
+    local dir
+    dir=$(mktemp -d "/tmp/utl_smtp.$1.XXXXXX")
+    chmod 755 "$dir"
+    echo "$dir"
+}

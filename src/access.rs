@@ -1,0 +1,202 @@
+//! Who may do what: the look-up in `utl_smtp.host_ace`, who may name which wallet, and where no network call is allowed
+//! at all.
+//!
+//! The list belongs to the extension's owner and nobody else may read it. The look-up is the SQL function
+//! `utl_smtp.host_access`, SECURITY DEFINER with a pinned search_path, called here by its OID, which needs no privilege
+//! of the caller's: neither a search_path nor a temporary table of the caller can come between.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+use smtp_core::host::{Host, candidates};
+
+use crate::datum::Bytes;
+use crate::errors::{Report, sqlstate};
+use crate::settings;
+
+/// What the list can allow.
+#[derive(Clone, Copy)]
+pub enum Privilege {
+    /// To hold a conversation.
+    Converse,
+    /// To show the wallet's client certificate.
+    UseClientCertificates,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Grant,
+    Deny,
+    NoEntry,
+}
+
+/// Refuses where sending mail would be somebody else's doing: under restrictions that PostgreSQL sets while it runs
+/// untrusted code with another's rights, and in parallel workers, whose sessions would vanish.
+pub fn refuse_restricted() -> Result<(), Report> {
+    // SAFETY: both read the backend's state.
+    let (restricted, worker) = unsafe {
+        (
+            pg_sys::InSecurityRestrictedOperation(),
+            pg_sys::ParallelWorkerNumber >= 0,
+        )
+    };
+    if restricted {
+        let message = "cannot use utl_smtp within security-restricted operation";
+        return Err(Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
+    }
+    if worker {
+        let message = "cannot use utl_smtp in a parallel worker";
+        return Err(Report::new(sqlstate::INVALID_TRANSACTION_STATE, message));
+    }
+    Ok(())
+}
+
+/// Refuses a host and port that the current role may not talk to. No name is resolved before.
+pub fn require(host: &Host, port: u16) -> Result<(), Report> {
+    if is_superuser() || verdict(&candidates(host), port, Privilege::Converse) == Verdict::Grant {
+        return Ok(());
+    }
+    Err(denied(host, port))
+}
+
+/// The refusal, which says nothing of why or of what there is.
+pub fn denied(host: &Host, port: u16) -> Report {
+    let message = "ORA-24247: network access denied by access control list (ACL)";
+    let call = format!(
+        "SELECT dbms_network_acl_admin.append_host_ace({}, {port}, {port}, \
+         dbms_network_acl_admin.xs$ace_type(dbms_network_acl_admin.xs$name_list('smtp'), principal_name => {}))",
+        quote(&host.to_string()),
+        quote(&role_name(current_role())),
+    );
+    Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message).hint(format!(
+        "To allow it, the owner of the extension runs: {call};"
+    ))
+}
+
+/// The addresses of an allowed name that no entry for addresses denies. `*` says nothing here: it is the weaker
+/// statement about the name itself.
+pub fn not_denied(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    if is_superuser() {
+        return addresses;
+    }
+    let denied = |address: IpAddr, port: u16| {
+        let mut patterns = candidates(&Host::Address(address.to_canonical()));
+        patterns.retain(|pattern| pattern != "*");
+        verdict(&patterns, port, Privilege::Converse) == Verdict::Deny
+    };
+    addresses
+        .into_iter()
+        .filter(|address| !denied(address.ip(), address.port()))
+        .collect()
+}
+
+/// Whether the current role may show the wallet's client certificate to this host.
+pub fn may_use_client_certificates(host: &Host, port: u16) -> bool {
+    is_superuser()
+        || verdict(&candidates(host), port, Privilege::UseClientCertificates) == Verdict::Grant
+}
+
+/// The directories that the current role may name wallets under; `None` is everywhere.
+pub fn wallet_roots() -> Option<Vec<PathBuf>> {
+    const PG_READ_SERVER_FILES: u32 = 4569;
+    let everywhere = has_privileges_of(pg_sys::Oid::from(PG_READ_SERVER_FILES));
+    (!everywhere).then(settings::wallet_roots)
+}
+
+/// Whether the current role may use what `role` opened.
+pub fn has_privileges_of(role: pg_sys::Oid) -> bool {
+    let current = current_role();
+    // SAFETY: a catalog look-up.
+    current == role || unsafe { pg_sys::has_privs_of_role(current, role) }
+}
+
+pub fn current_role() -> pg_sys::Oid {
+    // SAFETY: reads the backend's state.
+    unsafe { pg_sys::GetUserId() }
+}
+
+fn is_superuser() -> bool {
+    // SAFETY: a cached catalog look-up.
+    unsafe { pg_sys::superuser() }
+}
+
+fn verdict(patterns: &[String], port: u16, privilege: Privilege) -> Verdict {
+    let privileges: Vec<&str> = match privilege {
+        Privilege::Converse => vec!["connect", "smtp"],
+        Privilege::UseClientCertificates => vec!["use_client_certificates"],
+    };
+    // SAFETY: the function takes these four and returns text or NULL, which OidFunctionCall refuses, so the call is
+    // made by hand.
+    let grant_type = unsafe {
+        let function = look_up_function();
+        let arguments = [
+            patterns.to_vec().into_datum(),
+            Some(pg_sys::Datum::from(i32::from(port))),
+            Some(pg_sys::Datum::from(current_role())),
+            privileges.into_datum(),
+        ];
+        call(function, &arguments)
+    };
+    match grant_type.as_deref() {
+        Some(b"GRANT") => Verdict::Grant,
+        Some(_) => Verdict::Deny,
+        None => Verdict::NoEntry,
+    }
+}
+
+/// # Safety
+/// The extension's SQL objects exist; otherwise PostgreSQL's own error is raised.
+unsafe fn look_up_function() -> pg_sys::Oid {
+    // SAFETY: a constant signature.
+    unsafe {
+        let signature = c"utl_smtp.host_access(pg_catalog.text[],pg_catalog.int4,pg_catalog.oid,pg_catalog.text[])";
+        let oid = pgrx::direct_function_call::<pg_sys::Oid>(
+            pg_sys::regprocedurein,
+            &[Some(pg_sys::Datum::from(signature.as_ptr()))],
+        );
+        oid.unwrap_or(pg_sys::InvalidOid)
+    }
+}
+
+/// # Safety
+/// `function` takes these arguments and returns text.
+unsafe fn call(function: pg_sys::Oid, arguments: &[Option<pg_sys::Datum>; 4]) -> Option<Vec<u8>> {
+    // SAFETY: the call information has room for the four arguments, which live until it returns.
+    unsafe {
+        let mut flinfo = pg_sys::FmgrInfo::default();
+        pg_sys::fmgr_info(function, &mut flinfo);
+        let size = std::mem::size_of::<pg_sys::FunctionCallInfoBaseData>()
+            + arguments.len() * std::mem::size_of::<pg_sys::NullableDatum>();
+        let fcinfo: pg_sys::FunctionCallInfo = pg_sys::palloc0(size).cast();
+        (*fcinfo).flinfo = &mut flinfo;
+        (*fcinfo).nargs = arguments.len() as i16;
+        let slots = (*fcinfo).args.as_mut_slice(arguments.len());
+        for (slot, argument) in slots.iter_mut().zip(arguments) {
+            slot.value = argument.unwrap_or(pg_sys::Datum::null());
+            slot.isnull = argument.is_none();
+        }
+        let Some(function) = flinfo.fn_addr else {
+            return None;
+        };
+        let result = function(fcinfo);
+        Bytes::from_datum(result, (*fcinfo).isnull).map(|text| text.0.to_vec())
+    }
+}
+
+fn role_name(role: pg_sys::Oid) -> String {
+    // SAFETY: the name is a palloc'd C string, or null where the role is gone.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return role.to_string();
+        }
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

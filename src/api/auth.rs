@@ -1,0 +1,47 @@
+//! `auth` (RFC 4954) and the names of its schemes.
+
+use pgrx::prelude::*;
+use smtp_core::auth::{Credentials, SchemeList};
+use smtp_core::secret::Secret;
+
+use super::{Failures, converse, required};
+use crate::datum::{Bytes, ReplyRow};
+use crate::errors::{Report, sqlstate};
+use crate::registry::Handle;
+
+/// Octets of randomness in a SCRAM nonce, written as twice as many hexadecimal digits.
+const NONCE: usize = 18;
+
+/// `utl_smtp.auth`: the first of `schemes` that the server offers.
+#[pg_extern(sql = false)]
+fn auth(
+    c: Option<Handle>,
+    username: Option<Bytes<'_>>,
+    password: Option<Bytes<'_>>,
+    schemes: Option<Bytes<'_>>,
+) -> ReplyRow {
+    ReplyRow(converse(c, Failures::AsSet, |session, io| {
+        let schemes =
+            SchemeList::parse("schemes", &required("schemes", schemes)?).map_err(Report::from)?;
+        let username = required("username", username)?.into_owned();
+        let password = Secret::new(required("password", password)?.as_bytes());
+        let host = session.host.to_string();
+        let credentials = Credentials {
+            username,
+            password,
+            host,
+            port: session.port,
+            nonce: nonce()?,
+        };
+        Ok(session.connection.authenticate(&schemes, credentials, io)?)
+    }))
+}
+
+/// Fresh randomness: a server that sees a nonce twice can replay an answer.
+fn nonce() -> Result<String, Report> {
+    let mut bytes = [0; NONCE];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Report::new(sqlstate::INTERNAL_ERROR, format!("no randomness: {error}"))
+    })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,185 @@
+//! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`, `noop`, `vrfy`, `help`.
+
+use pgrx::prelude::*;
+use smtp_core::command::Command;
+use smtp_core::phase::Phase;
+use smtp_core::reply::Reply;
+use smtp_core::text::{Domain, Mailbox, Parameters, RawCommand, ReversePath, printable};
+use smtp_net::connection::Io;
+use smtp_net::resolve;
+use smtp_net::wait::Deadline;
+
+use super::connection::{tls_options, warn_of_tls, with_caches};
+use super::{Failures, Problem, converse, non_empty, required};
+use crate::datum::{Bytes, ReplyRow, ReplyRows};
+use crate::errors::Report;
+use crate::registry::{Handle, Session};
+
+/// `utl_smtp.command`: any line, RFC 5321 §4.1.
+#[pg_extern(sql = false)]
+fn command(c: Option<Handle>, cmd: Option<Bytes<'_>>, arg: Option<Bytes<'_>>) -> ReplyRow {
+    ReplyRow(converse(c, Failures::AsSet, |session, io| {
+        raw(session, cmd, arg, io)
+    }))
+}
+
+/// `utl_smtp.command_replies`: the same, with all lines of the reply, whatever it is.
+#[pg_extern(sql = false)]
+fn command_replies(c: Option<Handle>, cmd: Option<Bytes<'_>>, arg: Option<Bytes<'_>>) -> ReplyRows {
+    ReplyRows(converse(c, Failures::Returned, |session, io| {
+        raw(session, cmd, arg, io)
+    }))
+}
+
+/// `utl_smtp.helo`: RFC 5321 §4.1.1.1.
+#[pg_extern(sql = false)]
+fn helo(c: Option<Handle>, domain: Option<Bytes<'_>>) -> ReplyRow {
+    ReplyRow(converse(c, Failures::AsSet, |session, io| {
+        let domain = client_name(session, domain, io)?;
+        Ok(session.connection.command(&Command::Helo(domain), io)?)
+    }))
+}
+
+/// `utl_smtp.ehlo`: RFC 5321 §4.1.1.1.
+#[pg_extern(sql = false)]
+fn ehlo(c: Option<Handle>, domain: Option<Bytes<'_>>) -> ReplyRows {
+    ReplyRows(converse(c, Failures::AsSet, |session, io| {
+        let domain = client_name(session, domain, io)?;
+        Ok(session.connection.command(&Command::Ehlo(domain), io)?)
+    }))
+}
+
+/// `utl_smtp.starttls`: RFC 3207.
+#[pg_extern(sql = false)]
+fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
+    ReplyRow(converse(c, Failures::AsSet, |session, io| {
+        session.connection.admit_start_tls()?;
+        let secure_host = non_empty("secure_host", secure_host)?;
+        let secure_host = secure_host
+            .as_deref()
+            .or(session.tls.secure_host.as_deref());
+        let options = tls_options(&session.host, session.port, secure_host, &session.tls)?;
+        let reply =
+            with_caches(|caches| session.connection.start_tls(&options, &mut caches.tls, io))?;
+        warn_of_tls(&session.connection);
+        Ok(reply)
+    }))
+}
+
+/// `utl_smtp.mail`: RFC 5321 §4.1.1.2.
+#[pg_extern(sql = false)]
+fn mail(c: Option<Handle>, sender: Option<Bytes<'_>>, parameters: Option<Bytes<'_>>) -> ReplyRow {
+    ReplyRow(converse(c, Failures::AsSet, |session, io| {
+        let sender = ReversePath::parse("sender", &required("sender", sender)?)?;
+        let command = Command::Mail(sender, esmtp_parameters(parameters)?);
+        Ok(session.connection.command(&command, io)?)
+    }))
+}
+
+/// `utl_smtp.rcpt`: RFC 5321 §4.1.1.3.
+#[pg_extern(sql = false)]
+fn rcpt(
+    c: Option<Handle>,
+    recipient: Option<Bytes<'_>>,
+    parameters: Option<Bytes<'_>>,
+) -> ReplyRow {
+    ReplyRow(converse(c, Failures::AsSet, |session, io| {
+        let recipient = Mailbox::parse("recipient", &required("recipient", recipient)?)?;
+        let command = Command::Rcpt(recipient, esmtp_parameters(parameters)?);
+        Ok(session.connection.command(&command, io)?)
+    }))
+}
+
+/// `utl_smtp.rset`: RFC 5321 §4.1.1.5.
+#[pg_extern(sql = false)]
+fn rset(c: Option<Handle>) -> ReplyRow {
+    ReplyRow(converse(c, Failures::AsSet, |session, io| {
+        Ok(session.connection.command(&Command::Rset, io)?)
+    }))
+}
+
+/// `utl_smtp.noop`: RFC 5321 §4.1.1.9.
+#[pg_extern(sql = false)]
+fn noop(c: Option<Handle>) -> ReplyRow {
+    ReplyRow(converse(c, Failures::AsSet, |session, io| {
+        Ok(session.connection.command(&Command::Noop, io)?)
+    }))
+}
+
+/// `utl_smtp.vrfy`: RFC 5321 §4.1.1.6. Any reply passes through.
+#[pg_extern(sql = false)]
+fn vrfy(c: Option<Handle>, recipient: Option<Bytes<'_>>) -> ReplyRow {
+    ReplyRow(converse(c, Failures::Returned, |session, io| {
+        let recipient = required("recipient", recipient)?;
+        printable("recipient", &recipient)?;
+        if recipient.trim().is_empty() {
+            return Err(Report::argument("recipient", "is empty").into());
+        }
+        Ok(session
+            .connection
+            .command(&Command::Vrfy(recipient.into_owned()), io)?)
+    }))
+}
+
+/// `utl_smtp.help`: RFC 5321 §4.1.1.8. Any reply passes through.
+#[pg_extern(sql = false)]
+fn help(c: Option<Handle>, command: Option<Bytes<'_>>) -> ReplyRows {
+    ReplyRows(converse(c, Failures::Returned, |session, io| {
+        let topic = non_empty("command", command)?;
+        if let Some(topic) = &topic {
+            printable("command", topic)?;
+        }
+        let command = Command::Help(topic.map(|topic| topic.into_owned()));
+        Ok(session.connection.command(&command, io)?)
+    }))
+}
+
+fn raw(
+    session: &mut Session,
+    cmd: Option<Bytes<'_>>,
+    arg: Option<Bytes<'_>>,
+    io: &Io<'_>,
+) -> Result<Reply, Problem> {
+    let cmd = required("cmd", cmd)?;
+    let arg = non_empty("arg", arg)?;
+    let line = match session.connection.session().phase() {
+        Phase::Challenge => RawCommand::parse_response(&cmd, arg.as_deref())?,
+        _ => RawCommand::parse(&cmd, arg.as_deref())?,
+    };
+    Ok(session.connection.command(&Command::Raw(line), io)?)
+}
+
+fn esmtp_parameters(parameters: Option<Bytes<'_>>) -> Result<Parameters, Problem> {
+    let parameters = non_empty("parameters", parameters)?;
+    Ok(Parameters::parse(
+        "parameters",
+        parameters.as_deref().unwrap_or_default(),
+    )?)
+}
+
+/// The name given, else this machine's, else the address literal of this end of the connection (RFC 5321 §4.1.4).
+fn client_name(
+    session: &Session,
+    domain: Option<Bytes<'_>>,
+    io: &Io<'_>,
+) -> Result<Domain, Problem> {
+    if let Some(domain) = non_empty("domain", domain)? {
+        return Ok(Domain::parse("domain", &domain)?);
+    }
+    let deadline = Deadline::after(session.connection.timeout());
+    if let Some(name) = resolve::canonical_name(io.wait, deadline)
+        && let Ok(domain) = Domain::parse("domain", &name)
+    {
+        return Ok(domain);
+    }
+    let address = session
+        .connection
+        .local_address()
+        .map(|address| address.ip().to_canonical());
+    let literal = match address {
+        Some(std::net::IpAddr::V4(address)) => format!("[{address}]"),
+        Some(std::net::IpAddr::V6(address)) => format!("[IPv6:{address}]"),
+        None => "[127.0.0.1]".to_owned(),
+    };
+    Ok(Domain::parse("domain", &literal)?)
+}

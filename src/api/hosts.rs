@@ -1,0 +1,64 @@
+//! What `utl_smtp.host_ace` and `dbms_network_acl_utility` need to know of hosts.
+
+use pgrx::prelude::*;
+use smtp_core::host::{self, HostPattern};
+
+use super::required;
+use crate::datum::{Bytes, Text};
+use crate::errors::Report;
+
+/// `utl_smtp.canonical_host_pattern`: the one spelling under which the list keeps a host.
+#[pg_extern(sql = false)]
+fn canonical_host_pattern(host: Option<Bytes<'_>>) -> Text {
+    Text(
+        pattern("host", host)
+            .unwrap_or_else(|report| report.raise())
+            .to_string(),
+    )
+}
+
+/// `dbms_network_acl_utility.domains`
+#[pg_extern(sql = false)]
+fn domains(host: Option<Bytes<'_>>) -> Option<Vec<String>> {
+    host.map(|_| host::domains(&pattern("host", host).unwrap_or_else(|report| report.raise())))
+}
+
+/// `dbms_network_acl_utility.domain_level`
+#[pg_extern(sql = false)]
+fn domain_level(host: Option<Bytes<'_>>) -> Option<i32> {
+    host?;
+    level(host::domain_level(
+        &pattern("host", host).unwrap_or_else(|report| report.raise()),
+    ))
+}
+
+/// `dbms_network_acl_utility.equals_host`
+#[pg_extern(sql = false)]
+fn equals_host(host1: Option<Bytes<'_>>, host2: Option<Bytes<'_>>) -> Option<i32> {
+    host1.and(host2)?;
+    let (one, other) = both(("host1", host1), ("host2", host2));
+    Some(i32::from(host::equals_host(&one, &other)))
+}
+
+/// `dbms_network_acl_utility.contains_host`
+#[pg_extern(sql = false)]
+fn contains_host(host: Option<Bytes<'_>>, domain: Option<Bytes<'_>>) -> Option<i32> {
+    host.and(domain)?;
+    let (host, domain) = both(("host", host), ("domain", domain));
+    level(host::contains_host(&host, &domain))
+}
+
+type Named<'a> = (&'static str, Option<Bytes<'a>>);
+
+fn both(one: Named<'_>, other: Named<'_>) -> (HostPattern, HostPattern) {
+    let parsed = pattern(one.0, one.1).and_then(|first| Ok((first, pattern(other.0, other.1)?)));
+    parsed.unwrap_or_else(|report| report.raise())
+}
+
+fn pattern(argument: &'static str, text: Option<Bytes<'_>>) -> Result<HostPattern, Report> {
+    Ok(HostPattern::parse(argument, &required(argument, text)?)?)
+}
+
+fn level(level: Option<u32>) -> Option<i32> {
+    level.and_then(|level| i32::try_from(level).ok())
+}

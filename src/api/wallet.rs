@@ -1,0 +1,83 @@
+//! `wallet_certificates`: what is in a wallet, and when it expires.
+
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::prelude::*;
+use smtp_net::wallet::CertificateInfo;
+
+use super::connection::{default_wallet, named_wallet, timestamp, with_caches};
+use super::{non_empty, warn};
+use crate::access;
+use crate::datum::{Bytes, Text};
+use crate::errors::Report;
+
+const SECONDS_A_DAY: i64 = 86_400;
+
+type Row = (
+    Text,
+    Text,
+    Option<Text>,
+    Text,
+    Option<Text>,
+    Option<TimestampWithTimeZone>,
+    Option<TimestampWithTimeZone>,
+    Option<i32>,
+    Text,
+);
+
+/// `utl_smtp.wallet_certificates`
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn wallet_certificates(
+    wallet_path: Option<Bytes<'_>>,
+) -> TableIterator<
+    'static,
+    (
+        name!(file, Text),
+        name!(kind, Text),
+        name!(subject, Option<Text>),
+        name!(issuer, Text),
+        name!(serial, Option<Text>),
+        name!(not_before, Option<TimestampWithTimeZone>),
+        name!(not_after, Option<TimestampWithTimeZone>),
+        name!(days_left, Option<i32>),
+        name!(sha256_fingerprint, Text),
+    ),
+> {
+    TableIterator::new(rows(wallet_path).unwrap_or_else(|report| report.raise()))
+}
+
+fn rows(wallet_path: Option<Bytes<'_>>) -> Result<Vec<Row>, Report> {
+    access::refuse_restricted()?;
+    let source = match non_empty("wallet_path", wallet_path)? {
+        Some(path) => named_wallet(&path)?,
+        None => default_wallet()?,
+    };
+    let wallet = with_caches(|caches| caches.wallets.open(&source))?;
+    wallet
+        .warnings()
+        .iter()
+        .for_each(|warning| warn(warning, None));
+    Ok(wallet.certificates().iter().map(row).collect())
+}
+
+fn row(certificate: &CertificateInfo) -> Row {
+    // SAFETY: reads the clock.
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    let text = |text: &String| Text(text.clone());
+    let not_after = certificate.not_after.and_then(timestamp);
+    let days_left = not_after.map(|at| {
+        let microseconds: i64 = pg_sys::TimestampTz::from(at) - now;
+        microseconds.div_euclid(SECONDS_A_DAY * 1_000_000) as i32
+    });
+    (
+        text(&certificate.file),
+        Text(certificate.kind.name().to_owned()),
+        certificate.subject.as_ref().map(text),
+        text(&certificate.issuer),
+        certificate.serial.as_ref().map(text),
+        timestamp(certificate.not_before),
+        not_after,
+        days_left,
+        text(&certificate.sha256_fingerprint),
+    )
+}

@@ -1,0 +1,115 @@
+//! Between the database's encoding and UTF-8, which is what goes over the wire.
+
+use std::borrow::Cow;
+use std::ffi::c_char;
+
+use pgrx::pg_sys;
+
+use crate::errors::Report;
+
+/// Text of the database, as UTF-8. Where the database has no encoding (SQL_ASCII), the bytes must be UTF-8 already.
+pub fn to_utf8<'a>(argument: &'static str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Report> {
+    match database_encoding() {
+        pg_sys::pg_enc::PG_UTF8 => Ok(Cow::Borrowed(bytes)),
+        _ if bytes.is_ascii() => Ok(Cow::Borrowed(bytes)),
+        pg_sys::pg_enc::PG_SQL_ASCII => match str::from_utf8(bytes) {
+            Ok(_) => Ok(Cow::Borrowed(bytes)),
+            Err(_) => Err(Report::argument(argument, "is not valid UTF-8")),
+        },
+        _ => Ok(Cow::Owned(convert(bytes))),
+    }
+}
+
+/// The same where a string is needed.
+pub fn to_str<'a>(argument: &'static str, bytes: &'a [u8]) -> Result<Cow<'a, str>, Report> {
+    let invalid = || Report::argument(argument, "is not valid UTF-8");
+    match to_utf8(argument, bytes)? {
+        Cow::Borrowed(bytes) => str::from_utf8(bytes)
+            .map(Cow::Borrowed)
+            .map_err(|_| invalid()),
+        Cow::Owned(bytes) => String::from_utf8(bytes)
+            .map(Cow::Owned)
+            .map_err(|_| invalid()),
+    }
+}
+
+/// Text for the database; characters that its encoding doesn't have become `?`.
+pub fn from_utf8(text: &str) -> Cow<'_, [u8]> {
+    match database_encoding() {
+        pg_sys::pg_enc::PG_UTF8 | pg_sys::pg_enc::PG_SQL_ASCII => Cow::Borrowed(text.as_bytes()),
+        _ if text.is_ascii() => Cow::Borrowed(text.as_bytes()),
+        encoding => Cow::Owned(transliterate(text, encoding)),
+    }
+}
+
+/// Text for an error message: pgrx takes UTF-8 and hands it to PostgreSQL as it is.
+pub fn for_message(text: String) -> String {
+    match database_encoding() {
+        pg_sys::pg_enc::PG_UTF8 => text,
+        _ if text.is_ascii() => text,
+        _ => text
+            .chars()
+            .map(|c| if c.is_ascii() { c } else { '?' })
+            .collect(),
+    }
+}
+
+fn database_encoding() -> pg_sys::pg_enc::Type {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetDatabaseEncoding() as pg_sys::pg_enc::Type }
+}
+
+fn convert(bytes: &[u8]) -> Vec<u8> {
+    // SAFETY: the bytes are valid for their length; the result is either them or a new NUL-terminated string, which
+    // is copied before it is freed. A byte sequence that has no UTF-8 raises PostgreSQL's own error.
+    unsafe {
+        let source = bytes.as_ptr().cast::<c_char>();
+        let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+        let target = pg_sys::pg_server_to_any(source, length, pg_sys::pg_enc::PG_UTF8 as i32);
+        if std::ptr::eq(target, source) {
+            return bytes.to_vec();
+        }
+        let converted = std::ffi::CStr::from_ptr(target).to_bytes().to_vec();
+        pg_sys::pfree(target.cast());
+        converted
+    }
+}
+
+/// One character at a time, because a conversion that fails says nothing about the rest.
+fn transliterate(text: &str, encoding: pg_sys::pg_enc::Type) -> Vec<u8> {
+    // SAFETY: a catalog look-up by constants.
+    let procedure = unsafe {
+        pg_sys::FindDefaultConversionProc(pg_sys::pg_enc::PG_UTF8 as i32, encoding as i32)
+    };
+    let mut out = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        let mut utf8 = [0; 4];
+        let bytes = character.encode_utf8(&mut utf8).as_bytes();
+        let mut target = [0u8; 32];
+        if character.is_ascii() {
+            out.push(bytes[0]);
+            continue;
+        }
+        // SAFETY: source and target are valid for the lengths given; with `noError` nothing is raised, and the
+        // target is NUL-terminated within its length.
+        let converted = procedure != pg_sys::InvalidOid
+            && unsafe {
+                pg_sys::pg_do_encoding_conversion_buf(
+                    procedure,
+                    pg_sys::pg_enc::PG_UTF8 as i32,
+                    encoding as i32,
+                    bytes.as_ptr().cast_mut(),
+                    bytes.len() as i32,
+                    target.as_mut_ptr().cast(),
+                    target.len() as i32,
+                    true,
+                )
+            } == bytes.len() as i32;
+        let length = target.iter().position(|byte| *byte == 0).unwrap_or(0);
+        match &target[..length] {
+            converted_bytes if converted && length > 0 => out.extend_from_slice(converted_bytes),
+            _ => out.push(b'?'),
+        }
+    }
+    out
+}

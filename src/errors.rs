@@ -1,0 +1,327 @@
+//! Everything that a user sees when something fails, and the only place that knows SQLSTATEs.
+//!
+//! An Oracle error has its number with the leading 2 written as `U` for SQLSTATE, and its ORA number at the front of the
+//! message. pgrx only raises SQLSTATEs of a closed list, so ours travel on `error_context_stack`: [`Report::raise`]
+//! pushes a static callback and panics with pgrx's report; when pgrx hands that to `errfinish`, the callback sets the
+//! SQLSTATE and adds the one line of CONTEXT. PostgreSQL restores the stack when the error is caught. The panic must
+//! not be caught in Rust on the way.
+
+use std::cell::RefCell;
+use std::ffi::{CString, c_char, c_int, c_void};
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
+use smtp_core::auth::{NoSupportedScheme, SchemeError};
+use smtp_core::command::Verb;
+use smtp_core::reply::{Class, Reply};
+use smtp_core::session::{CommandError, SessionError};
+use smtp_core::text::ArgumentError;
+use smtp_net::connection::{Cause, Failure};
+use smtp_net::error::NetError;
+
+use crate::encoding;
+
+/// An error as PostgreSQL reports it.
+#[derive(Debug)]
+pub struct Report {
+    code: &'static [u8; 5],
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    context: Option<String>,
+}
+
+/// The SQLSTATEs, which `utl_smtp.invalid_operation()` and its like return too.
+pub mod sqlstate {
+    pub const INVALID_OPERATION: &[u8; 5] = b"U9277";
+    pub const TRANSIENT_ERROR: &[u8; 5] = b"U9278";
+    pub const PERMANENT_ERROR: &[u8; 5] = b"U9279";
+    pub const UNSUPPORTED_SCHEME: &[u8; 5] = b"U4249";
+    pub const NO_SUPPORTED_SCHEME: &[u8; 5] = b"U4250";
+    pub const CERTIFICATE: &[u8; 5] = b"U9024";
+    pub const CERTIFICATE_NAME: &[u8; 5] = b"U4263";
+    pub const TLS_VERSION: &[u8; 5] = b"U9019";
+    pub const TLS: &[u8; 5] = b"U8860";
+    pub const WALLET: &[u8; 5] = b"U8759";
+    pub const WALLET_LOCATOR: &[u8; 5] = b"U9248";
+    pub const INSUFFICIENT_PRIVILEGE: &[u8; 5] = b"42501";
+    pub const INVALID_PARAMETER_VALUE: &[u8; 5] = b"22023";
+    pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
+    pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
+    pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
+    pub const INTERNAL_ERROR: &[u8; 5] = b"XX000";
+}
+
+impl Report {
+    pub fn new(code: &'static [u8; 5], message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            context: None,
+        }
+    }
+
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The line of CONTEXT: with whom, and about what.
+    pub fn context(mut self, host: &str, port: u16, verb: Option<Verb>) -> Self {
+        let mut context = format!("SMTP conversation with {host}:{port}");
+        if let Some(verb) = verb {
+            context.push_str(", in reply to ");
+            context.push_str(&verb.to_string());
+        }
+        self.context = Some(context);
+        self
+    }
+
+    pub fn argument(argument: &str, reason: &str) -> Self {
+        Self::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            format!("invalid value for argument \"{argument}\""),
+        )
+        .detail(format!("The argument {reason}."))
+    }
+
+    pub fn null_argument(argument: &str) -> Self {
+        Self::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            format!("argument \"{argument}\" must not be null"),
+        )
+    }
+
+    /// A reply that is a failure.
+    pub fn reply(reply: &Reply) -> Self {
+        let (code, kind) = match reply.class() {
+            Class::PermanentFailure => {
+                (sqlstate::PERMANENT_ERROR, "ORA-29279: SMTP permanent error")
+            }
+            _ => (sqlstate::TRANSIENT_ERROR, "ORA-29278: SMTP transient error"),
+        };
+        Self::new(code, format!("{kind}: {} {}", reply.code(), reply.text()))
+            .detail(format!("The server replied: {reply}"))
+    }
+
+    /// The network's failures, which are all the reply 421.
+    pub fn not_available(detail: impl Into<String>) -> Self {
+        Self::reply(&Reply::service_not_available()).detail(detail)
+    }
+
+    /// A handle that stands for no open connection.
+    pub fn no_connection() -> Self {
+        Self::not_available("There is no open connection.").hint(
+            "The connection was never opened, was closed, ended by an error, or belongs to another session.",
+        )
+    }
+
+    /// Raises the error. Nothing runs behind it but destructors.
+    pub fn raise(self) -> ! {
+        let context = self
+            .context
+            .map(encoding::for_message)
+            .and_then(|text| CString::new(text).ok());
+        PENDING.set(Some((encode(self.code), context)));
+        let mut report = ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
+            encoding::for_message(self.message),
+            "utl_smtp",
+        );
+        if let Some(detail) = self.detail {
+            report = report.set_detail(encoding::for_message(detail));
+        }
+        if let Some(hint) = self.hint {
+            report = report.set_hint(encoding::for_message(hint));
+        }
+        push_callback();
+        report.report(PgLogLevel::ERROR);
+        unreachable!("an ERROR does not return")
+    }
+
+    /// The sentence that a CommandError or a Failure has for a person.
+    fn from_command(error: CommandError) -> Self {
+        match error {
+            CommandError::Argument(error) => error.into(),
+            CommandError::Order { problem, hint } => Self::new(
+                sqlstate::INVALID_OPERATION,
+                "ORA-29277: invalid SMTP operation",
+            )
+            .detail(sentence(&problem))
+            .hint(hint),
+            CommandError::NoSupportedScheme(error) => error.into(),
+        }
+    }
+
+    fn from_session(error: SessionError) -> Self {
+        match &error {
+            SessionError::Unsolicited(Some(reply))
+                if reply.code() == smtp_core::reply::Code::NOT_AVAILABLE =>
+            {
+                Self::reply(reply)
+            }
+            _ => Self::not_available(sentence(&error.to_string())),
+        }
+    }
+}
+
+impl From<Failure> for Report {
+    fn from(failure: Failure) -> Self {
+        let mut report = match failure.cause {
+            Cause::Command(error) => return Self::from_command(error),
+            Cause::Session(error) => Self::from_session(error),
+            Cause::Net(error) => Self::from(error),
+        };
+        if failure.message_sent {
+            let detail = report.detail.unwrap_or_default();
+            report.detail = Some(format!("{detail} The message may have been accepted."));
+            report.hint = Some(
+                "The final dot was sent and not answered: sending the message again may deliver it twice.".to_owned(),
+            );
+        }
+        report
+    }
+}
+
+impl From<NetError> for Report {
+    fn from(error: NetError) -> Self {
+        let (code, message) = match &error {
+            NetError::Certificate { .. } => (
+                sqlstate::CERTIFICATE,
+                "ORA-29024: Certificate validation failure",
+            ),
+            NetError::CertificateName { .. } => (
+                sqlstate::CERTIFICATE_NAME,
+                "ORA-24263: Certificate of the remote server does not match the target address.",
+            ),
+            NetError::TlsVersion { .. } => (
+                sqlstate::TLS_VERSION,
+                "ORA-29019: The protocol version is incorrect.",
+            ),
+            NetError::Tls { .. } => (sqlstate::TLS, "ORA-28860: Fatal SSL error"),
+            NetError::Wallet { .. } => (sqlstate::WALLET, "ORA-28759: failure to open file"),
+            NetError::Locator { .. } => (
+                sqlstate::WALLET_LOCATOR,
+                "ORA-29248: an unrecognized WRL was used to open a wallet",
+            ),
+            NetError::WalletForbidden => (
+                sqlstate::INSUFFICIENT_PRIVILEGE,
+                "permission denied for this wallet location",
+            ),
+            NetError::Argument { name, detail } => return Self::argument(name, detail),
+            _ => {
+                let detail = error.detail().unwrap_or_else(|| error.to_string());
+                return Self::not_available(sentence(&detail));
+            }
+        };
+        let mut report = Self::new(code, message);
+        report.detail = error.detail().map(|text| sentence(&text));
+        report.hint = error.hint().map(|text| sentence(&text));
+        report
+    }
+}
+
+impl From<ArgumentError> for Report {
+    fn from(error: ArgumentError) -> Self {
+        Self::argument(error.argument, &error.reason)
+    }
+}
+
+impl From<SchemeError> for Report {
+    fn from(error: SchemeError) -> Self {
+        match error {
+            SchemeError::Argument(error) => error.into(),
+            SchemeError::Unsupported(_) => {
+                Self::new(sqlstate::UNSUPPORTED_SCHEME, format!("ORA-24249: {error}"))
+                    .hint("Known schemes are SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN, XOAUTH2, OAUTHBEARER and EXTERNAL.")
+            }
+        }
+    }
+}
+
+impl From<NoSupportedScheme> for Report {
+    fn from(error: NoSupportedScheme) -> Self {
+        Self::new(sqlstate::NO_SUPPORTED_SCHEME, format!("ORA-24250: {error}"))
+            .detail(sentence(&error.detail()))
+            .hint(sentence(error.hint()))
+    }
+}
+
+/// PostgreSQL's style for DETAIL and HINT: a capital letter and a full stop. The crates below write fragments.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters
+        .next()
+        .map(char::to_uppercase)
+        .into_iter()
+        .flatten();
+    let mut sentence: String = first.chain(characters).collect();
+    if !sentence.ends_with(['.', '?', '!']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
+/// `MAKE_SQLSTATE`: six bits a character.
+const fn encode(code: &[u8; 5]) -> c_int {
+    let mut value = 0;
+    let mut index = 0;
+    while index < code.len() {
+        value |= (((code[index] - b'0') & 0x3f) as c_int) << (6 * index);
+        index += 1;
+    }
+    value
+}
+
+thread_local! {
+    /// What the callback is to add to the error that is being raised.
+    static PENDING: RefCell<Option<(c_int, Option<CString>)>> = const { RefCell::new(None) };
+}
+
+/// The stack holds a pointer to it for as long as the error is on its way, so it lives for ever.
+struct Callback(std::cell::UnsafeCell<pg_sys::ErrorContextCallback>);
+
+// SAFETY: a backend has one thread that runs PostgreSQL's code, and only that one touches it.
+unsafe impl Sync for Callback {}
+
+static CALLBACK: Callback = Callback(std::cell::UnsafeCell::new(pg_sys::ErrorContextCallback {
+    previous: std::ptr::null_mut(),
+    callback: None,
+    arg: std::ptr::null_mut(),
+}));
+
+fn push_callback() {
+    let callback = CALLBACK.0.get();
+    // SAFETY: the static is valid for ever and not on the stack yet: every error that pushed it has left, and
+    // PostgreSQL restored the stack when it did.
+    unsafe {
+        (*callback).previous = pg_sys::error_context_stack;
+        (*callback).callback = Some(add_to_error);
+        pg_sys::error_context_stack = callback;
+    }
+}
+
+/// Called by `errfinish` for the error that [`Report::raise`] raised, and for no other: what it adds is taken once.
+unsafe extern "C-unwind" fn add_to_error(_: *mut c_void) {
+    unsafe extern "C-unwind" {
+        fn errcode(sqlerrcode: c_int) -> c_int;
+        fn errcontext_msg(format: *const c_char, ...) -> c_int;
+    }
+    let Some((code, context)) = PENDING.take() else {
+        return;
+    };
+    // SAFETY: within errfinish both may be called; the format has one string, which is copied.
+    unsafe {
+        errcode(code);
+        if let Some(context) = &context {
+            errcontext_msg(c"%s".as_ptr(), context.as_ptr());
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Waiting as a backend must: on the latch as well as on the socket, so that a cancel, a time-out of the statement, a
+//! terminate, a fast shutdown or the postmaster's death ends every wait at once.
+//!
+//! An interrupt surfaces through `ProcessInterrupts` and unwinds through the transport, whose destructors close what
+//! was open.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use pgrx::{check_for_interrupts, pg_sys};
+use smtp_net::wait::{Deadline, Interest, Wait};
+
+/// The backend's way to wait.
+pub struct Latch;
+
+/// The kernel's timeouts are `int` milliseconds; a longer wait is taken in turns.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+impl Wait for Latch {
+    fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool {
+        let socket = match interest {
+            Interest::Readable => pg_sys::WL_SOCKET_READABLE,
+            Interest::Writable => pg_sys::WL_SOCKET_WRITEABLE,
+        };
+        let events =
+            pg_sys::WL_LATCH_SET | pg_sys::WL_EXIT_ON_PM_DEATH | pg_sys::WL_TIMEOUT | socket;
+        loop {
+            check_for_interrupts!();
+            // Rounded up: waking a fraction of a millisecond early would spin.
+            let left = deadline.remaining().unwrap_or(LONGEST).min(LONGEST);
+            let milliseconds = left.as_micros().div_ceil(1000) as i64;
+            // SAFETY: MyLatch is this backend's own latch, and the descriptor is open for as long as it is borrowed.
+            let happened = unsafe {
+                pg_sys::WaitLatchOrSocket(
+                    pg_sys::MyLatch,
+                    events as i32,
+                    fd.as_raw_fd(),
+                    milliseconds,
+                    wait_event(),
+                )
+            } as u32;
+            if happened & pg_sys::WL_LATCH_SET != 0 {
+                // SAFETY: as above. Reset comes before the check, so that no interrupt is lost in between.
+                unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+                check_for_interrupts!();
+            }
+            if happened & socket != 0 {
+                return true;
+            }
+            if deadline.passed() {
+                return false;
+            }
+        }
+    }
+
+    fn check(&self) {
+        check_for_interrupts!();
+    }
+}
+
+/// What `pg_stat_activity.wait_event` shows: a name of our own from PostgreSQL 17 on.
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+fn wait_event() -> u32 {
+    use std::cell::OnceCell;
+    thread_local!(static EVENT: OnceCell<u32> = const { OnceCell::new() });
+    // SAFETY: a static C string; the server keeps one entry for each name.
+    EVENT.with(|event| {
+        *event.get_or_init(|| unsafe { pg_sys::WaitEventExtensionNew(c"UtlSmtp".as_ptr()) })
+    })
+}
+
+#[cfg(not(any(feature = "pg17", feature = "pg18")))]
+fn wait_event() -> u32 {
+    pg_sys::PG_WAIT_EXTENSION
+}

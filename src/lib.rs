@@ -1,0 +1,30 @@
+//! Oracle's UTL_SMTP for PostgreSQL: the face of [`smtp_core`] and [`smtp_net`] towards the server.
+//!
+//! This crate knows PostgreSQL and nothing of SMTP's bytes: it reads arguments, decides who may talk to whom, lends
+//! the transport a way to wait that answers to interrupts, keeps the open sessions, and turns what went wrong into
+//! errors. The SQL side, with every signature, default and comment, is in `sql/install/`.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod access;
+mod api;
+mod datum;
+mod encoding;
+mod errors;
+mod latch;
+mod registry;
+mod settings;
+
+use pgrx::prelude::*;
+
+::pgrx::pg_module_magic!(name = c"utl_smtp", version = c"0.1.0");
+
+// A panic must unwind into an ERROR. Where it aborts, one failed assertion restarts the whole cluster.
+#[cfg(not(panic = "unwind"))]
+compile_error!("utl_smtp needs panic = \"unwind\"");
+
+/// Called when the library is loaded, perhaps in the postmaster: settings only, nothing random, nothing of TLS.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::register();
+}

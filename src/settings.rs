@@ -1,0 +1,168 @@
+//! The settings `utl_smtp.*`.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use smtp_net::tls::MinVersion;
+
+static RAISE_REPLY_ERRORS: GucSetting<bool> = GucSetting::<bool>::new(true);
+static DEFAULT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
+static MAX_CONNECTIONS: GucSetting<i32> = GucSetting::<i32>::new(16);
+static WALLET_PATH: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"system:"));
+static WALLET_ROOTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static ALLOW_CLEARTEXT_AUTH: GucSetting<bool> = GucSetting::<bool>::new(false);
+static MIN_TLS_VERSION: GucSetting<TlsVersion> = GucSetting::<TlsVersion>::new(TlsVersion::Tls12);
+static TRACE: GucSetting<Trace> = GucSetting::<Trace>::new(Trace::Off);
+
+/// Values of `utl_smtp.trace`.
+#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum Trace {
+    #[name = c"off"]
+    Off,
+    #[name = c"notice"]
+    Notice,
+    #[name = c"log"]
+    Log,
+}
+
+#[derive(Clone, Copy, PostgresGucEnum)]
+enum TlsVersion {
+    #[name = c"TLSv1.2"]
+    Tls12,
+    #[name = c"TLSv1.3"]
+    Tls13,
+}
+
+pub fn raise_reply_errors() -> bool {
+    RAISE_REPLY_ERRORS.get()
+}
+
+/// For commands of a connection that was opened without a time-out; `None` is for ever.
+pub fn default_timeout() -> Option<Duration> {
+    u64::try_from(DEFAULT_TIMEOUT.get())
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+}
+
+pub fn max_connections() -> usize {
+    usize::try_from(MAX_CONNECTIONS.get()).unwrap_or(0)
+}
+
+/// The wallet of calls that name none; `None` where the setting is empty.
+pub fn wallet_path() -> Option<String> {
+    text(&WALLET_PATH)
+}
+
+/// The directories under which roles without the right to read server files may name wallets.
+pub fn wallet_roots() -> Vec<PathBuf> {
+    let list = text(&WALLET_ROOTS).unwrap_or_default();
+    list.split(',')
+        .map(|path| path.trim().trim_matches('"'))
+        .filter(|path| path.starts_with('/'))
+        .map(PathBuf::from)
+        .collect()
+}
+
+pub fn allow_cleartext_auth() -> bool {
+    ALLOW_CLEARTEXT_AUTH.get()
+}
+
+pub fn min_tls_version() -> MinVersion {
+    match MIN_TLS_VERSION.get() {
+        TlsVersion::Tls12 => MinVersion::Tls12,
+        TlsVersion::Tls13 => MinVersion::Tls13,
+    }
+}
+
+pub fn trace() -> Trace {
+    TRACE.get()
+}
+
+fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
+    let value = setting.get()?.to_str().ok()?.trim().to_owned();
+    (!value.is_empty()).then_some(value)
+}
+
+pub fn register() {
+    let plain = GucFlags::default();
+    GucRegistry::define_bool_guc(
+        c"utl_smtp.raise_reply_errors",
+        c"Raises an error for 4xx and 5xx replies.",
+        c"When off, the reply is returned for the caller to judge, as Oracle's function forms do.",
+        &RAISE_REPLY_ERRORS,
+        GucContext::Userset,
+        plain,
+    );
+    GucRegistry::define_int_guc(
+        c"utl_smtp.default_timeout",
+        c"Time limit of each command of a connection opened with tx_timeout NULL.",
+        c"Zero is no limit.",
+        &DEFAULT_TIMEOUT,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"utl_smtp.max_connections",
+        c"SMTP connections that one backend may have open at once.",
+        c"",
+        &MAX_CONNECTIONS,
+        0,
+        1024,
+        GucContext::Suset,
+        plain,
+    );
+    GucRegistry::define_string_guc(
+        c"utl_smtp.wallet_path",
+        c"Wallet of calls that name none.",
+        c"\"file:/directory\" with PEM certificates, or \"system:\" for the machine's own trust store.",
+        &WALLET_PATH,
+        GucContext::Suset,
+        plain,
+    );
+    GucRegistry::define_string_guc(
+        c"utl_smtp.wallet_roots",
+        c"Directories under which ordinary roles may name wallets.",
+        c"A comma-separated list of absolute paths. Superusers and members of pg_read_server_files may name any.",
+        &WALLET_ROOTS,
+        GucContext::Suset,
+        plain,
+    );
+    GucRegistry::define_bool_guc(
+        c"utl_smtp.allow_cleartext_auth",
+        c"Allows AUTH schemes that show the password on connections without TLS.",
+        c"",
+        &ALLOW_CLEARTEXT_AUTH,
+        GucContext::Suset,
+        plain,
+    );
+    GucRegistry::define_enum_guc(
+        c"utl_smtp.min_tls_version",
+        c"Oldest TLS version that is accepted.",
+        c"",
+        &MIN_TLS_VERSION,
+        GucContext::Suset,
+        plain,
+    );
+    GucRegistry::define_enum_guc(
+        c"utl_smtp.trace",
+        c"Shows the conversation: to the client as notices, or in the server log.",
+        c"Secrets are masked, message data is a byte count.",
+        &TRACE,
+        GucContext::Userset,
+        plain,
+    );
+    // SAFETY: a static C string, in _PG_init, as PostgreSQL asks.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        pg_sys::EmitWarningsOnPlaceholders(c"utl_smtp".as_ptr());
+        #[cfg(not(feature = "pg14"))]
+        pg_sys::MarkGUCPrefixReserved(c"utl_smtp".as_ptr());
+    }
+}

@@ -1,0 +1,275 @@
+//! Private certificate authorities, server certificates and wallets.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber, date_time_ymd,
+};
+use rustls::crypto::ring::{self, cipher_suite};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::{RootCertStore, SupportedCipherSuite, SupportedProtocolVersion};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A CA that can sign.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// The certificates between this CA and its root, its own first; empty for a root.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        Self::with(name, |_| {})
+    }
+
+    /// A root whose certificate the test may bend: dates, constraints.
+    pub fn with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = authority_params(name);
+        change(&mut params);
+        let issuer = CertifiedIssuer::self_signed(params, key()).unwrap();
+        Self {
+            issuer,
+            chain: Vec::new(),
+        }
+    }
+
+    /// A CA below this one.
+    pub fn intermediate(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Authority {
+        let mut params = authority_params(name);
+        change(&mut params);
+        let issuer = CertifiedIssuer::signed_by(params, key(), &self.issuer).unwrap();
+        let chain = std::iter::once(issuer.der().clone()).chain(self.chain.iter().cloned());
+        Self {
+            chain: chain.collect(),
+            issuer,
+        }
+    }
+
+    /// A server certificate for these names (an address becomes an iPAddress).
+    pub fn issue(&self, names: &[&str]) -> Identity {
+        self.issue_with(names, |_| {})
+    }
+
+    pub fn issue_with(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
+        let mut params = leaf_params(names);
+        change(&mut params);
+        let key = key();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let chain = std::iter::once(certificate.der().clone()).chain(self.chain.iter().cloned());
+        Identity {
+            chain: chain.collect(),
+            pem: certificate.pem(),
+            key,
+        }
+    }
+
+    /// A certificate for a client: `issue` with clientAuth instead of serverAuth.
+    pub fn issue_client(&self, name: &str) -> Identity {
+        self.issue_with(&[], |params| {
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    }
+
+    /// A revocation list that names these serial numbers.
+    pub fn revocation_list(&self, serials: &[SerialNumber]) -> String {
+        let now = date_time_ymd(2020, 1, 1);
+        let revoked = |serial: &SerialNumber| RevokedCertParams {
+            serial_number: serial.clone(),
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: now,
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+}
+
+fn authority_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn leaf_params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().unwrap()
+}
+
+/// A certificate with its key and the chain to send along.
+pub struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The certificate alone.
+    pub pem: String,
+    pub key: KeyPair,
+}
+
+impl Identity {
+    /// A certificate that vouches for itself.
+    pub fn self_signed(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = leaf_params(names);
+        params.use_authority_key_identifier_extension = false;
+        change(&mut params);
+        let key = key();
+        let certificate = params.self_signed(&key).unwrap();
+        Self {
+            chain: vec![certificate.der().clone()],
+            pem: certificate.pem(),
+            key,
+        }
+    }
+
+    /// A TLS server with this certificate, versions 1.2 and 1.3.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        self.server_with(rustls::ALL_VERSIONS, ring::DEFAULT_CIPHER_SUITES)
+    }
+
+    pub fn server_with(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        suites: &[SupportedCipherSuite],
+    ) -> Arc<ServerConfig> {
+        Arc::new(
+            builder(versions, suites)
+                .with_no_client_auth()
+                .with_single_cert(self.chain.clone(), self.private_key())
+                .unwrap(),
+        )
+    }
+
+    /// A TLS server that asks for a client certificate of this CA, and may insist on it.
+    pub fn server_asking(&self, authority: &Authority, insist: bool) -> Arc<ServerConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = if insist {
+            verifier
+        } else {
+            verifier.allow_unauthenticated()
+        };
+        Arc::new(
+            builder(rustls::ALL_VERSIONS, ring::DEFAULT_CIPHER_SUITES)
+                .with_client_cert_verifier(verifier.build().unwrap())
+                .with_single_cert(self.chain.clone(), self.private_key())
+                .unwrap(),
+        )
+    }
+
+    /// The certificate and its unencrypted key, as a client identity lies in a wallet.
+    pub fn pem_with_key(&self) -> String {
+        format!("{}{}", self.pem, self.key.serialize_pem())
+    }
+
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
+    }
+}
+
+fn builder(
+    versions: &[&'static SupportedProtocolVersion],
+    suites: &[SupportedCipherSuite],
+) -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites = suites.to_vec();
+    ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .unwrap()
+}
+
+/// The only suites that OCI Email Delivery speaks.
+pub const ECDHE_GCM: [SupportedCipherSuite; 4] = [
+    cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+];
+
+/// A directory of PEM files that the server's user can read; gone at the end of the test.
+pub struct Wallet {
+    directory: tempfile::TempDir,
+}
+
+impl Wallet {
+    pub fn new() -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("wallet.")
+            .tempdir_in("/tmp")
+            .unwrap();
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        Self { directory }
+    }
+
+    /// A wallet that trusts this CA.
+    pub fn of(authority: &Authority) -> Self {
+        let wallet = Self::new();
+        wallet.add("ca.pem", &authority.pem());
+        wallet
+    }
+
+    pub fn add(&self, file: &str, content: &str) -> &Self {
+        self.add_with_mode(file, content, 0o644)
+    }
+
+    /// A file with these permissions, owned by the user that the server runs as.
+    pub fn add_with_mode(&self, file: &str, content: &str, mode: u32) -> &Self {
+        let path = self.path().join(file);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let data = &crate::cluster::Cluster::shared().data_directory;
+        let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(data).unwrap());
+        std::os::unix::fs::chown(&path, Some(owner), None).unwrap();
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn locator(&self) -> String {
+        format!("file:{}", self.path().display())
+    }
+}
+
+impl Default for Wallet {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,136 @@
+//! The private mail servers: how to reach them, and the mail that they delivered.
+
+use crate::environment::Environment;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long a delivery may take once the server has accepted the message.
+const DELIVERY: Duration = Duration::from_secs(20);
+
+pub struct MailServer {
+    /// The name to connect to; the certificate is also valid for [`MailServer::name`] and 127.0.0.1.
+    pub host: String,
+    pub name: String,
+    /// STARTTLS, then AUTH, before anything else.
+    pub submission: u16,
+    /// Neither TLS nor AUTH; only local mailboxes.
+    pub plain: u16,
+    pub implicit_tls: u16,
+    /// A directory that holds the CA's certificate and nothing else.
+    pub wallet: String,
+    pub user: String,
+    pub password: String,
+    /// An access token of the same user, for XOAUTH2 and OAUTHBEARER; empty where there are none.
+    pub token: String,
+    pub size_limit: usize,
+    pub log: PathBuf,
+    boxes: PathBuf,
+}
+
+impl MailServer {
+    /// Postfix with Dovecot's SASL: the server of nearly all tests.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<MailServer> = OnceLock::new();
+        SHARED.get_or_init(|| Self::named_by("UTL_SMTP_MAIL"))
+    }
+
+    /// Exim: the same ports, users and mailboxes; no tokens.
+    pub fn exim() -> &'static Self {
+        static SHARED: OnceLock<MailServer> = OnceLock::new();
+        SHARED.get_or_init(|| Self::named_by("UTL_SMTP_EXIM"))
+    }
+
+    /// OpenSMTPD: the plain port only; the others are 0.
+    pub fn opensmtpd() -> &'static Self {
+        static SHARED: OnceLock<MailServer> = OnceLock::new();
+        SHARED.get_or_init(|| Self::named_by("UTL_SMTP_OPENSMTPD"))
+    }
+
+    fn named_by(variable: &str) -> Self {
+        let environment = Environment::from_variable(variable);
+        Self {
+            host: environment.text("MAIL_HOST"),
+            name: environment.text("MAIL_NAME"),
+            submission: environment.number("MAIL_SUBMISSION_PORT"),
+            plain: environment.number("MAIL_PLAIN_PORT"),
+            implicit_tls: environment.number("MAIL_TLS_PORT"),
+            wallet: environment.text("MAIL_WALLET"),
+            user: environment.text("MAIL_USER"),
+            password: environment.text("MAIL_PASSWORD"),
+            token: environment.text("MAIL_TOKEN"),
+            size_limit: environment.number("MAIL_SIZE_LIMIT"),
+            log: environment.text("MAIL_LOG").into(),
+            boxes: environment.text("MAIL_BOXES").into(),
+        }
+    }
+
+    /// Waits for the message in this mailbox that holds `mark`: the mailbox is shared by all tests.
+    pub fn delivered(&self, mailbox: &str, mark: &str) -> Message {
+        let directory = self.boxes.join(mailbox).join("new");
+        let end = Instant::now() + DELIVERY;
+        loop {
+            if let Some(message) = self.look(&directory, mark) {
+                return message;
+            }
+            assert!(
+                Instant::now() < end,
+                "no mail with \"{mark}\" in \"{mailbox}\" after {DELIVERY:?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// How many messages with this mark the mailbox holds now.
+    pub fn count(&self, mailbox: &str, mark: &str) -> usize {
+        let directory = self.boxes.join(mailbox).join("new");
+        messages(&directory)
+            .filter(|message| message.contains(mark))
+            .count()
+    }
+
+    fn look(&self, directory: &Path, mark: &str) -> Option<Message> {
+        messages(directory).find(|message| message.contains(mark))
+    }
+}
+
+fn messages(directory: &Path) -> impl Iterator<Item = Message> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| std::fs::read(entry.path()).ok())
+        .map(|raw| Message { raw })
+}
+
+/// A message as it lies in the Maildir: lines end with LF, dots are no longer doubled.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub raw: Vec<u8>,
+}
+
+impl Message {
+    pub fn header(&self) -> String {
+        String::from_utf8_lossy(&self.raw[..self.split()]).into_owned()
+    }
+
+    /// What follows the first empty line.
+    pub fn body(&self) -> &[u8] {
+        &self.raw[(self.split() + 2).min(self.raw.len())..]
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.raw).into_owned()
+    }
+
+    fn contains(&self, mark: &str) -> bool {
+        self.raw
+            .windows(mark.len())
+            .any(|window| window == mark.as_bytes())
+    }
+
+    fn split(&self) -> usize {
+        self.raw
+            .windows(2)
+            .position(|pair| pair == b"\n\n")
+            .unwrap_or(self.raw.len())
+    }
+}

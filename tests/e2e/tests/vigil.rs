@@ -1,0 +1,143 @@
+//! The universal checks, on hostile peers that try each of them, and that they can fail at all.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use e2e::certs::{Authority, Wallet};
+use e2e::{Database, Open, Peer, Script, Session, Vigil, vigil};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+fn app(database: &Database, peer: &Peer) -> Session {
+    database.role_for("127.0.0.1", peer.port())
+}
+
+/// TLS-07: what is injected behind the 220 is never taken for the server's word.
+#[test]
+fn starttls_rejects_buffered_plaintext() {
+    let peer = Peer::start(
+        Script::greeting()
+            .on("EHLO", "250-peer\r\n250 STARTTLS")
+            .on("STARTTLS", "220 go\r\n250-x\r\n250 AUTH LOGIN"),
+    );
+    let authority = Authority::new("Private CA");
+    let wallet = Wallet::of(&authority);
+    let database = Database::new();
+    database.set(
+        "utl_smtp.wallet_roots",
+        &wallet.path().display().to_string(),
+    );
+    let mut session = app(&database, &peer);
+    let watch = Vigil::begin(&mut session);
+    let smtp = Open::to("127.0.0.1", peer.port())
+        .wallet(&wallet.locator())
+        .open(&mut session)
+        .unwrap();
+    smtp.ehlo(&mut session, "client.example.test").unwrap();
+    smtp.starttls(&mut session).unwrap_err().expect("U8860");
+    vigil::assert_over(&mut session, &smtp);
+    watch.end(&mut session, &[]);
+    let record = peer.finish();
+    assert_eq!(
+        record.only().lines(),
+        ["EHLO client.example.test", "STARTTLS"]
+    );
+}
+
+/// RPL-03: an endless reply ends at a cap, not at the end of memory.
+#[test]
+fn an_endless_reply_costs_no_memory() {
+    let peer = Peer::start(
+        Script::greeting()
+            .line()
+            .send("250-x\r\n".repeat(1_000_000))
+            .send("250 end\r\n"),
+    );
+    let database = Database::new();
+    let mut session = app(&database, &peer);
+    let watch = Vigil::begin(&mut session);
+    let smtp = Open::to("127.0.0.1", peer.port())
+        .open(&mut session)
+        .unwrap();
+    smtp.ehlo(&mut session, "client.example.test")
+        .unwrap_err()
+        .expect("U9278");
+    vigil::assert_over(&mut session, &smtp);
+    watch.end(&mut session, &[]);
+    assert!(!peer.finish().only().completed(), "all of it was read");
+}
+
+/// LEAK-01: the secret of a failing AUTH shows nowhere, even when the server says it back.
+#[test]
+fn a_refused_password_shows_nowhere() {
+    let secret = "tOp-seCret-9";
+    let response = STANDARD.encode(format!("\0alice\0{secret}"));
+    let echo = format!("535 5.7.8 no such secret: {response} {secret}\r\n");
+    let peer = Peer::start(
+        Script::greeting()
+            .on("EHLO", "250-peer\r\n250 AUTH PLAIN")
+            .expect(format!("AUTH PLAIN {response}"))
+            .send(echo)
+            .quit(),
+    );
+    let database = Database::new();
+    database.set("utl_smtp.allow_cleartext_auth", "on");
+    let mut session = app(&database, &peer);
+    session.run("SET utl_smtp.trace = 'notice'; SET client_min_messages = debug5");
+    let watch = Vigil::begin(&mut session);
+    let smtp = Open::to("127.0.0.1", peer.port())
+        .open(&mut session)
+        .unwrap();
+    smtp.ehlo(&mut session, "client.example.test").unwrap();
+    let failure = smtp
+        .auth(&mut session, "alice", secret, "PLAIN")
+        .unwrap_err()
+        .expect("U9279");
+    vigil::no_secret(&failure.to_string(), &[secret], "the error");
+    smtp.quit(&mut session).unwrap();
+    watch.end(&mut session, &[secret]);
+    peer.finish();
+}
+
+#[test]
+fn a_connection_left_open_does_not_pass() {
+    let peer = Peer::start(Script::greeting().line());
+    let database = Database::new();
+    let mut session = app(&database, &peer);
+    let watch = Vigil::begin(&mut session);
+    Open::to("127.0.0.1", peer.port())
+        .open(&mut session)
+        .unwrap();
+    let outcome = catch_unwind(AssertUnwindSafe(|| watch.end(&mut session, &[])));
+    let message = *outcome.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.starts_with("U3"), "{message}");
+}
+
+#[test]
+fn memory_that_stays_and_a_secret_in_the_log_do_not_pass() {
+    let database = Database::new();
+    let mut session = database.superuser();
+    let watch = Vigil::begin(&mut session);
+    session.run(
+        "SET work_mem = '64MB'; SELECT set_config('e2e.ballast', repeat('x', 2000000), false)",
+    );
+    let outcome = catch_unwind(AssertUnwindSafe(|| watch.end(&mut session, &[])));
+    assert!(
+        outcome
+            .unwrap_err()
+            .downcast::<String>()
+            .unwrap()
+            .starts_with("U4")
+    );
+
+    let watch = Vigil::begin(&mut session);
+    session.run("DO $$ BEGIN RAISE LOG 'said: %', encode('aNother-hIdden-word', 'base64'); END $$");
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        watch.end(&mut session, &["aNother-hIdden-word"])
+    }));
+    assert!(
+        outcome
+            .unwrap_err()
+            .downcast::<String>()
+            .unwrap()
+            .starts_with("U5")
+    );
+}
