@@ -176,10 +176,7 @@ unsafe fn call(function: pg_sys::Oid, arguments: &[Option<pg_sys::Datum>; 4]) ->
             slot.value = argument.unwrap_or(pg_sys::Datum::null());
             slot.isnull = argument.is_none();
         }
-        let Some(function) = flinfo.fn_addr else {
-            return None;
-        };
-        let result = function(fcinfo);
+        let result = flinfo.fn_addr?(fcinfo);
         Bytes::from_datum(result, (*fcinfo).isnull).map(|text| text.0.to_vec())
     }
 }

@@ -14,7 +14,7 @@ pub fn to_utf8<'a>(argument: &'static str, bytes: &'a [u8]) -> Result<Cow<'a, [u
         _ if bytes.is_ascii() => Ok(Cow::Borrowed(bytes)),
         pg_sys::pg_enc::PG_SQL_ASCII => match str::from_utf8(bytes) {
             Ok(_) => Ok(Cow::Borrowed(bytes)),
-            Err(_) => Err(Report::argument(argument, "is not valid UTF-8")),
+            Err(_) => Err(Report::argument(argument, "it is not valid UTF-8")),
         },
         _ => Ok(Cow::Owned(convert(bytes))),
     }
@@ -22,7 +22,7 @@ pub fn to_utf8<'a>(argument: &'static str, bytes: &'a [u8]) -> Result<Cow<'a, [u
 
 /// The same where a string is needed.
 pub fn to_str<'a>(argument: &'static str, bytes: &'a [u8]) -> Result<Cow<'a, str>, Report> {
-    let invalid = || Report::argument(argument, "is not valid UTF-8");
+    let invalid = || Report::argument(argument, "it is not valid UTF-8");
     match to_utf8(argument, bytes)? {
         Cow::Borrowed(bytes) => str::from_utf8(bytes)
             .map(Cow::Borrowed)

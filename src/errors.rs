@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_void};
+use std::time::Duration;
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
@@ -76,20 +77,19 @@ impl Report {
     /// The line of CONTEXT: with whom, and about what.
     pub fn context(mut self, host: &str, port: u16, verb: Option<Verb>) -> Self {
         let mut context = format!("SMTP conversation with {host}:{port}");
-        if let Some(verb) = verb {
-            context.push_str(", in reply to ");
-            context.push_str(&verb.to_string());
+        match verb {
+            Some(Verb::Connect) => context.push_str(", while connecting"),
+            Some(verb) => context.push_str(&format!(", in reply to {verb}")),
+            None => {}
         }
         self.context = Some(context);
         self
     }
 
+    /// `reason` is a phrase that can stand alone, such as "a line feed at character 3".
     pub fn argument(argument: &str, reason: &str) -> Self {
-        Self::new(
-            sqlstate::INVALID_PARAMETER_VALUE,
-            format!("invalid value for argument \"{argument}\""),
-        )
-        .detail(format!("The argument {reason}."))
+        let message = format!("invalid value for argument \"{argument}\"");
+        Self::new(sqlstate::INVALID_PARAMETER_VALUE, message).detail(sentence(reason))
     }
 
     pub fn null_argument(argument: &str) -> Self {
@@ -160,6 +160,22 @@ impl Report {
         }
     }
 
+    fn timed_out(what: &str, verb: Verb, timeout: Option<Duration>) -> Self {
+        let limit = timeout.map_or_else(String::new, |limit| format!(" of {} s", limit.as_secs()));
+        Self::not_available(format!(
+            "The tx_timeout{limit} ended while {}.",
+            doing(what, verb)
+        ))
+        .hint(
+            "Give open_connection a longer tx_timeout, or find out why the server does not answer.",
+        )
+    }
+
+    fn lost(what: &str, source: &std::io::Error, verb: Verb) -> Self {
+        let cause = smtp_net::error::io_text(source);
+        Self::not_available(sentence(&format!("{cause}, while {}", doing(what, verb))))
+    }
+
     fn from_session(error: SessionError) -> Self {
         match &error {
             SessionError::Unsolicited(Some(reply))
@@ -174,17 +190,19 @@ impl Report {
 
 impl From<Failure> for Report {
     fn from(failure: Failure) -> Self {
+        let (verb, timeout, message_sent) = (failure.verb, failure.timeout, failure.message_sent);
         let mut report = match failure.cause {
             Cause::Command(error) => return Self::from_command(error),
             Cause::Session(error) => Self::from_session(error),
+            Cause::Net(NetError::Timeout { what, .. }) => Self::timed_out(what, verb, timeout),
+            Cause::Net(NetError::Io { what, source }) => Self::lost(what, &source, verb),
             Cause::Net(error) => Self::from(error),
         };
-        if failure.message_sent {
+        if message_sent {
             let detail = report.detail.unwrap_or_default();
             report.detail = Some(format!("{detail} The message may have been accepted."));
-            report.hint = Some(
-                "The final dot was sent and not answered: sending the message again may deliver it twice.".to_owned(),
-            );
+            let hint = "The final dot was sent and not answered: sending the message again may deliver it twice.";
+            report.hint = Some(hint.to_owned());
         }
         report
     }
@@ -216,6 +234,11 @@ impl From<NetError> for Report {
                 "permission denied for this wallet location",
             ),
             NetError::Argument { name, detail } => return Self::argument(name, detail),
+            NetError::Resolve { .. } | NetError::Connect { .. } => {
+                let detail = error.detail().unwrap_or_default();
+                return Self::not_available(sentence(&detail))
+                    .hint("Check host and port, and that this machine can reach them.");
+            }
             _ => {
                 let detail = error.detail().unwrap_or_else(|| error.to_string());
                 return Self::not_available(sentence(&detail));
@@ -251,6 +274,17 @@ impl From<NoSupportedScheme> for Report {
         Self::new(sqlstate::NO_SUPPORTED_SCHEME, format!("ORA-24250: {error}"))
             .detail(sentence(&error.detail()))
             .hint(sentence(error.hint()))
+    }
+}
+
+/// What was going on, said with the command it was about.
+fn doing(what: &str, verb: Verb) -> String {
+    match (what, verb) {
+        ("reading", Verb::Connect) => "waiting for the greeting".to_owned(),
+        ("reading", _) => format!("waiting for the reply to {verb}"),
+        ("writing", Verb::Data | Verb::FinalDot) => "sending message data".to_owned(),
+        ("writing", _) => format!("sending {verb}"),
+        _ => what.to_owned(),
     }
 }
 

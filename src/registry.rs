@@ -43,6 +43,8 @@ pub struct TlsChoice {
 }
 
 thread_local! {
+    // Boxed, because a session moves out and back in at every call.
+    #[allow(clippy::vec_box)]
     static SESSIONS: RefCell<Vec<Box<Session>>> = const { RefCell::new(Vec::new()) };
 }
 

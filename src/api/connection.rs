@@ -433,7 +433,12 @@ fn port(port: Option<i32>) -> Result<u16, Report> {
     u16::try_from(port)
         .ok()
         .filter(|port| *port > 0)
-        .ok_or_else(|| Report::argument("port", &format!("is {port}, allowed are 1 to 65535")))
+        .ok_or_else(|| {
+            Report::argument(
+                "port",
+                &format!("{port} is not a port, allowed are 1 to 65535"),
+            )
+        })
 }
 
 fn timeout(seconds: Option<i32>) -> Result<Option<Duration>, Report> {
@@ -445,7 +450,7 @@ fn timeout(seconds: Option<i32>) -> Result<Option<Duration>, Report> {
         .map_err(|_| {
             Report::argument(
                 "tx_timeout",
-                "is negative; it is in seconds, 0 does not wait, NULL is utl_smtp.default_timeout",
+                "a negative time limit; it is in seconds, 0 does not wait at all, NULL is utl_smtp.default_timeout",
             )
         })
 }

@@ -113,7 +113,7 @@ fn vrfy(c: Option<Handle>, recipient: Option<Bytes<'_>>) -> ReplyRow {
         let recipient = required("recipient", recipient)?;
         printable("recipient", &recipient)?;
         if recipient.trim().is_empty() {
-            return Err(Report::argument("recipient", "is empty").into());
+            return Err(Report::argument("recipient", "it is empty").into());
         }
         Ok(session
             .connection

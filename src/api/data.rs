@@ -37,7 +37,7 @@ fn open_data(c: Option<Handle>) -> ReplyRow {
 /// `utl_smtp.write_data`: a piece of the message, as text.
 #[pg_extern(sql = false)]
 fn write_data(c: Option<Handle>, data: Option<Bytes<'_>>) {
-    piece(c, data, |data| Ok(encoding::to_utf8("data", data)?))
+    piece(c, data, |data| encoding::to_utf8("data", data))
 }
 
 /// `utl_smtp.write_raw_data`: a piece of the message, as bytes.
@@ -45,10 +45,7 @@ fn write_data(c: Option<Handle>, data: Option<Bytes<'_>>) {
 fn write_raw_data(c: Option<Handle>, data: Option<Bytes<'_>>) {
     piece(c, data, |data| {
         if memchr::memchr(0, data).is_some() {
-            return Err(Report::argument(
-                "data",
-                "has a NUL, which no message may hold",
-            ));
+            return Err(Report::argument("data", "a NUL, which no message may hold"));
         }
         Ok(data.into())
     })

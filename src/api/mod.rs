@@ -13,7 +13,6 @@ mod wallet;
 use pgrx::{PgLogLevel, PgSqlErrorCode, ereport, pg_sys};
 use smtp_core::reply::Reply;
 use smtp_net::connection::{Cause, Failure, Io};
-use smtp_net::error::NetError;
 
 use crate::access;
 use crate::datum::Bytes;
@@ -164,13 +163,9 @@ fn warn(message: &str, detail: Option<&str>) {
 fn is_421(failure: &Failure) -> bool {
     match &failure.cause {
         Cause::Session(_) => true,
-        Cause::Net(error) => is_network(error),
+        Cause::Net(error) => error.is_transient(),
         Cause::Command(_) => false,
     }
-}
-
-fn is_network(error: &NetError) -> bool {
-    error.is_transient()
 }
 
 /// A text argument; NULL is `None`.

@@ -190,7 +190,7 @@ impl From<ArgumentError> for NetError {
 }
 
 /// An error of the system in its own words, lower case and without Rust's "(os error N)".
-pub(crate) fn io_text(error: &io::Error) -> String {
+pub fn io_text(error: &io::Error) -> String {
     let text = match error.raw_os_error() {
         Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
         None => error.to_string(),

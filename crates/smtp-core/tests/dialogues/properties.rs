@@ -1,0 +1,213 @@
+//! What holds whatever a server says and in whatever order a caller calls.
+
+use proptest::prelude::*;
+use smtp_core::auth::{Credentials, SchemeList};
+use smtp_core::command::Command;
+use smtp_core::phase::Phase;
+use smtp_core::secret::Secret;
+use smtp_core::session::{Progress, Session};
+use smtp_core::text::{Mailbox, Parameters, RawCommand, ReversePath};
+
+use super::script::domain;
+
+/// A call, or octets of the server.
+#[derive(Clone, Debug)]
+enum Step {
+    Issue(Command),
+    Raw(String),
+    Authenticate(&'static str),
+    Write(Vec<u8>),
+    EndData,
+    TlsStarted,
+    Server(Vec<u8>),
+}
+
+const PASSWORD: &str = "tiger-77";
+const PASSWORD_BASE64: &str = "dGlnZXItNzc=";
+
+fn step() -> impl Strategy<Value = Step> {
+    let mailbox = || Mailbox::parse("recipient", "jörg@example.com").unwrap();
+    prop_oneof![
+        3 => prop::sample::select(vec![
+            Command::Helo(domain("db.example.com")),
+            Command::Ehlo(domain("db.example.com")),
+            Command::StartTls,
+            Command::Mail(ReversePath::Null, Parameters::default()),
+            Command::Mail(ReversePath::Mailbox(mailbox()), Parameters::default()),
+            Command::Rcpt(mailbox(), Parameters::default()),
+            Command::Data,
+            Command::Data,
+            Command::Rset,
+            Command::Noop,
+            Command::Vrfy("jörg".to_owned()),
+            Command::Help(None),
+            Command::Quit,
+        ])
+        .prop_map(Step::Issue),
+        1 => "(AUTH LOGIN|AUTH PLAIN AHNjb3R0AHRpZ2VyLTc3|dGlnZXItNzc=|DATA|XDATA|EHLO a|MAIL FROM:<>|\\*|[a-z ]{0,9})"
+            .prop_map(Step::Raw),
+        1 => prop::sample::select(vec!["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"])
+            .prop_map(Step::Authenticate),
+        1 => "[a.\r\nü]{0,9}".prop_map(|text| Step::Write(text.into_bytes())),
+        1 => Just(Step::EndData),
+        1 => Just(Step::TlsStarted),
+        8 => prop_oneof![
+            "(220|250|334|354|235|535|421|[2-5][0-9]{2})( |-)(SMTPUTF8|8BITMIME|AUTH PLAIN|VXNlcm5hbWU6|tiger-77|[a-z=]{0,8})\r\n",
+            "(220|250|334|354) (ok|eA==|dGlnZXItNzc=)\r\n",
+        ]
+        .prop_map(String::into_bytes)
+        .prop_map(Step::Server),
+        1 => prop::collection::vec(any::<u8>(), 0..9).prop_map(Step::Server),
+    ]
+}
+
+/// A caller that keeps to the order of calls: a command only while none is unanswered, octets only while one is.
+struct Caller {
+    session: Session,
+    unanswered: bool,
+    /// From `authenticate` to the next call: what is seen must not show the password.
+    secret: bool,
+    seen: Vec<String>,
+}
+
+impl Caller {
+    fn new(encrypted: bool) -> Self {
+        let mut session = Session::new(encrypted, false);
+        session.transcript.enable(true);
+        Self { session, unanswered: true, secret: false, seen: Vec::new() }
+    }
+
+    fn take(&mut self, step: &Step, piece: usize) {
+        if self.session.phase() == Phase::Closed {
+            return;
+        }
+        let (before, seen) = (self.session.phase(), self.seen.len());
+        let issued = match step {
+            Step::Server(octets) => return self.feed(octets, piece),
+            _ if self.unanswered => return,
+            Step::Issue(command) => self.session.issue(command).is_ok(),
+            Step::Raw(line) => {
+                let line = match before {
+                    Phase::Challenge => RawCommand::parse_response(line, None),
+                    _ => RawCommand::parse(line, None),
+                };
+                line.is_ok_and(|line| self.session.issue(&Command::Raw(line)).is_ok())
+            }
+            Step::Authenticate(scheme) => {
+                let schemes = SchemeList::parse("schemes", scheme).unwrap();
+                self.session.authenticate(&schemes, credentials()).is_ok()
+            }
+            Step::Write(octets) => {
+                assert_eq!(self.session.write(octets).is_ok(), before == Phase::Data);
+                self.session.output_sent();
+                false
+            }
+            Step::EndData => {
+                let issued = self.session.end_data().is_ok();
+                assert_eq!(issued, before == Phase::Data);
+                issued
+            }
+            Step::TlsStarted => {
+                self.session.tls_started();
+                assert!(self.session.capabilities().is_none() && self.session.identity().is_none());
+                false
+            }
+        };
+        if !matches!(step, Step::TlsStarted) {
+            assert_eq!(self.session.phase(), before, "only a reply moves the conversation");
+        }
+        if before == Phase::Data && !matches!(step, Step::EndData) {
+            assert!(!issued, "{step:?} in data");
+        }
+        match (issued, step) {
+            (true, Step::EndData) => assert!(self.session.output().ends_with(b".\r\n")),
+            (true, _) => self.one_line(),
+            (false, _) => assert_eq!(self.session.output(), b""),
+        }
+        self.unanswered = issued;
+        if issued {
+            self.secret = matches!(step, Step::Authenticate(_));
+        }
+        self.look(seen);
+        self.session.output_sent();
+    }
+
+    fn feed(&mut self, octets: &[u8], piece: usize) {
+        let seen = self.seen.len();
+        for mut octets in octets.chunks(piece) {
+            while !octets.is_empty() && self.unanswered {
+                match self.session.feed(octets, &mut || {}) {
+                    Ok((used, progress)) => {
+                        assert!(used > 0);
+                        octets = &octets[used..];
+                        match progress {
+                            Progress::More => assert!(octets.is_empty()),
+                            Progress::Answer => self.one_line(),
+                            Progress::Reply(reply) => {
+                                assert_eq!(self.session.output(), b"");
+                                self.unanswered = false;
+                                self.seen.push(reply.to_string());
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        assert_eq!(self.session.phase(), Phase::Closed);
+                        assert!(matches!(self.session.output(), b"" | b"*\r\n"));
+                        self.unanswered = false;
+                        self.seen.push(format!("{error} {error:?}"));
+                    }
+                }
+                self.look(seen);
+                self.session.output_sent();
+            }
+        }
+    }
+
+    /// Exactly one line is for the server, whole, with nothing in it that could end it early.
+    fn one_line(&self) {
+        let line = self.session.output().strip_suffix(b"\r\n").unwrap();
+        assert!(!line.iter().any(u8::is_ascii_control), "{line:?}");
+    }
+
+    /// Looks at what was added behind the first `before`.
+    fn look(&mut self, before: usize) {
+        self.seen.extend(self.session.transcript.take());
+        let shows = |text: &str| text.contains(PASSWORD) || text.contains(PASSWORD_BASE64);
+        assert!(!shows(&format!("{:?}", self.session)));
+        if self.secret {
+            self.seen[before..].iter().for_each(|text| assert!(!shows(text), "{text}"));
+        }
+    }
+}
+
+fn credentials() -> Credentials {
+    Credentials {
+        username: "scott".to_owned(),
+        password: Secret::new(PASSWORD),
+        host: "mx".to_owned(),
+        port: 25,
+        nonce: "nonce".to_owned(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// RPL-20, INJ-18: no panic; one complete line for each call that was taken and for each challenge, nothing
+    /// otherwise; no call and no reply moves a session that is over; how the octets were cut changes nothing.
+    #[test]
+    fn any_server_and_any_caller(
+        steps in prop::collection::vec(step(), 0..40),
+        encrypted in any::<bool>(),
+        piece in 1usize..8,
+    ) {
+        let mut whole = Caller::new(encrypted);
+        let mut pieces = Caller::new(encrypted);
+        for step in [Step::Server(b"220 mx\r\n".to_vec())].iter().chain(&steps) {
+            whole.take(step, usize::MAX);
+            pieces.take(step, piece);
+            prop_assert_eq!(whole.session.phase(), pieces.session.phase());
+        }
+        prop_assert_eq!(whole.seen, pieces.seen);
+    }
+}
