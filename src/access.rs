@@ -31,25 +31,20 @@ enum Verdict {
     NoEntry,
 }
 
-/// Refuses where sending mail would be somebody else's doing: under restrictions that PostgreSQL sets while it runs
-/// untrusted code with another's rights, and in parallel workers, whose sessions would vanish.
-pub fn refuse_restricted() -> Result<(), Report> {
-    // SAFETY: both read the backend's state.
-    let (restricted, worker) = unsafe {
-        (
-            pg_sys::InSecurityRestrictedOperation(),
-            pg_sys::ParallelWorkerNumber >= 0,
-        )
-    };
-    if restricted {
+/// The current role, refused where sending mail would be somebody else's doing: under restrictions that PostgreSQL sets
+/// while it runs untrusted code with another's rights, and in parallel workers, whose sessions would vanish.
+pub fn caller() -> Result<pg_sys::Oid, Report> {
+    let (role, context) = user_and_context();
+    if context & pg_sys::SECURITY_RESTRICTED_OPERATION as i32 != 0 {
         let message = "cannot use utl_smtp within security-restricted operation";
         return Err(Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
     }
-    if worker {
+    // SAFETY: reads the backend's state.
+    if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
         let message = "cannot use utl_smtp in a parallel worker";
         return Err(Report::new(sqlstate::INVALID_TRANSACTION_STATE, message));
     }
-    Ok(())
+    Ok(role)
 }
 
 /// Refuses a host and port that the current role may not talk to. No name is resolved before.
@@ -106,14 +101,23 @@ pub fn wallet_roots() -> Option<Vec<PathBuf>> {
 
 /// Whether the current role may use what `role` opened.
 pub fn has_privileges_of(role: pg_sys::Oid) -> bool {
-    let current = current_role();
+    role_has_privileges_of(current_role(), role)
+}
+
+pub fn role_has_privileges_of(role: pg_sys::Oid, other: pg_sys::Oid) -> bool {
     // SAFETY: a catalog look-up.
-    current == role || unsafe { pg_sys::has_privs_of_role(current, role) }
+    role == other || unsafe { pg_sys::has_privs_of_role(role, other) }
 }
 
 pub fn current_role() -> pg_sys::Oid {
-    // SAFETY: reads the backend's state.
-    unsafe { pg_sys::GetUserId() }
+    user_and_context().0
+}
+
+fn user_and_context() -> (pg_sys::Oid, i32) {
+    let (mut role, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: reads the backend's state into the two variables.
+    unsafe { pg_sys::GetUserIdAndSecContext(&mut role, &mut context) };
+    (role, context)
 }
 
 fn is_superuser() -> bool {

@@ -76,11 +76,49 @@ impl FromDatum for Handle {
         }
         // SAFETY: the argument is declared as utl_smtp.connection in SQL.
         unsafe {
+            if let Some(handle) = expanded_handle(datum) {
+                return Some(handle);
+            }
             let header = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
             let mut is_null = false;
             let handle = pg_sys::GetAttributeByNum(header, PRIVATE_TCP_CON, &mut is_null);
             (!is_null).then(|| Self(handle.value() as i64))
         }
+    }
+}
+
+/// The handle in a variable of PL/pgSQL, which passes records in their expanded form: read where it stands, because
+/// flattening the record would be most of the cost of a `write_data`.
+///
+/// # Safety
+/// The datum is a value of type utl_smtp.connection.
+unsafe fn expanded_handle(datum: pg_sys::Datum) -> Option<Handle> {
+    const TAGS: [u32; 2] = [
+        pg_sys::vartag_external::VARTAG_EXPANDED_RO,
+        pg_sys::vartag_external::VARTAG_EXPANDED_RW,
+    ];
+    let varlena: *const pg_sys::varlena = datum.cast_mut_ptr();
+    // SAFETY: an expanded datum is a tag with a pointer behind it; the pointer is not aligned. A record that has its
+    // fields deformed has as many values as fields.
+    unsafe {
+        if !pgrx::varlena::varatt_is_1b_e(varlena) {
+            return None;
+        }
+        let external: *const pg_sys::varattrib_1b_e = varlena.cast();
+        if !TAGS.contains(&u32::from((*external).va_tag)) {
+            return None;
+        }
+        let pointer: *const *const pg_sys::ExpandedRecordHeader =
+            (*external).va_data.as_ptr().cast();
+        let record = &*pointer.read_unaligned();
+        let field = PRIVATE_TCP_CON as usize - 1;
+        let deformed = record.er_magic == pg_sys::ER_MAGIC as i32
+            && record.flags & pg_sys::ER_FLAG_DVALUES_VALID as i32 != 0
+            && record.nfields > field as i32;
+        if !deformed || *record.dnulls.add(field) {
+            return None;
+        }
+        Some(Handle((*record.dvalues.add(field)).value() as i64))
     }
 }
 

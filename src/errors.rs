@@ -160,11 +160,12 @@ impl Report {
         }
     }
 
-    fn timed_out(what: &str, verb: Verb, timeout: Option<Duration>) -> Self {
+    fn timed_out(what: &str, detail: Option<&str>, verb: Verb, timeout: Option<Duration>) -> Self {
         let limit = timeout.map_or_else(String::new, |limit| format!(" of {} s", limit.as_secs()));
+        let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
+        let doing = doing(what, verb);
         Self::not_available(format!(
-            "The tx_timeout{limit} ended while {}.",
-            doing(what, verb)
+            "The tx_timeout{limit} ended while {doing}{detail}."
         ))
         .hint(
             "Give open_connection a longer tx_timeout, or find out why the server does not answer.",
@@ -194,7 +195,9 @@ impl From<Failure> for Report {
         let mut report = match failure.cause {
             Cause::Command(error) => return Self::from_command(error),
             Cause::Session(error) => Self::from_session(error),
-            Cause::Net(NetError::Timeout { what, .. }) => Self::timed_out(what, verb, timeout),
+            Cause::Net(NetError::Timeout { what, detail }) => {
+                Self::timed_out(what, detail.as_deref(), verb, timeout)
+            }
             Cause::Net(NetError::Io { what, source }) => Self::lost(what, &source, verb),
             Cause::Net(error) => Self::from(error),
         };

@@ -1,2 +1,43 @@
+//! Every extension that a reply to EHLO offers is found by its keyword in any case, is never empty, and every mechanism
+//! is in upper case and one word; nothing is found that was not offered.
 #![no_main]
-libfuzzer_sys::fuzz_target!(|input: &[u8]| { let _ = input; });
+
+use libfuzzer_sys::fuzz_target;
+use smtp_core::auth::{Scheme, SchemeList};
+use smtp_core::ehlo::Capabilities;
+use smtp_core::parser::ReplyParser;
+
+fuzz_target!(|input: &[u8]| {
+    // The lines behind the code: what a server may vary.
+    let mut text = b"250-mx\r\n".to_vec();
+    for line in input.split(|byte| *byte == b'\n') {
+        text.extend_from_slice(b"250-");
+        text.extend_from_slice(line);
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"250 HELP\r\n");
+    let Ok((_, Some(reply))) = ReplyParser::default().feed(&text) else {
+        return;
+    };
+    let offered = Capabilities::parse(&reply);
+    assert!(offered.offers("HELP") && offered.offers("help"));
+    for line in offered.keywords() {
+        assert!(!line.is_empty());
+        if let Some(keyword) = line.split_ascii_whitespace().next() {
+            assert!(offered.offers(&keyword.to_ascii_lowercase()));
+        }
+    }
+    for scheme in offered.auth_schemes() {
+        assert!(!scheme.is_empty() && !scheme.contains(|c: char| c.is_ascii_whitespace()));
+        assert_eq!(*scheme, scheme.to_ascii_uppercase());
+    }
+    if let Ok(list) = SchemeList::parse("schemes", &offered.auth_schemes().join(" ")) {
+        let chosen = list.choose(Some(offered.auth_schemes()), false);
+        assert!(
+            chosen.is_ok_and(|scheme: Scheme| !scheme.exposes_secret())
+                || list
+                    .choose(Some(offered.auth_schemes()), true)
+                    .is_ok_and(Scheme::exposes_secret)
+        );
+    }
+});

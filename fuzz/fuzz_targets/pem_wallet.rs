@@ -1,2 +1,78 @@
+//! A wallet of any content is read or refused without a panic, trusts only certificates that it lists, and says nothing
+//! of a file's content in a warning or an error.
 #![no_main]
-libfuzzer_sys::fuzz_target!(|input: &[u8]| { let _ = input; });
+
+use std::cell::RefCell;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use libfuzzer_sys::fuzz_target;
+use smtp_core::secret::Secret;
+use smtp_net::Wallet;
+use tempfile::TempDir;
+
+/// What a file may hold and nobody may see.
+const CONTENT: &str = "hunter2secret";
+
+thread_local! {
+    static DIRECTORY: RefCell<TempDir> = RefCell::new(directory());
+}
+
+fuzz_target!(|input: &[u8]| {
+    DIRECTORY.with_borrow(|directory| check(directory.path(), input));
+});
+
+fn check(directory: &Path, input: &[u8]) {
+    // Several files in one input: a certificate means another thing with a key beside it.
+    let files = input.split(|byte| *byte == 0x1c).take(3);
+    let names = ["a.pem", "b.crt", "c.cer"];
+    for (name, content) in names.iter().zip(files.chain([&b""[..]; 3])) {
+        write(&directory.join(name), content);
+    }
+    let texts = match Wallet::open(directory) {
+        Ok(wallet) => {
+            assert!(
+                wallet
+                    .certificates()
+                    .iter()
+                    .all(|info| names.contains(&info.file.as_str()))
+            );
+            let mut texts = wallet.warnings().to_vec();
+            for password in [None, Some(Secret::new("password"))] {
+                if let Err(error) = wallet.client_identity(password.as_ref()) {
+                    texts.push(format!("{error} {error:?}"));
+                }
+            }
+            texts
+        }
+        Err(error) => vec![format!("{error} {error:?}")],
+    };
+    for text in texts {
+        assert!(
+            !text.contains(CONTENT) && !text.contains(char::is_control),
+            "{text:?}"
+        );
+    }
+}
+
+fn write(path: &Path, content: &[u8]) {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options
+        .open(path)
+        .and_then(|mut file| file.write_all(content))
+        .expect("the directory is ours");
+}
+
+/// In memory where that is possible: it is written to thousands of times a second.
+fn directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let parent = if fs::metadata(memory).is_ok() {
+        memory
+    } else {
+        Path::new("/tmp")
+    };
+    tempfile::tempdir_in(parent).expect("a directory can be made")
+}

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use pgrx::datum::{Inet, TimestampWithTimeZone};
@@ -21,6 +22,7 @@ use super::{
 use crate::access;
 use crate::datum::{Bytes, ConnectionRow, OpenRow, ReplyRow, Text};
 use crate::errors::{Report, sqlstate};
+use crate::latch::{Latch, SocketLatch};
 use crate::registry::{self, Descriptor, Handle, Session, TlsChoice};
 use crate::settings;
 
@@ -265,7 +267,7 @@ struct Arguments<'a> {
 
 /// Arguments first, then permission, then the wallet, then the network.
 fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
-    access::refuse_restricted()?;
+    let owner = access::caller()?;
     let given_host = required("host", arguments.host)?;
     let host = Host::parse("host", &given_host)?;
     let port = port(arguments.port)?;
@@ -294,7 +296,9 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
         secure_host,
     };
     let implicit_tls = arguments.secure_connection_before_smtp.unwrap_or(false);
-    let opened = with_io(|io| connect(&host, port, timeout, &tls, implicit_tls, io));
+    let opened = with_io(&Latch, |io| {
+        connect(&host, port, timeout, &tls, implicit_tls, io)
+    });
     let host_text = host.to_string();
     let (connection, reply) = match opened {
         Ok(opened) => opened,
@@ -329,10 +333,11 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
     };
     registry::put(Box::new(Session {
         handle,
+        latch: Rc::new(SocketLatch::new(connection.descriptor())),
         connection,
         host,
         port,
-        owner: access::current_role(),
+        owner,
         // SAFETY: reads the clock.
         opened_at: unsafe { pg_sys::GetCurrentTimestamp() },
         tls,

@@ -10,15 +10,17 @@ mod data;
 mod hosts;
 mod wallet;
 
+use std::rc::Rc;
+
 use pgrx::{PgLogLevel, PgSqlErrorCode, ereport, pg_sys};
 use smtp_core::reply::Reply;
 use smtp_net::connection::{Cause, Failure, Io};
+use smtp_net::wait::Wait;
 
 use crate::access;
 use crate::datum::Bytes;
 use crate::encoding;
 use crate::errors::{Report, sqlstate};
-use crate::latch::Latch;
 use crate::registry::{self, Handle, Session};
 use crate::settings::{self, Trace};
 
@@ -86,15 +88,12 @@ fn try_converse(
         };
     };
     // Whatever unwinds in here ends the session: it is out of the registry.
-    let result = with_io(|io| step(&mut session, io));
-    let (host, port) = (session.host.to_string(), session.port);
-    let verb = session.connection.session().last_verb();
-    if !session.connection.is_over() {
-        registry::put(session);
-    }
-    match result {
+    let latch = Rc::clone(&session.latch);
+    let result = with_io(&*latch, |io| step(&mut session, io));
+    let result = match result {
         Ok(reply) if reply.is_failure() && !returned => {
-            Err(Report::reply(&reply).context(&host, port, Some(verb)))
+            let verb = session.connection.session().last_verb();
+            Err((Report::reply(&reply), Some(verb)))
         }
         Ok(reply) => Ok(reply),
         Err(Problem::Failed(failure)) if returned && is_421(&failure) => {
@@ -102,19 +101,25 @@ fn try_converse(
         }
         Err(Problem::Failed(failure)) => {
             let verb = (!matches!(failure.cause, Cause::Command(_))).then_some(failure.verb);
-            Err(Report::from(failure).context(&host, port, verb))
+            Err((failure.into(), verb))
         }
-        Err(Problem::Refused(report)) => Err(report.context(&host, port, None)),
+        Err(Problem::Refused(report)) => Err((report, None)),
+    };
+    let result = result
+        .map_err(|(report, verb)| report.context(&session.host.to_string(), session.port, verb));
+    if !session.connection.is_over() {
+        registry::put(session);
     }
+    result
 }
 
 /// Takes the session of a handle out of the registry; `None` where there is none.
 fn take(handle: Option<Handle>) -> Result<Option<Box<Session>>, Report> {
-    access::refuse_restricted()?;
+    let role = access::caller()?;
     let Some(session) = handle.and_then(registry::take) else {
         return Ok(None);
     };
-    if access::has_privileges_of(session.owner) {
+    if access::role_has_privileges_of(role, session.owner) {
         return Ok(Some(session));
     }
     registry::put(session);
@@ -125,13 +130,10 @@ fn take(handle: Option<Handle>) -> Result<Option<Box<Session>>, Report> {
 }
 
 /// Lends the backend's way to wait, and a reader for the transcript if one is wanted.
-fn with_io<T>(run: impl FnOnce(&Io<'_>) -> T) -> T {
+fn with_io<T>(wait: &dyn Wait, run: impl FnOnce(&Io<'_>) -> T) -> T {
     let level = match settings::trace() {
         Trace::Off => {
-            return run(&Io {
-                wait: &Latch,
-                trace: None,
-            });
+            return run(&Io { wait, trace: None });
         }
         Trace::Notice => PgLogLevel::NOTICE,
         Trace::Log => PgLogLevel::LOG,
@@ -141,7 +143,7 @@ fn with_io<T>(run: impl FnOnce(&Io<'_>) -> T) -> T {
         ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line);
     };
     run(&Io {
-        wait: &Latch,
+        wait,
         trace: Some(&trace),
     })
 }

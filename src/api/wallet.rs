@@ -47,7 +47,7 @@ fn wallet_certificates(
 }
 
 fn rows(wallet_path: Option<Bytes<'_>>) -> Result<Vec<Row>, Report> {
-    access::refuse_restricted()?;
+    access::caller()?;
     let source = match non_empty("wallet_path", wallet_path)? {
         Some(path) => named_wallet(&path)?,
         None => default_wallet()?,

@@ -105,7 +105,14 @@ impl Command {
             Command::Helo(domain) => format!("HELO {domain}"),
             Command::Ehlo(domain) => format!("EHLO {domain}"),
             Command::StartTls => "STARTTLS".to_owned(),
-            Command::Mail(from, parameters) => path_line("MAIL FROM", from.as_str(), parameters),
+            Command::Mail(from, parameters) => {
+                let mut line = path_line("MAIL FROM", from.as_str(), parameters);
+                // RFC 6531 §3.4
+                if from.needs_smtputf8() && !parameters.contains("SMTPUTF8") {
+                    line.push_str(" SMTPUTF8");
+                }
+                line
+            }
             Command::Rcpt(to, parameters) => path_line("RCPT TO", to.as_str(), parameters),
             Command::Data => "DATA".to_owned(),
             Command::Rset => "RSET".to_owned(),

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::{AuthError, Credentials, Mechanism, Scheme, mechanism};
 use crate::limits;
-use crate::reply::Reply;
+use crate::reply::{MASK, Reply};
 use crate::secret::Secret;
 use crate::text::ArgumentError;
 
@@ -38,6 +38,7 @@ impl Exchange {
         check_length("password", credentials.password.expose())?;
         let mut secrets = Secrets::default();
         secrets.add(credentials.password.expose());
+        secrets.add(encode(&credentials.password).as_bytes());
         let username = credentials.username.clone();
         let mut mechanism = mechanism(scheme, credentials)?;
         let mut line = Zeroizing::new(format!("AUTH {}", scheme.name()));
@@ -97,10 +98,10 @@ impl Exchange {
         Ok(line)
     }
 
-    /// Called on success: the scheme and user, if this side agrees that the exchange is complete.
-    pub fn finish(&mut self) -> Result<(Scheme, String), AuthError> {
+    /// Called on success: the user, if this side agrees that the exchange is complete.
+    pub fn finish(&mut self) -> Result<String, AuthError> {
         self.mechanism.finish()?;
-        Ok((self.scheme, std::mem::take(&mut self.username)))
+        Ok(std::mem::take(&mut self.username))
     }
 
     pub fn scheme(&self) -> Scheme {
@@ -109,6 +110,10 @@ impl Exchange {
 
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    pub fn into_secrets(self) -> Secrets {
+        self.secrets
     }
 }
 
@@ -134,18 +139,17 @@ impl Secrets {
         }
     }
 
-    pub fn mask(&self, reply: &mut Reply) {
+    /// Replaces them wherever they stand in a text of the server, which may repeat what it was told.
+    pub fn mask(&self, text: &mut String) {
         for secret in self
             .0
             .iter()
             .filter_map(|secret| str::from_utf8(secret.expose()).ok())
         {
-            reply.mask(secret);
+            if text.contains(secret) {
+                *text = text.replace(secret, MASK);
+            }
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
@@ -172,4 +176,44 @@ fn check_line(argument: &'static str, encoded: &str) -> Result<(), AuthError> {
 fn too_long(argument: &'static str) -> AuthError {
     let reason = format!("makes a line of more than {} octets", limits::AUTH_LINE);
     AuthError::Argument(ArgumentError::new(argument, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::ReplyParser;
+
+    /// No real mechanism goes on for ever.
+    #[derive(Debug)]
+    struct Endless;
+
+    impl Mechanism for Endless {
+        fn initial_response(&mut self) -> Option<Secret> {
+            None
+        }
+
+        fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, AuthError> {
+            Ok(Secret::new("x"))
+        }
+    }
+
+    /// AUTH-07
+    #[test]
+    fn the_eleventh_challenge_is_not_answered() {
+        let mut exchange = Exchange {
+            scheme: Scheme::Plain,
+            username: String::new(),
+            mechanism: Box::new(Endless),
+            deferred: None,
+            challenges: 0,
+            secrets: Secrets::default(),
+        };
+        let (_, challenge) = ReplyParser::default().feed(b"334 eA==\r\n").unwrap();
+        let challenge = challenge.unwrap();
+        for _ in 0..limits::AUTH_CHALLENGES {
+            assert_eq!(*exchange.answer(&challenge, &mut || {}).unwrap(), "eA==");
+        }
+        let error = exchange.answer(&challenge, &mut || {}).unwrap_err();
+        assert_eq!(error.to_string(), "the server sent more than 10 challenges");
+    }
 }

@@ -4,6 +4,8 @@
 //! It holds at most one unfinished line and the reply's earlier lines, both capped by [`crate::limits`], and stops
 //! right behind the line that completes a reply: what follows is the caller's to judge.
 
+use std::fmt;
+
 use memchr::memchr;
 
 use crate::limits;
@@ -18,8 +20,8 @@ pub enum Violation {
     /// A reply longer than [`limits::REPLY`].
     #[error("malformed reply: more than {} octets", limits::REPLY)]
     ReplyTooLong,
-    /// A line that does not open with a code from 200 to 599 and a separator. Holds its sanitised beginning.
-    #[error("malformed reply: \"{0}\"")]
+    /// A line that does not open with a code from 200 to 599 and a separator. Holds it sanitised, shows its beginning.
+    #[error("malformed reply: \"{}\"", beginning(.0))]
     NotAReply(String),
     /// Lines of one reply with different codes (RFC 5321 §4.2.1).
     #[error("malformed reply: a line with code {second} in a reply that began with {first}")]
@@ -32,7 +34,7 @@ pub enum Violation {
 }
 
 /// The parser; one per session, fed with all that arrives.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ReplyParser {
     /// The beginning of a line whose end has not arrived.
     line: Vec<u8>,
@@ -111,6 +113,15 @@ impl ReplyParser {
     }
 }
 
+/// Nothing of the text: it may repeat a secret, and is masked only when it is complete.
+impl fmt::Debug for ReplyParser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyParser")
+            .field("octets", &(self.octets + self.line.len()))
+            .finish_non_exhaustive()
+    }
+}
+
 /// Code, whether it is the last line, and text.
 fn split(line: &[u8]) -> Option<(Code, bool, &[u8])> {
     let (digits, rest) = line.split_first_chunk::<3>()?;
@@ -124,8 +135,14 @@ fn split(line: &[u8]) -> Option<(Code, bool, &[u8])> {
 }
 
 fn not_a_reply(line: &[u8]) -> Violation {
+    Violation::NotAReply(sanitise(line))
+}
+
+fn beginning(line: &str) -> &str {
     const SHOWN: usize = 80;
-    Violation::NotAReply(sanitise(&line[..line.len().min(SHOWN)]))
+    line.char_indices()
+        .nth(SHOWN)
+        .map_or(line, |(end, _)| &line[..end])
 }
 
 #[cfg(test)]

@@ -36,8 +36,10 @@ pub struct Session {
     /// The last command whose reply was due.
     last: Verb,
     exchange: Option<Exchange>,
-    /// What the caller said in an AUTH exchange of its own, from AUTH to the next command.
-    spoken: Option<Secrets>,
+    /// Whether the caller has begun an AUTH exchange of its own, and no command since.
+    by_hand: bool,
+    /// What was said in the last AUTH exchange, until the next command.
+    said: Secrets,
     parser: ReplyParser,
     encoder: DataEncoder,
     message: Message,
@@ -132,7 +134,8 @@ impl Session {
             due: Some(Verb::Connect),
             last: Verb::Connect,
             exchange: None,
-            spoken: None,
+            by_hand: false,
+            said: Secrets::default(),
             parser: ReplyParser::default(),
             encoder: DataEncoder::default(),
             message: Message::default(),
@@ -179,13 +182,7 @@ impl Session {
     /// Puts a command into the output, or says why it can't be sent.
     pub fn issue(&mut self, command: &Command) -> Result<(), CommandError> {
         self.admit(command)?;
-        let mut line = Zeroizing::new(command.line()?);
-        if let Command::Mail(from, parameters) = command
-            && from.needs_smtputf8()
-            && !parameters.contains("SMTPUTF8")
-        {
-            line.push_str(" SMTPUTF8");
-        }
+        let line = Zeroizing::new(command.line()?);
         self.transcribe(command, &line);
         self.say(&line);
         self.expect(self.verb(command));
@@ -210,7 +207,7 @@ impl Session {
         self.transcript.client(|| masked_auth(&line));
         self.say(&line);
         self.exchange = Some(exchange);
-        self.spoken = None;
+        self.forget_secrets();
         self.expect(Verb::Auth);
         Ok(())
     }
@@ -233,16 +230,12 @@ impl Session {
 
     /// Ends the session over bytes that came when nothing was due.
     pub fn unsolicited(&mut self, input: &[u8]) -> SessionError {
-        self.due = None;
-        let reply = match self.parser.feed(input) {
-            Ok((_, reply)) => reply,
-            Err(violation) => return violation.into(),
-        };
-        if let Some(reply) = &reply {
-            self.transcript.server(reply);
-        }
+        let result = self.read(input);
         self.close();
-        SessionError::Unsolicited(reply)
+        match result {
+            Ok((_, reply)) => SessionError::Unsolicited(reply),
+            Err(violation) => violation.into(),
+        }
     }
 
     /// TLS is up: forgets all that was learnt without it (RFC 3207 §4.2).
@@ -380,26 +373,54 @@ impl Session {
     /// next line that can be nothing but a command.
     fn transcribe(&mut self, command: &Command, line: &str) {
         let Command::Raw(raw) = command else {
-            self.spoken = None;
+            self.forget_secrets();
             return self.transcript.client(|| line.to_owned());
         };
         if self.phase != Phase::Challenge && command.verb() == Verb::RawAuth {
-            let mut secrets = Secrets::default();
-            raw.rest()
-                .split_ascii_whitespace()
-                .skip(1)
-                .for_each(|word| secrets.add_line(word));
-            self.spoken = Some(secrets);
+            self.forget_secrets();
+            self.by_hand = true;
+            let words = raw.rest().split_ascii_whitespace();
+            words.skip(1).for_each(|word| self.said.add_line(word));
             self.transcript.client(|| masked_auth(line));
-        } else if let Some(secrets) = self.spoken.as_mut().filter(|_| {
-            self.phase == Phase::Challenge || command.verb() == Verb::Raw && !is_known(&raw.verb())
-        }) {
-            secrets.add_line(line);
+        } else if self.phase == Phase::Challenge
+            || self.by_hand && command.verb() == Verb::Raw && !is_known(&raw.verb())
+        {
+            self.said.add_line(line);
             self.transcript.client(|| MASK.to_owned());
         } else {
-            self.spoken = None;
+            self.forget_secrets();
             self.transcript.client(|| line.to_owned());
         }
+    }
+
+    fn forget_secrets(&mut self) {
+        self.by_hand = false;
+        self.said = Secrets::default();
+    }
+
+    /// Blots out of a text of the server what was said in secret.
+    fn mask(&self, text: &mut String) {
+        self.said.mask(text);
+        if let Some(exchange) = &self.exchange {
+            exchange.secrets().mask(text);
+        }
+    }
+
+    /// What the parser makes of the input, with nothing secret in it.
+    fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), Violation> {
+        let mut result = self.parser.feed(input);
+        match &mut result {
+            Ok((_, Some(reply))) => {
+                reply
+                    .lines_mut()
+                    .iter_mut()
+                    .for_each(|line| self.mask(line));
+                self.transcript.server(reply);
+            }
+            Err(Violation::NotAReply(line)) => self.mask(line),
+            _ => {}
+        }
+        result
     }
 
     fn parse(
@@ -407,17 +428,10 @@ impl Session {
         input: &[u8],
         pause: &mut dyn FnMut(),
     ) -> Result<(usize, Progress), SessionError> {
-        let (used, reply) = self.parser.feed(input)?;
-        let Some(mut reply) = reply else {
+        let (used, reply) = self.read(input)?;
+        let Some(reply) = reply else {
             return Ok((used, Progress::More));
         };
-        if let Some(exchange) = &self.exchange {
-            exchange.secrets().mask(&mut reply);
-        }
-        if let Some(secrets) = self.spoken.as_ref().filter(|secrets| !secrets.is_empty()) {
-            secrets.mask(&mut reply);
-        }
-        self.transcript.server(&reply);
         if reply.code() == Code::NOT_AVAILABLE {
             self.close();
             return Ok((used, Progress::Reply(reply)));
@@ -448,7 +462,7 @@ impl Session {
             Err(error) => {
                 self.transcript.client(|| "*".to_owned());
                 self.say("*");
-                Err(broken(scheme, error))
+                Err(self.broken(scheme, error))
             }
         }
     }
@@ -459,7 +473,9 @@ impl Session {
             (_, Class::TransientFailure | Class::PermanentFailure) => true,
             (Verb::Connect | Verb::StartTls, _) => reply.code() == Code::READY,
             (Verb::Data, _) => reply.code() == Code::START_MAIL_INPUT,
-            (Verb::Raw | Verb::RawAuth | Verb::Quit, _) => true,
+            (Verb::Quit, _) => true,
+            // A server that reads a message where no routine has opened one would take commands for its text.
+            (Verb::Raw | Verb::RawAuth, _) => reply.code() != Code::START_MAIL_INPUT,
             (_, class) => class == Class::Completion,
         };
         if !due {
@@ -467,6 +483,9 @@ impl Session {
         }
         if verb == Verb::Auth {
             self.end_exchange(reply)?;
+        }
+        if self.phase == Phase::Challenge && reply.code() != Code::CHALLENGE {
+            self.phase = self.phase.after(Event::ChallengeEnded);
         }
         if let Some(event) = self.event(verb, reply) {
             if event == Event::HelloAccepted {
@@ -487,12 +506,32 @@ impl Session {
     }
 
     fn end_exchange(&mut self, reply: &Reply) -> Result<(), SessionError> {
-        if let Some(mut exchange) = self.exchange.take().filter(|_| !reply.is_failure()) {
-            let scheme = exchange.scheme();
-            let (scheme, username) = exchange.finish().map_err(|error| broken(scheme, error))?;
+        let Some(mut exchange) = self.exchange.take() else {
+            return Ok(());
+        };
+        let scheme = exchange.scheme();
+        let result = if reply.is_failure() {
+            Ok(None)
+        } else {
+            exchange.finish().map(Some)
+        };
+        self.said = exchange.into_secrets();
+        if let Some(username) = result.map_err(|error| self.broken(scheme, error))? {
             self.identity = Some(Identity { username, scheme });
         }
         Ok(())
+    }
+
+    fn broken(&self, scheme: Scheme, error: AuthError) -> SessionError {
+        let mut reason = match error {
+            AuthError::Protocol(reason) => reason,
+            AuthError::Argument(error) => error.to_string(),
+        };
+        self.mask(&mut reason);
+        SessionError::Authentication {
+            scheme: scheme.name(),
+            reason,
+        }
     }
 
     fn event(&self, verb: Verb, reply: &Reply) -> Option<Event> {
@@ -501,7 +540,6 @@ impl Session {
             Verb::Connect if reply.is_failure() => Some(Event::Ended),
             Verb::FinalDot => Some(Event::DataEnded),
             Verb::RawAuth | Verb::Raw if reply.code() == Code::CHALLENGE => Some(Event::Challenged),
-            _ if self.phase == Phase::Challenge => Some(Event::ChallengeEnded),
             _ if reply.is_failure() => None,
             Verb::Connect => Some(Event::Greeted),
             Verb::Helo | Verb::Ehlo => Some(Event::HelloAccepted),
@@ -524,17 +562,6 @@ fn masked_auth(line: &str) -> String {
         ["", ""]
     };
     [shown.join(" "), mask.concat()].concat()
-}
-
-fn broken(scheme: Scheme, error: AuthError) -> SessionError {
-    let reason = match error {
-        AuthError::Protocol(reason) => reason,
-        AuthError::Argument(error) => error.to_string(),
-    };
-    SessionError::Authentication {
-        scheme: scheme.name(),
-        reason,
-    }
 }
 
 /// Verbs that no line of base64 is taken for.

@@ -66,10 +66,9 @@ fn connect_one(
 ) -> io::Result<Option<TcpStream>> {
     let socket = Socket::new(
         Domain::for_address(address),
-        Type::STREAM,
+        Type::STREAM.nonblocking(),
         Some(Protocol::TCP),
     )?;
-    socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     match socket.connect(&address.into()) {

@@ -5,9 +5,13 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
     SerialNumber, date_time_ymd,
 };
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::crypto::ring::{self, cipher_suite};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::server::{ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, SupportedCipherSuite, SupportedProtocolVersion};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -156,6 +160,18 @@ impl Identity {
         }
     }
 
+    /// A certificate that somebody else made; `pem` is its whole chain, its own first.
+    pub fn from_pem(pem: &str, key: &str) -> Self {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+            .map(Result::unwrap)
+            .collect();
+        Self {
+            chain,
+            pem: pem.to_owned(),
+            key: KeyPair::from_pem(key).unwrap(),
+        }
+    }
+
     /// A TLS server with this certificate, versions 1.2 and 1.3.
     pub fn server(&self) -> Arc<ServerConfig> {
         self.server_with(rustls::ALL_VERSIONS, ring::DEFAULT_CIPHER_SUITES)
@@ -166,11 +182,27 @@ impl Identity {
         versions: &[&'static SupportedProtocolVersion],
         suites: &[SupportedCipherSuite],
     ) -> Arc<ServerConfig> {
+        let provider = CryptoProvider {
+            cipher_suites: suites.to_vec(),
+            ..ring::default_provider()
+        };
         Arc::new(
-            builder(versions, suites)
+            builder(versions, provider)
                 .with_no_client_auth()
-                .with_single_cert(self.chain.clone(), self.private_key())
-                .unwrap(),
+                .with_cert_resolver(self.resolver()),
+        )
+    }
+
+    /// A TLS server that knows only this key exchange: a client that offers another first is asked again.
+    pub fn server_with_group(&self, group: &'static dyn SupportedKxGroup) -> Arc<ServerConfig> {
+        let provider = CryptoProvider {
+            kx_groups: vec![group],
+            ..ring::default_provider()
+        };
+        Arc::new(
+            builder(rustls::ALL_VERSIONS, provider)
+                .with_no_client_auth()
+                .with_cert_resolver(self.resolver()),
         )
     }
 
@@ -186,10 +218,9 @@ impl Identity {
             verifier.allow_unauthenticated()
         };
         Arc::new(
-            builder(rustls::ALL_VERSIONS, ring::DEFAULT_CIPHER_SUITES)
+            builder(rustls::ALL_VERSIONS, ring::default_provider())
                 .with_client_cert_verifier(verifier.build().unwrap())
-                .with_single_cert(self.chain.clone(), self.private_key())
-                .unwrap(),
+                .with_cert_resolver(self.resolver()),
         )
     }
 
@@ -198,17 +229,21 @@ impl Identity {
         format!("{}{}", self.pem, self.key.serialize_pem())
     }
 
-    fn private_key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
+    /// Shows the certificate without a look at it: some are bad on purpose.
+    fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
+        let key = any_supported_type(&key).unwrap();
+        Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+            self.chain.clone(),
+            key,
+        )))
     }
 }
 
 fn builder(
     versions: &[&'static SupportedProtocolVersion],
-    suites: &[SupportedCipherSuite],
+    provider: CryptoProvider,
 ) -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
-    let mut provider = ring::default_provider();
-    provider.cipher_suites = suites.to_vec();
     ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)
         .unwrap()

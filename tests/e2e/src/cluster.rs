@@ -16,24 +16,31 @@ pub struct Cluster {
     pub data_directory: String,
     pub log: String,
     pub postmaster: u32,
+    /// Where the programs of this PostgreSQL are.
+    pub bin: String,
+    /// The operating-system user that the server runs as.
+    pub user: String,
 }
 
 impl Cluster {
     /// The cluster that `make test` started.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let environment = Environment::from_variable("UTL_SMTP_CLUSTER");
-            Self {
-                host: environment.text("PGHOST"),
-                port: environment.number("PGPORT"),
-                socket_directory: environment.text("CLUSTER_SOCKET"),
-                superuser: environment.text("PGUSER"),
-                data_directory: environment.text("CLUSTER_DATA"),
-                log: environment.text("CLUSTER_LOG"),
-                postmaster: environment.number("CLUSTER_PID"),
-            }
-        })
+        SHARED.get_or_init(|| Self::of(&Environment::from_variable("UTL_SMTP_CLUSTER")))
+    }
+
+    pub(crate) fn of(environment: &Environment) -> Self {
+        Self {
+            host: environment.text("PGHOST"),
+            port: environment.number("PGPORT"),
+            socket_directory: environment.text("CLUSTER_SOCKET"),
+            superuser: environment.text("PGUSER"),
+            data_directory: environment.text("CLUSTER_DATA"),
+            log: environment.text("CLUSTER_LOG"),
+            postmaster: environment.number("CLUSTER_PID"),
+            bin: environment.text("CLUSTER_BIN"),
+            user: environment.text("CLUSTER_USER"),
+        }
     }
 
     /// A session of this role in this database.

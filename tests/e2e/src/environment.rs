@@ -1,6 +1,7 @@
 //! The `NAME=value` files that the scripts leave for the tests.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 pub struct Environment(HashMap<String, String>);
 
@@ -9,8 +10,12 @@ impl Environment {
     pub fn from_variable(variable: &str) -> Self {
         let path = std::env::var(variable)
             .unwrap_or_else(|_| panic!("{variable} is not set: run the suite by `make test`"));
-        let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{variable} names \"{path}\": {error}"));
+        Self::of_file(Path::new(&path))
+    }
+
+    pub fn of_file(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path)
+            .unwrap_or_else(|error| panic!("\"{}\": {error}", path.display()));
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         Self(
             pairs

@@ -2,11 +2,16 @@
 //! the other.
 //!
 //! - [`cluster`]: a fresh database for each test, sessions, roles and what they may reach
+//! - [`own_cluster`]: a cluster for one test alone
+//! - [`process`]: signals, and what /proc tells of a backend
 //! - [`smtp`]: the SQL functions as Rust calls
+//! - [`scene`]: the stage for a case with a hostile peer
 //! - [`vigil`]: what must hold after any hostile case (U1 to U6)
 //! - [`mail`]: the private Postfix: its ports, and the mail that it delivered
 //! - [`peer`]: a server that plays a script byte by byte and records what it hears
 //! - [`certs`]: private CAs, certificates, wallets
+//! - [`openssl`]: certificates and servers that the TLS library of the others won't make
+//! - [`waiting`]: a peer for every point at which a conversation can be made to wait
 //! - [`dialogues`]: scripts worded as well-known mail services word them
 //!
 //! The servers are started once, by `make test`, which names them in the environment.
@@ -16,12 +21,19 @@ pub mod cluster;
 pub mod dialogues;
 mod environment;
 pub mod mail;
+pub mod openssl;
+pub mod own_cluster;
 pub mod peer;
+pub mod process;
+pub mod scene;
 pub mod smtp;
 pub mod vigil;
+pub mod waiting;
 
 pub use cluster::{Database, Failure, Session};
 pub use mail::MailServer;
+pub use own_cluster::OwnCluster;
 pub use peer::{Peer, Script};
+pub use scene::Scene;
 pub use smtp::{Open, Reply, Smtp};
 pub use vigil::Vigil;

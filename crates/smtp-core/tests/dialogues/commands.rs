@@ -12,27 +12,53 @@ const SMTPUTF8: &str = "S: 220 mx\nC: EHLO db.example.com\nS: 250-mx\nS: 250 SMT
 #[test]
 fn smtputf8_is_added_to_mail() {
     for (sender, parameters, line) in [
-        ("jörg@example.com", "", "MAIL FROM:<jörg@example.com> SMTPUTF8"),
-        ("jörg@bücher.example", "SIZE=9", "MAIL FROM:<jörg@xn--bcher-kva.example> SIZE=9 SMTPUTF8"),
-        ("jörg@example.com", "smtputf8 SIZE=9", "MAIL FROM:<jörg@example.com> smtputf8 SIZE=9"),
-        ("joe@bücher.example", "", "MAIL FROM:<joe@xn--bcher-kva.example>"),
+        (
+            "jörg@example.com",
+            "",
+            "MAIL FROM:<jörg@example.com> SMTPUTF8",
+        ),
+        (
+            "jörg@bücher.example",
+            "SIZE=9",
+            "MAIL FROM:<jörg@xn--bcher-kva.example> SIZE=9 SMTPUTF8",
+        ),
+        (
+            "jörg@example.com",
+            "smtputf8 SIZE=9",
+            "MAIL FROM:<jörg@example.com> smtputf8 SIZE=9",
+        ),
+        (
+            "joe@bücher.example",
+            "",
+            "MAIL FROM:<joe@xn--bcher-kva.example>",
+        ),
     ] {
         let mut conversation = plain(SMTPUTF8);
         let sender = ReversePath::parse("sender", sender).unwrap();
         let parameters = Parameters::parse("parameters", parameters).unwrap();
-        conversation.session.issue(&Command::Mail(sender, parameters)).unwrap();
-        assert_eq!(conversation.session.output(), format!("{line}\r\n").as_bytes());
+        conversation
+            .session
+            .issue(&Command::Mail(sender, parameters))
+            .unwrap();
+        assert_eq!(
+            conversation.session.output(),
+            format!("{line}\r\n").as_bytes()
+        );
     }
-    plain(&format!("{SMTPUTF8}C: RCPT TO:<jörg@example.com>\nS: 250 ok\nC: VRFY jörg\nS: 252 ok"));
+    plain(&format!(
+        "{SMTPUTF8}C: RCPT TO:<jörg@example.com>\nS: 250 ok\nC: VRFY jörg\nS: 252 ok"
+    ));
 }
 
 /// Without the server's offer nothing is sent.
 #[test]
 fn a_non_ascii_address_needs_the_servers_offer() {
     let refused = "has non-ASCII characters, and the server's last EHLO did not offer SMTPUTF8";
-    for (line, argument) in
-        [("MAIL FROM:<jörg@example.com>", "sender"), ("RCPT TO:<jörg@example.com>", "recipient"), ("VRFY jörg", "recipient")]
-    {
+    for (line, argument) in [
+        ("MAIL FROM:<jörg@example.com>", "sender"),
+        ("RCPT TO:<jörg@example.com>", "recipient"),
+        ("VRFY jörg", "recipient"),
+    ] {
         plain(&format!(
             "S: 220 mx
              C: EHLO db.example.com
@@ -49,9 +75,20 @@ fn a_non_ascii_address_needs_the_servers_offer() {
 /// INJ-09: what would leave the session in a state it does not know of has its own routine.
 #[test]
 fn raw_lines_that_change_the_session_are_refused() {
-    for line in ["STARTTLS", "DATA", "data", "BDAT 5 LAST", "QUIT", "quit now", " DATA", "Data  x"] {
+    for line in [
+        "STARTTLS",
+        "DATA",
+        "data",
+        "BDAT 5 LAST",
+        "QUIT",
+        "quit now",
+        " DATA",
+        "Data  x",
+    ] {
         let verb = line.trim().split(' ').next().unwrap().to_uppercase();
-        plain(&format!("S: 220 mx\n> raw {line}\n! {verb} can't be sent by command\nC: NOOP\nS: 250 ok"));
+        plain(&format!(
+            "S: 220 mx\n> raw {line}\n! {verb} can't be sent by command\nC: NOOP\nS: 250 ok"
+        ));
     }
     assert!(RawCommand::parse("NOOP\r\nRSET", None).is_err());
     assert!(RawCommand::parse("NOOP", Some("\n")).is_err());
@@ -84,13 +121,18 @@ fn raw_lines_move_the_session_like_commands() {
          S: 220 mx
          = ready",
     );
-    assert_eq!(conversation.session.capabilities().unwrap().keywords(), ["SIZE"]);
+    assert_eq!(
+        conversation.session.capabilities().unwrap().keywords(),
+        ["SIZE"]
+    );
 }
 
 /// A server that takes a raw line for DATA would make the next commands part of a message.
 #[test]
 fn a_raw_line_never_opens_message_data() {
-    plain("S: 220 mx\n> raw XDATA\nC: XDATA\nS: 354 go on\n! unexpected reply: 354 go on\n= closed");
+    plain(
+        "S: 220 mx\n> raw XDATA\nC: XDATA\nS: 354 go on\n! unexpected reply: 354 go on\n= closed",
+    );
     Setup { encrypted: true, ..Setup::default() }
         .run("S: 220 mx\n> raw AUTH LOGIN\nC: AUTH LOGIN\nS: 354 go on\n! unexpected reply: 354 go on\n= closed");
 }
@@ -99,12 +141,20 @@ fn a_raw_line_never_opens_message_data() {
 #[test]
 fn a_command_line_of_998_octets_is_the_longest() {
     let mut conversation = plain("S: 220 mx");
-    for (octets, fits) in [(limits::COMMAND_LINE, true), (limits::COMMAND_LINE + 1, false)] {
+    for (octets, fits) in [
+        (limits::COMMAND_LINE, true),
+        (limits::COMMAND_LINE + 1, false),
+    ] {
         let local_part = "a".repeat(octets - "RCPT TO:<>".len());
         let recipient = Mailbox::parse("recipient", &local_part).unwrap();
-        let result = conversation.session.issue(&Command::Rcpt(recipient, Parameters::default()));
+        let result = conversation
+            .session
+            .issue(&Command::Rcpt(recipient, Parameters::default()));
         assert_eq!(result.is_ok(), fits);
-        assert_eq!(conversation.session.output().len(), if fits { octets + 2 } else { 0 });
+        assert_eq!(
+            conversation.session.output().len(),
+            if fits { octets + 2 } else { 0 }
+        );
         conversation.session.output_sent();
         assert_eq!(RawCommand::parse(&"X".repeat(octets), None).is_ok(), fits);
     }
@@ -114,8 +164,13 @@ fn a_command_line_of_998_octets_is_the_longest() {
 #[test]
 fn the_limit_holds_for_what_is_added() {
     let mut conversation = plain(SMTPUTF8);
-    let local_part = format!("ö{}", "a".repeat(limits::COMMAND_LINE - "MAIL FROM:<ö>".len()));
+    let local_part = format!(
+        "ö{}",
+        "a".repeat(limits::COMMAND_LINE - "MAIL FROM:<ö>".len())
+    );
     let sender = ReversePath::parse("sender", &local_part).unwrap();
-    let result = conversation.session.issue(&Command::Mail(sender, Parameters::default()));
+    let result = conversation
+        .session
+        .issue(&Command::Mail(sender, Parameters::default()));
     assert!(result.is_err() && conversation.session.output().is_empty());
 }

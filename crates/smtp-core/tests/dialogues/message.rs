@@ -23,18 +23,36 @@ fn nothing_but_the_message_is_said_in_data() {
         "HELP",
         "QUIT",
     ] {
-        plain(&format!("{OPENED}> typed {line}\n! a command inside message data\n= data\nC: .\nS: 250 ok\n= ready"));
+        plain(&format!(
+            "{OPENED}> typed {line}\n! a command inside message data\n= data\nC: .\nS: 250 ok\n= ready"
+        ));
     }
-    plain(&format!("{OPENED}> raw XFOO\n! a command inside message data\n= data"));
+    plain(&format!(
+        "{OPENED}> raw XFOO\n! a command inside message data\n= data"
+    ));
 }
 
 #[test]
 fn a_message_is_only_written_in_data() {
     let refused = |error: CommandError, routine: &str| {
-        assert_eq!(error.to_string(), format!("{routine} outside of message data"));
-        assert!(matches!(error, CommandError::Order { hint: "Call open_data first.", .. }));
+        assert_eq!(
+            error.to_string(),
+            format!("{routine} outside of message data")
+        );
+        assert!(matches!(
+            error,
+            CommandError::Order {
+                hint: "Call open_data first.",
+                ..
+            }
+        ));
     };
-    for script in ["", "S: 220 mx", "S: 220 mx\nC: MAIL FROM:<>\nS: 250 ok", "S: 220 mx\nC: QUIT\nS: 221 bye"] {
+    for script in [
+        "",
+        "S: 220 mx",
+        "S: 220 mx\nC: MAIL FROM:<>\nS: 250 ok",
+        "S: 220 mx\nC: QUIT\nS: 221 bye",
+    ] {
         let mut session = plain(script).session;
         refused(session.write(b"x").unwrap_err(), "write_data");
         refused(session.end_data().unwrap_err(), "close_data");
@@ -46,16 +64,26 @@ fn a_message_is_only_written_in_data() {
 #[test]
 fn the_reply_to_the_dot_ends_the_data_phase() {
     for verdict in ["250 ok", "451 later", "554 5.7.1 spam"] {
-        plain(&format!("{OPENED}C: ..\nC: .\nS: {verdict}\n= ready\nC: DATA\nS: 354 go\nC: ..x\nC: .\nS: 250 ok"));
+        plain(&format!(
+            "{OPENED}C: ..\nC: .\nS: {verdict}\n= ready\nC: DATA\nS: 354 go\nC: ..x\nC: .\nS: 250 ok"
+        ));
     }
     plain(&format!("{OPENED}C: .\nS: 421 bye\n= closed"));
-    plain(&format!("{OPENED}C: .\nS: 354 go on\n! unexpected reply: 354 go on\n= closed"));
+    plain(&format!(
+        "{OPENED}C: .\nS: 354 go on\n! unexpected reply: 354 go on\n= closed"
+    ));
 }
 
 /// DAT-14: an empty message, and one without its last line ending.
 #[test]
 fn exactly_one_line_ending_stands_before_the_dot() {
-    for (body, wire) in [("", ".\r\n"), ("a", "a\r\n.\r\n"), ("a\n", "a\r\n.\r\n"), ("a\r", "a\r\n.\r\n"), (".", "..\r\n.\r\n")] {
+    for (body, wire) in [
+        ("", ".\r\n"),
+        ("a", "a\r\n.\r\n"),
+        ("a\n", "a\r\n.\r\n"),
+        ("a\r", "a\r\n.\r\n"),
+        (".", "..\r\n.\r\n"),
+    ] {
         let mut session = opened("");
         session.write(body.as_bytes()).unwrap();
         session.end_data().unwrap();
@@ -76,7 +104,10 @@ fn eight_bit_data_is_warned_of_once_a_message() {
     session.issue(&Command::Data).unwrap();
     session.output_sent();
     session.feed(b"354 go\r\n", &mut || {}).unwrap();
-    assert!(session.write("ü".as_bytes()).unwrap(), "a new message, a new warning");
+    assert!(
+        session.write("ü".as_bytes()).unwrap(),
+        "a new message, a new warning"
+    );
 
     let mut session = opened("C: EHLO db.example.com\nS: 250-mx\nS: 250 8BITMIME\n");
     assert!(!session.write("ü".as_bytes()).unwrap());
@@ -91,7 +122,10 @@ fn a_message_is_a_count_in_the_transcript() {
     session.write(b".secret\n").unwrap();
     session.write(b"text").unwrap();
     session.end_data().unwrap();
-    assert_eq!(session.transcript.take(), ["C: [12 octets of message data]", "C: ."]);
+    assert_eq!(
+        session.transcript.take(),
+        ["C: [12 octets of message data]", "C: ."]
+    );
 }
 
 fn opened(before: &str) -> Session {

@@ -74,7 +74,12 @@ impl Caller {
     fn new(encrypted: bool) -> Self {
         let mut session = Session::new(encrypted, false);
         session.transcript.enable(true);
-        Self { session, unanswered: true, secret: false, seen: Vec::new() }
+        Self {
+            session,
+            unanswered: true,
+            secret: false,
+            seen: Vec::new(),
+        }
     }
 
     fn take(&mut self, step: &Step, piece: usize) {
@@ -83,6 +88,8 @@ impl Caller {
         }
         let (before, seen) = (self.session.phase(), self.seen.len());
         let issued = match step {
+            // A server that knows the password before it is told may say what it likes.
+            Step::Server(octets) if !self.secret && shows(octets) => return,
             Step::Server(octets) => return self.feed(octets, piece),
             _ if self.unanswered => return,
             Step::Issue(command) => self.session.issue(command).is_ok(),
@@ -114,7 +121,11 @@ impl Caller {
             }
         };
         if !matches!(step, Step::TlsStarted) {
-            assert_eq!(self.session.phase(), before, "only a reply moves the conversation");
+            assert_eq!(
+                self.session.phase(),
+                before,
+                "only a reply moves the conversation"
+            );
         }
         if before == Phase::Data && !matches!(step, Step::EndData) {
             assert!(!issued, "{step:?} in data");
@@ -172,12 +183,17 @@ impl Caller {
     /// Looks at what was added behind the first `before`.
     fn look(&mut self, before: usize) {
         self.seen.extend(self.session.transcript.take());
-        let shows = |text: &str| text.contains(PASSWORD) || text.contains(PASSWORD_BASE64);
-        assert!(!shows(&format!("{:?}", self.session)));
         if self.secret {
-            self.seen[before..].iter().for_each(|text| assert!(!shows(text), "{text}"));
+            let debug = format!("{:?}", self.session);
+            let mut seen = self.seen[before..].iter().chain([&debug]);
+            assert_eq!(seen.find(|text| shows(text.as_bytes())), None);
         }
     }
+}
+
+fn shows(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.contains(PASSWORD) || text.contains(PASSWORD_BASE64)
 }
 
 fn credentials() -> Credentials {

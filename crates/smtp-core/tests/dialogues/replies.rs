@@ -23,7 +23,9 @@ const SAID: &[(&str, &str)] = &[
 #[test]
 fn only_220_is_a_greeting() {
     for code in [211, 221, 250, 334, 354] {
-        plain(&format!("S: {code} mx\n! unexpected reply: {code} mx\n= closed"));
+        plain(&format!(
+            "S: {code} mx\n! unexpected reply: {code} mx\n= closed"
+        ));
     }
     for code in [421, 450, 500, 501, 530, 554] {
         let conversation = plain(&format!("S: {code} no\n= closed"));
@@ -36,14 +38,22 @@ fn only_220_is_a_greeting() {
 #[test]
 fn only_250_tells_capabilities() {
     for code in [220, 221, 252] {
-        let conversation = plain(&format!("S: 220 mx\nC: EHLO db.example.com\nS: {code}-mx\nS: {code} SIZE\n= ready"));
+        let conversation = plain(&format!(
+            "S: 220 mx\nC: EHLO db.example.com\nS: {code}-mx\nS: {code} SIZE\n= ready"
+        ));
         assert!(conversation.session.capabilities().is_none());
     }
     let said = "S: 220 mx\nC: EHLO db.example.com\nS: 250-mx\nS: 250 SIZE\n";
     let conversation = plain(&format!("{said}C: EHLO db.example.com\nS: 500 no\n= ready"));
-    assert!(conversation.session.capabilities().unwrap().offers("SIZE"), "a refused EHLO takes nothing back");
+    assert!(
+        conversation.session.capabilities().unwrap().offers("SIZE"),
+        "a refused EHLO takes nothing back"
+    );
     let conversation = plain(&format!("{said}C: HELO db.example.com\nS: 250 mx\n= ready"));
-    assert!(conversation.session.capabilities().is_none(), "HELO offers nothing");
+    assert!(
+        conversation.session.capabilities().is_none(),
+        "HELO offers nothing"
+    );
 }
 
 /// RPL-16, DAT-17, TLS-04: an intermediate reply where none is due ends the session, whatever was said.
@@ -54,7 +64,9 @@ fn an_intermediate_reply_must_be_the_one_that_is_due() {
             if matches!((*name, code), ("DATA", 354) | ("QUIT", _)) {
                 continue;
             }
-            plain(&format!("{said}S: {code} hm\n! unexpected reply: {code} hm\n= closed"));
+            plain(&format!(
+                "{said}S: {code} hm\n! unexpected reply: {code} hm\n= closed"
+            ));
         }
     }
 }
@@ -63,7 +75,9 @@ fn an_intermediate_reply_must_be_the_one_that_is_due() {
 #[test]
 fn message_data_needs_354() {
     for code in [220, 221, 250] {
-        plain(&format!("S: 220 mx\nC: DATA\nS: {code} ok\n! unexpected reply: {code} ok\n= closed"));
+        plain(&format!(
+            "S: 220 mx\nC: DATA\nS: {code} ok\n! unexpected reply: {code} ok\n= closed"
+        ));
     }
     for code in [451, 503, 554] {
         let conversation = plain(&format!("S: 220 mx\nC: DATA\nS: {code} no\n= connected"));
@@ -76,7 +90,9 @@ fn message_data_needs_354() {
 #[test]
 fn a_421_anywhere_is_the_end() {
     for (name, said) in SAID {
-        let conversation = plain(&format!("{said}S: 421-4.3.2 shutting\nS: 421 down\n= closed"));
+        let conversation = plain(&format!(
+            "{said}S: 421-4.3.2 shutting\nS: 421 down\n= closed"
+        ));
         assert_eq!(conversation.last_text(), "down", "{name}");
     }
     plain("S: 220 mx\n> raw XFOO\nC: XFOO\nS: 421 bye\n= closed");
@@ -122,9 +138,13 @@ fn an_unsolicited_reply_answers_nothing() {
 /// RPL-12: neither the beginning of a reply nor what is none.
 #[test]
 fn surplus_that_is_no_reply_ends_the_session_too() {
-    plain("S: 220 mx\ns: 25\nC: NOOP\n! unexpected reply: the server spoke when no command was waiting for it\n= closed");
+    plain(
+        "S: 220 mx\ns: 25\nC: NOOP\n! unexpected reply: the server spoke when no command was waiting for it\n= closed",
+    );
     plain("S: 220 mx\nS: hello\nC: NOOP\n! malformed reply: \"hello\"\n= closed");
-    plain("S: 220 mx\nS: 250-a\nS: 251 b\nC: NOOP\n! malformed reply: a line with code 251 in a reply that began with 250\n= closed");
+    plain(
+        "S: 220 mx\nS: 250-a\nS: 251 b\nC: NOOP\n! malformed reply: a line with code 251 in a reply that began with 250\n= closed",
+    );
 }
 
 /// RPL-07: wherever it comes.
@@ -132,7 +152,9 @@ fn surplus_that_is_no_reply_ends_the_session_too() {
 fn what_is_not_a_reply_ends_the_session() {
     for line in ["2a0 x", "25 x", "2500 x", "abc", "", "199 x", "600 x", "-1"] {
         for (_, said) in SAID {
-            plain(&format!("{said}S: {line}\n! malformed reply: \"{line}\"\n= closed"));
+            plain(&format!(
+                "{said}S: {line}\n! malformed reply: \"{line}\"\n= closed"
+            ));
         }
     }
 }
@@ -140,9 +162,12 @@ fn what_is_not_a_reply_ends_the_session() {
 /// RPL-01, RPL-06: replies without text, of many lines, and with a bare line feed.
 #[test]
 fn odd_replies_are_replies() {
-    let conversation = plain("S: 220\nC: NOOP\nS: 250\nC: NOOP\nS: 250-\nS: 250\nC: NOOP\ns: 250 a\n\nC: NOOP\nS: 250 \u{1f4e7}\u{1b}[31m");
+    let conversation = plain(
+        "S: 220\nC: NOOP\nS: 250\nC: NOOP\nS: 250-\nS: 250\nC: NOOP\ns: 250-a\\n250 b\\n\nC: NOOP\nS: 250 \u{1f4e7}\u{1b}[31m",
+    );
     assert_eq!(conversation.last_text(), "\u{1f4e7}?[31m");
     assert_eq!(conversation.replies[2].lines(), ["", ""]);
+    assert_eq!(conversation.replies[3].lines(), ["a", "b"]);
 }
 
 /// RPL-15, TLS-28: nothing in a reply reaches a person as a control character.

@@ -126,7 +126,10 @@ fn rfc5321_verifying_and_sending() {
     );
     let said = &conversation.transcript;
     assert!(said.contains(&"C: VRFY Crispin".to_owned()), "{said:?}");
-    assert!(said.contains(&"C: [41 octets of message data]".to_owned()), "{said:?}");
+    assert!(
+        said.contains(&"C: [38 octets of message data]".to_owned()),
+        "{said:?}"
+    );
     assert!(!said.iter().any(|line| line.contains("Blah")), "{said:?}");
 }
 
@@ -151,7 +154,10 @@ fn rfc3207_the_second_ehlo_replaces_the_first() {
          = ready",
     );
     assert!(conversation.session.is_encrypted());
-    assert_eq!(conversation.session.capabilities().unwrap().keywords(), ["8BITMIME", "DSN"]);
+    assert_eq!(
+        conversation.session.capabilities().unwrap().keywords(),
+        ["8BITMIME", "DSN"]
+    );
 }
 
 /// RFC 4954 §4.4, first example: PLAIN appears only under TLS. The caller's own line, because it names an
@@ -177,7 +183,11 @@ fn rfc4954_plain_with_an_initial_response() {
          S: 235 2.7.0 Authentication successful
          = ready",
     );
-    assert!(conversation.transcript.contains(&"C: AUTH PLAIN ********".to_owned()));
+    assert!(
+        conversation
+            .transcript
+            .contains(&"C: AUTH PLAIN ********".to_owned())
+    );
 }
 
 /// RFC 4954 §4.4, second example: an empty challenge, with its space and without (AUTH-05).
@@ -257,7 +267,10 @@ fn rfc7677_scram_sha_256() {
          S: 235 2.7.0 Authentication successful
          = ready"
     ));
-    assert_eq!(conversation.session.identity().unwrap().scheme.name(), "SCRAM-SHA-256");
+    assert_eq!(
+        conversation.session.identity().unwrap().scheme.name(),
+        "SCRAM-SHA-256"
+    );
 }
 
 /// RFC 4954 §4: schemes that show the password are allowed in clear where the administrator says so.
@@ -269,7 +282,11 @@ fn plain_in_clear_needs_the_setting() {
          S: 250 AUTH PLAIN
          > auth PLAIN test 1234pass";
     plain(&format!("{greeting}\n! no supported authentication scheme"));
-    Setup { cleartext_auth: true, ..Setup::default() }.run(&format!(
+    Setup {
+        cleartext_auth: true,
+        ..Setup::default()
+    }
+    .run(&format!(
         "{greeting}
          C: AUTH PLAIN AHRlc3QAMTIzNHBhc3M=
          S: 235 2.7.0 Authentication successful"

@@ -3,7 +3,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `S: text` | a line of the server; lines in a row arrive together |
-//! | `s: text` | the same without a line ending |
+//! | `s: text` | the same without a line ending, but for `\n`, a bare line feed |
 //! | `C: text` | exactly this line goes to the server; where none waits there already, the command that makes it is issued |
 //! | `> auth SCHEME USER PASSWORD` | authenticate |
 //! | `> raw TEXT` | a command line of the caller's making |
@@ -39,7 +39,11 @@ pub fn plain(script: &str) -> Conversation {
 
 /// A conversation that began under TLS.
 pub fn encrypted(script: &str) -> Conversation {
-    Setup { encrypted: true, ..Setup::default() }.run(script)
+    Setup {
+        encrypted: true,
+        ..Setup::default()
+    }
+    .run(script)
 }
 
 impl Setup {
@@ -69,6 +73,8 @@ pub struct Conversation {
     /// What came behind the last reply.
     surplus: Vec<u8>,
     due: bool,
+    /// An exchange is under way: what goes out is secret.
+    authenticating: bool,
     error: Option<String>,
     secrets: Vec<String>,
 }
@@ -86,40 +92,61 @@ impl Conversation {
             wire: Vec::new(),
             surplus: Vec::new(),
             due: true,
+            authenticating: false,
             error: None,
             secrets: Vec::new(),
         }
     }
 
     fn run(&mut self, script: &str) {
-        let lines: Vec<&str> = script.lines().map(str::trim_start).filter(|l| !l.is_empty()).collect();
+        let lines: Vec<&str> = script
+            .lines()
+            .map(str::trim_start)
+            .filter(|l| !l.is_empty())
+            .collect();
         let mut arriving = Vec::new();
         for (number, line) in lines.iter().enumerate() {
             let (kind, text) = line.split_at_checked(2).unwrap_or((line, ""));
             let text = text.strip_prefix(' ').unwrap_or(text);
             match kind {
                 "S:" => arriving.extend_from_slice(format!("{text}\r\n").as_bytes()),
-                "s:" => arriving.extend_from_slice(text.as_bytes()),
+                "s:" => arriving.extend_from_slice(text.replace("\\n", "\n").as_bytes()),
                 "C:" => self.client(text),
                 "> " => self.call(text),
                 "! " => assert_eq!(self.error.take().as_deref(), Some(text), "in {line:?}"),
                 "= " => assert_eq!(self.session.phase().to_string(), text, "in {line:?}"),
                 _ => panic!("no line of a script: {line:?}"),
             }
-            let goes_on = lines.get(number + 1).is_some_and(|next| next.to_lowercase().starts_with("s:"));
+            let goes_on = lines
+                .get(number + 1)
+                .is_some_and(|next| next.to_lowercase().starts_with("s:"));
             if !arriving.is_empty() && !goes_on {
                 self.server(&std::mem::take(&mut arriving));
             }
             self.settle();
-            let failure_follows = lines.get(number + 1).is_some_and(|next| next.starts_with("! "));
-            assert!(self.error.is_none() || failure_follows, "after {line:?}: {:?}", self.error);
+            let failure_follows = lines
+                .get(number + 1)
+                .is_some_and(|next| next.starts_with("! "));
+            assert!(
+                self.error.is_none() || failure_follows,
+                "after {line:?}: {:?}",
+                self.error
+            );
         }
-        assert_eq!(String::from_utf8_lossy(&self.wire), "", "more for the server than the script says");
+        assert_eq!(
+            String::from_utf8_lossy(&self.wire),
+            "",
+            "more for the server than the script says"
+        );
     }
 
     /// What the server says arrives.
     pub fn server(&mut self, bytes: &[u8]) {
-        assert_eq!(String::from_utf8_lossy(&self.wire), "", "the server answers what it has not got");
+        assert_eq!(
+            String::from_utf8_lossy(&self.wire),
+            "",
+            "the server answers what it has not got"
+        );
         let mut answered = false;
         for mut piece in bytes.chunks(self.piece.min(bytes.len())) {
             while !piece.is_empty() && self.error.is_none() {
@@ -135,7 +162,9 @@ impl Conversation {
                     Ok((used, progress)) => {
                         piece = &piece[used..];
                         match progress {
-                            Progress::More => assert!(piece.is_empty(), "input left without a reply"),
+                            Progress::More => {
+                                assert!(piece.is_empty(), "input left without a reply")
+                            }
                             Progress::Answer => answered = true,
                             Progress::Reply(reply) => self.reply(reply),
                         }
@@ -166,7 +195,8 @@ impl Conversation {
             return;
         }
         let end = self.wire.windows(2).position(|two| two == b"\r\n");
-        let end = end.unwrap_or_else(|| panic!("no line for the server where {text:?} is expected"));
+        let end =
+            end.unwrap_or_else(|| panic!("no line for the server where {text:?} is expected"));
         let line: Vec<u8> = self.wire.drain(..end + 2).collect();
         assert_eq!(String::from_utf8_lossy(&line[..end]), text);
     }
@@ -226,6 +256,7 @@ impl Conversation {
         if let Some(response) = output.trim_end().split(' ').nth(2) {
             self.keep_secret(response);
         }
+        self.authenticating = self.error.is_none();
     }
 
     pub fn issue(&mut self, command: Command) {
@@ -265,7 +296,7 @@ impl Conversation {
     }
 
     fn reply(&mut self, reply: Reply) {
-        self.due = false;
+        (self.due, self.authenticating) = (false, false);
         self.log.push(reply.to_string());
         self.assert_nothing_secret(&reply.to_string());
         self.replies.push(reply);
@@ -274,7 +305,7 @@ impl Conversation {
     /// After each step: takes the output, and looks for secrets wherever somebody could.
     fn settle(&mut self) {
         let output = self.session.output().to_vec();
-        if self.due && self.session.phase() != Phase::Data && self.secrets_are_said(&output) {
+        if self.authenticating && !output.starts_with(b"AUTH ") {
             self.keep_secret(String::from_utf8_lossy(&output).trim_end());
         }
         let debug = format!("{:?}", self.session);
@@ -283,14 +314,13 @@ impl Conversation {
         self.session.output_sent();
         let transcript = self.session.transcript.take();
         self.assert_nothing_secret(&transcript.join("\n"));
-        self.log.push(format!("{} {:?}", self.session.phase(), String::from_utf8_lossy(&output)));
+        self.log.push(format!(
+            "{} {:?}",
+            self.session.phase(),
+            String::from_utf8_lossy(&output)
+        ));
         self.log.extend_from_slice(&transcript);
         self.transcript.extend(transcript);
-    }
-
-    /// An answer to a challenge.
-    fn secrets_are_said(&self, output: &[u8]) -> bool {
-        !self.secrets.is_empty() && output.len() > 6 && STANDARD.decode(output.trim_ascii_end()).is_ok()
     }
 
     /// From here on `text`, its base64 and its octets must not be seen.

@@ -59,7 +59,10 @@ fn microsoft_365_by_login() {
          = closed"
     ));
     let session = &conversation.session;
-    assert_eq!(session.capabilities().unwrap().auth_schemes(), ["LOGIN", "XOAUTH2"]);
+    assert_eq!(
+        session.capabilities().unwrap().auth_schemes(),
+        ["LOGIN", "XOAUTH2"]
+    );
     assert_eq!(session.identity().unwrap().username, "alerts@example.com");
 }
 

@@ -22,7 +22,13 @@ fn a_refusal_changes_nothing() {
              ! no supported authentication scheme"
         ));
         assert!(!conversation.session.is_encrypted());
-        assert!(conversation.session.capabilities().unwrap().offers("STARTTLS"));
+        assert!(
+            conversation
+                .session
+                .capabilities()
+                .unwrap()
+                .offers("STARTTLS")
+        );
     }
 }
 
@@ -77,7 +83,10 @@ fn nothing_learnt_in_clear_is_used_under_tls() {
          > auth PLAIN user secret-7
          ! no supported authentication scheme"
     ));
-    assert_eq!(conversation.session.capabilities().unwrap().keywords(), ["SIZE 99"]);
+    assert_eq!(
+        conversation.session.capabilities().unwrap().keywords(),
+        ["SIZE 99"]
+    );
 }
 
 /// Who was authenticated in clear is nobody under TLS (RFC 3207 §4.2).

@@ -117,6 +117,7 @@ fn describe(tls: &ServerConnection) -> Handshake {
         ),
         client_certificates: tls.peer_certificates().map_or(0, <[_]>::len),
         resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        retried: tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest),
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Handshake {
     pub cipher: String,
     pub client_certificates: usize,
     pub resumed: bool,
+    /// Whether the server asked for another ClientHello.
+    pub retried: bool,
 }
 
 /// How a script ended.
