@@ -1,8 +1,10 @@
 # The extension is built by cargo and installed by install(1); the rest of the work is in scripts/.
 #
 #   make && sudo make install PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
-#   make demo     from nothing to a delivered mail
-#   make test     everything that must hold
+#   make installcheck   on the running server that PGHOST, PGPORT and PGUSER name
+#   make package        .build/package/: a tarball, and on Debian a .deb
+#   make demo           from nothing to a delivered mail
+#   make test           everything that must hold
 
 PG_CONFIG ?= pg_config
 
@@ -16,7 +18,10 @@ SOURCES = Cargo.toml Cargo.lock utl_smtp.control $(shell find src crates/*/src -
 LIBDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir)
 EXTDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 
-.PHONY: build install check test demo clean
+# Released versions, which never change again, and the ways between them.
+RELEASED = $(filter-out sql/utl_smtp--$(VERSION).sql, $(wildcard sql/utl_smtp--*.sql))
+
+.PHONY: build install installcheck package check test demo clean
 
 # What is built is kept aside for each major version, so that `sudo make install` has nothing to compile.
 build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql
@@ -35,8 +40,13 @@ $(STAGE)/utl_smtp--$(VERSION).sql: $(sort $(wildcard sql/install/*.sql)) utl_smt
 install: build
 	install -d "$(LIBDIR)" "$(EXTDIR)"
 	install -m 755 $(STAGE)/utl_smtp.so "$(LIBDIR)/utl_smtp.so"
-	install -m 644 utl_smtp.control $(STAGE)/utl_smtp--$(VERSION).sql \
-	    $(wildcard sql/utl_smtp--*.sql) "$(EXTDIR)/"
+	install -m 644 utl_smtp.control $(STAGE)/utl_smtp--$(VERSION).sql $(RELEASED) "$(EXTDIR)/"
+
+installcheck:
+	@PG_CONFIG=$(PG_CONFIG) scripts/installcheck.sh
+
+package: build
+	@PG_CONFIG=$(PG_CONFIG) scripts/package.sh
 
 check test demo:
 	@scripts/$@.sh

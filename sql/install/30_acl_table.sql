@@ -38,7 +38,7 @@ CREATE TABLE utl_smtp.host_ace (
         CHECK (start_date <= end_date)
 );
 
--- Serves host = ANY (…) as well; int4range makes two absent port ranges equal, which NULLs are not.
+-- Serves host = ANY (...) as well; int4range makes two absent port ranges equal, which NULLs are not.
 CREATE UNIQUE INDEX host_ace_key ON utl_smtp.host_ace
     (host, int4range(lower_port, upper_port, '[]'), ace_order, principal, privilege);
 

@@ -221,7 +221,7 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = '22023',
             MESSAGE = 'ORA-29261: bad argument: "ace" is null',
-            HINT = 'Make one with dbms_network_acl_admin.xs$ace_type(…).';
+            HINT = 'Make one with dbms_network_acl_admin.xs$ace_type(...).';
     ELSIF ace.inverted THEN
         -- host_ace has no place for it, and to drop it silently would turn "all but X" into "X".
         RAISE EXCEPTION USING

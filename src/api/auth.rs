@@ -8,6 +8,7 @@ use super::{Failures, converse, required};
 use crate::datum::{Bytes, ReplyRow};
 use crate::errors::{Report, sqlstate};
 use crate::registry::Handle;
+use crate::settings;
 
 /// Octets of randomness in a SCRAM nonce, written as twice as many hexadecimal digits.
 const NONCE: usize = 18;
@@ -25,6 +26,9 @@ fn auth(
             SchemeList::parse("schemes", &required("schemes", schemes)?).map_err(Report::from)?;
         let username = required("username", username)?.into_owned();
         let password = Secret::new(required("password", password)?.as_bytes());
+        session
+            .connection
+            .allow_cleartext_auth(settings::allow_cleartext_auth());
         let host = session.host.to_string();
         let credentials = Credentials {
             username,

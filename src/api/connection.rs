@@ -363,7 +363,6 @@ fn connect(
     };
     let deadline = Deadline::after(timeout);
     let addresses = addresses(host, port, timeout, deadline, io)?;
-    let cleartext_auth = settings::allow_cleartext_auth();
     let opened = with_caches(|caches| {
         let implicit_tls = options.as_ref().map(|options| (options, &mut caches.tls));
         let addresses = &addresses;
@@ -373,7 +372,6 @@ fn connect(
                 timeout,
                 deadline,
                 implicit_tls,
-                cleartext_auth,
             },
             io,
         )

@@ -14,6 +14,7 @@ use super::{Failures, Problem, converse, non_empty, required};
 use crate::datum::{Bytes, ReplyRow, ReplyRows};
 use crate::errors::Report;
 use crate::registry::{Handle, Session};
+use crate::settings;
 
 /// `utl_smtp.command`: any line, RFC 5321 §4.1.
 #[pg_extern(sql = false)]
@@ -146,6 +147,9 @@ fn raw(
         Phase::Challenge => RawCommand::parse_response(&cmd, arg.as_deref())?,
         _ => RawCommand::parse(&cmd, arg.as_deref())?,
     };
+    session
+        .connection
+        .allow_cleartext_auth(settings::allow_cleartext_auth());
     Ok(session.connection.command(&Command::Raw(line), io)?)
 }
 

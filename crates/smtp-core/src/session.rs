@@ -144,6 +144,11 @@ impl Session {
         }
     }
 
+    /// Whether AUTH schemes that show the password may be used without TLS, from now on.
+    pub fn allow_cleartext_auth(&mut self, allow: bool) {
+        self.cleartext_auth = allow;
+    }
+
     /// Where the conversation stands.
     pub fn phase(&self) -> Phase {
         self.phase

@@ -45,8 +45,6 @@ pub struct Target<'a> {
     pub deadline: Deadline,
     /// TLS before the first byte of SMTP.
     pub implicit_tls: Option<(&'a TlsOptions, &'a mut TlsCache)>,
-    /// Whether schemes that show the password may be used without TLS.
-    pub cleartext_auth: bool,
 }
 
 /// A conversation under way.
@@ -277,6 +275,11 @@ impl Connection {
         &self.session
     }
 
+    /// Whether AUTH schemes that show the password may be used without TLS, from now on.
+    pub fn allow_cleartext_auth(&mut self, allow: bool) {
+        self.session.allow_cleartext_auth(allow);
+    }
+
     /// The address that accepted the connection.
     pub fn peer(&self) -> SocketAddr {
         self.peer
@@ -309,11 +312,10 @@ impl Connection {
             timeout,
             deadline,
             implicit_tls,
-            cleartext_auth,
         } = target;
         let failed = |error| Failure::connecting(error, timeout);
         let (socket, peer) = tcp::connect(addresses, io.wait, deadline).map_err(failed)?;
-        let mut session = Session::new(implicit_tls.is_some(), cleartext_auth);
+        let mut session = Session::new(implicit_tls.is_some(), false);
         session.transcript.enable(io.trace.is_some());
         session.transcript.note(|| format!("connected to {peer}"));
         let mut connection = Self {

@@ -4,6 +4,7 @@
 //! - [`cluster`]: a fresh database for each test, sessions, roles and what they may reach
 //! - [`own_cluster`]: a cluster for one test alone
 //! - [`process`]: signals, and what /proc tells of a backend
+//! - [`resolver`]: a name server of the test's own
 //! - [`smtp`]: the SQL functions as Rust calls
 //! - [`scene`]: the stage for a case with a hostile peer
 //! - [`vigil`]: what must hold after any hostile case (U1 to U6)
@@ -25,6 +26,7 @@ pub mod openssl;
 pub mod own_cluster;
 pub mod peer;
 pub mod process;
+pub mod resolver;
 pub mod scene;
 pub mod smtp;
 pub mod vigil;

@@ -87,7 +87,7 @@ fn tls_points() -> [WaitPoint; 2] {
             "dripped handshake",
             &before,
             "utl_smtp.starttls({c})",
-            ready().drip(record, Duration::from_millis(20)),
+            ready().read_until("\x16\x03").drip(record, Duration::from_millis(20)),
         ),
     ]
 }
@@ -249,10 +249,9 @@ impl WaitPoint {
             FarEnd::FullBacklog(listener) => (HOST, listener.port),
             FarEnd::NoAddress => (SILENT_NAME, 25),
         };
-        let wallet = self
-            .wallet
-            .as_ref()
-            .map_or("NULL".to_owned(), |wallet| format!("'{}'", wallet.locator()));
+        let wallet = self.wallet.as_ref().map_or("NULL".to_owned(), |wallet| {
+            format!("'{}'", wallet.locator())
+        });
         let open = |tls: bool| {
             format!(
                 "set_config('e2e.c', utl_smtp.open_connection('{host}', {port}, {tx_timeout}, \

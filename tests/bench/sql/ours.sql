@@ -1,0 +1,183 @@
+-- Our side: conversations of one backend in PL/pgSQL, as a user would write them.
+
+CREATE FUNCTION bench.ours_each(port integer, mails bigint) RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+    message text := bench.message();
+    c utl_smtp.connection;
+BEGIN
+    FOR i IN 1 .. mails LOOP
+        c := utl_smtp.open_connection('127.0.0.1', port, 30);
+        PERFORM utl_smtp.ehlo(c, 'client.example.test');
+        PERFORM utl_smtp.mail(c, 'alice@example.test');
+        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
+        PERFORM utl_smtp.data(c, message);
+        PERFORM utl_smtp.quit(c);
+    END LOOP;
+END
+$body$;
+
+CREATE FUNCTION bench.ours_kept(port integer, mails bigint) RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+    message text := bench.message();
+    c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 30);
+BEGIN
+    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    FOR i IN 1 .. mails LOOP
+        PERFORM utl_smtp.mail(c, 'alice@example.test');
+        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
+        PERFORM utl_smtp.data(c, message);
+    END LOOP;
+    PERFORM utl_smtp.quit(c);
+END
+$body$;
+
+CREATE FUNCTION bench.ours_tls(port integer, mails bigint, wallet text) RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+    message text := bench.message();
+    c utl_smtp.connection;
+BEGIN
+    FOR i IN 1 .. mails LOOP
+        c := utl_smtp.open_connection('127.0.0.1', port, 30, wallet);
+        PERFORM utl_smtp.ehlo(c, 'client.example.test');
+        PERFORM utl_smtp.starttls(c);
+        PERFORM utl_smtp.ehlo(c, 'client.example.test');
+        PERFORM utl_smtp.auth(c, 'alice', 'secret', 'PLAIN');
+        PERFORM utl_smtp.mail(c, 'alice@example.test');
+        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
+        PERFORM utl_smtp.data(c, message);
+        PERFORM utl_smtp.quit(c);
+    END LOOP;
+END
+$body$;
+
+-- Connections that send nothing.
+CREATE FUNCTION bench.ours_open_tls(port integer, connections bigint, wallet text) RETURNS void
+LANGUAGE plpgsql AS $body$
+DECLARE
+    c utl_smtp.connection;
+BEGIN
+    FOR i IN 1 .. connections LOOP
+        c := utl_smtp.open_connection('127.0.0.1', port, 30, wallet);
+        PERFORM utl_smtp.ehlo(c, 'client.example.test');
+        PERFORM utl_smtp.starttls(c);
+        PERFORM utl_smtp.ehlo(c, 'client.example.test');
+        PERFORM utl_smtp.quit(c);
+    END LOOP;
+END
+$body$;
+
+
+-- Large messages. Each function returns the wall and processor seconds of the sending alone.
+
+CREATE FUNCTION bench.ours_data(port integer, mails bigint, lines integer, OUT wall double precision, OUT cpu double precision)
+LANGUAGE plpgsql AS $body$
+DECLARE
+    message text := repeat(bench.line(), lines);
+    c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 60);
+    clock bench.clock;
+BEGIN
+    wall := 0;
+    cpu := 0;
+    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    FOR i IN 1 .. mails LOOP
+        PERFORM utl_smtp.mail(c, 'alice@example.test');
+        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
+        clock := bench.now();
+        PERFORM utl_smtp.data(c, message);
+        clock := bench.since(clock);
+        wall := wall + clock.wall;
+        cpu := cpu + clock.cpu;
+    END LOOP;
+    PERFORM utl_smtp.quit(c);
+END
+$body$;
+
+CREATE FUNCTION bench.ours_lines(port integer, mails bigint, lines integer, OUT wall double precision, OUT cpu double precision)
+LANGUAGE plpgsql AS $body$
+DECLARE
+    line text := bench.line();
+    c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 60);
+    clock bench.clock;
+BEGIN
+    wall := 0;
+    cpu := 0;
+    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    FOR i IN 1 .. mails LOOP
+        PERFORM utl_smtp.mail(c, 'alice@example.test');
+        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
+        clock := bench.now();
+        PERFORM utl_smtp.open_data(c);
+        FOR j IN 1 .. lines LOOP
+            PERFORM utl_smtp.write_data(c, line);
+        END LOOP;
+        PERFORM utl_smtp.close_data(c);
+        clock := bench.since(clock);
+        wall := wall + clock.wall;
+        cpu := cpu + clock.cpu;
+    END LOOP;
+    PERFORM utl_smtp.quit(c);
+END
+$body$;
+
+CREATE FUNCTION bench.ours_raw(port integer, mails bigint, lines integer, OUT wall double precision, OUT cpu double precision)
+LANGUAGE plpgsql AS $body$
+DECLARE
+    message bytea := convert_to(repeat(bench.line(), lines), 'UTF8');
+    c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 60);
+    clock bench.clock;
+BEGIN
+    wall := 0;
+    cpu := 0;
+    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    FOR i IN 1 .. mails LOOP
+        PERFORM utl_smtp.mail(c, 'alice@example.test');
+        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
+        clock := bench.now();
+        PERFORM utl_smtp.open_data(c);
+        FOR j IN 1 .. length(message) BY 24576 LOOP
+            PERFORM utl_smtp.write_raw_data(c, substring(message FROM j FOR 24576));
+        END LOOP;
+        PERFORM utl_smtp.close_data(c);
+        clock := bench.since(clock);
+        wall := wall + clock.wall;
+        cpu := cpu + clock.cpu;
+    END LOOP;
+    PERFORM utl_smtp.quit(c);
+END
+$body$;
+
+-- The loop of ours_lines around a function that does nothing, and has the same arguments or none.
+
+CREATE FUNCTION bench.calls(times bigint, lines integer, OUT wall double precision, OUT cpu double precision)
+LANGUAGE plpgsql AS $body$
+DECLARE
+    line text := bench.line();
+    c utl_smtp.connection := ROW('127.0.0.1', 25, 60, 1, NULL)::utl_smtp.connection;
+    clock bench.clock := bench.now();
+BEGIN
+    FOR i IN 1 .. times LOOP
+        FOR j IN 1 .. lines LOOP
+            PERFORM bench.empty(c, line);
+        END LOOP;
+    END LOOP;
+    clock := bench.since(clock);
+    wall := clock.wall;
+    cpu := clock.cpu;
+END
+$body$;
+
+CREATE FUNCTION bench.bare_calls(times bigint, lines integer, OUT wall double precision, OUT cpu double precision)
+LANGUAGE plpgsql AS $body$
+DECLARE
+    clock bench.clock := bench.now();
+BEGIN
+    FOR i IN 1 .. times LOOP
+        FOR j IN 1 .. lines LOOP
+            PERFORM bench.empty();
+        END LOOP;
+    END LOOP;
+    clock := bench.since(clock);
+    wall := clock.wall;
+    cpu := clock.cpu;
+END
+$body$;

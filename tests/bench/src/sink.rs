@@ -1,0 +1,245 @@
+//! The mail server that swallows everything: a process of its own, so that it shares neither locks nor a
+//! processor's account with whoever sends. It answers each command at once with one write, looks at message
+//! data only for its end, and counts what has arrived.
+//!
+//! Three ports: plain, STARTTLS, and STARTTLS without session resumption. The process that started it asks for
+//! the counts by a line on its standard input; the end of the input ends it.
+
+use crate::cost::CpuClock;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Threads of each port: as many conversations can go on at the same time.
+const WORKERS: usize = 24;
+/// Read at once; a large message comes in few pieces.
+const BUFFER: usize = 256 * 1024;
+
+static MAILS: AtomicU64 = AtomicU64::new(0);
+static OCTETS: AtomicU64 = AtomicU64::new(0);
+static QUITS: AtomicU64 = AtomicU64::new(0);
+
+/// The sink as its user sees it.
+pub struct Sink {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    pub plain: u16,
+    pub tls: u16,
+    /// STARTTLS, every handshake a full one.
+    pub full: u16,
+}
+
+/// What has arrived so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub mails: u64,
+    /// Octets of message data on the wire, with the ends of the messages.
+    pub octets: u64,
+    /// Conversations that ended with QUIT.
+    pub quits: u64,
+    /// Processor time of the sink.
+    pub cpu: Duration,
+}
+
+impl Sink {
+    /// Starts a sink with the certificate in this directory.
+    pub fn start(directory: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg("sink")
+            .arg(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let ports = numbers(&mut output);
+        let port = |index: usize| u16::try_from(ports[index]).unwrap();
+        Self {
+            child,
+            input,
+            plain: port(0),
+            tls: port(1),
+            full: port(2),
+            output,
+        }
+    }
+
+    pub fn counts(&mut self) -> Counts {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(b"counts\n").unwrap();
+        let numbers = numbers(&mut self.output);
+        Counts {
+            mails: numbers[0],
+            octets: numbers[1],
+            quits: numbers[2],
+            cpu: Duration::from_nanos(numbers[3]),
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The numbers on the next line.
+fn numbers(output: &mut impl BufRead) -> Vec<u64> {
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    line.split_whitespace()
+        .map(|word| word.parse().unwrap())
+        .collect()
+}
+
+/// The sink's own process.
+pub fn serve(directory: &Path) {
+    let resuming = configuration(directory);
+    let mut full = ServerConfig::clone(&resuming);
+    full.session_storage = Arc::new(NoServerSessionStorage {});
+    full.send_tls13_tickets = 0;
+    let ports = [
+        listen(None),
+        listen(Some(resuming)),
+        listen(Some(Arc::new(full))),
+    ];
+    println!("{} {} {}", ports[0], ports[1], ports[2]);
+    let clock = CpuClock::of_this_process();
+    for _ in io::stdin().lines() {
+        let (mails, octets) = (MAILS.load(Relaxed), OCTETS.load(Relaxed));
+        let quits = QUITS.load(Relaxed);
+        println!("{mails} {octets} {quits} {}", clock.now().as_nanos());
+    }
+}
+
+fn configuration(directory: &Path) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(directory.join("server.pem"))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let key = PrivateKeyDer::from_pem_file(directory.join("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Arc::new(
+        ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap(),
+    )
+}
+
+fn listen(tls: Option<Arc<ServerConfig>>) -> u16 {
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = listener.local_addr().unwrap().port();
+    for _ in 0..WORKERS {
+        let (listener, tls) = (Arc::clone(&listener), tls.clone());
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                let (socket, _) = listener.accept().unwrap();
+                // A client that goes away without QUIT is not this end's concern: the counts will tell.
+                let _ = converse(socket, tls.as_ref(), &mut buffer);
+            }
+        });
+    }
+    port
+}
+
+fn converse(
+    mut socket: TcpStream,
+    tls: Option<&Arc<ServerConfig>>,
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    socket.write_all(b"220 sink.example.test ESMTP\r\n")?;
+    let capabilities: &[u8] = match tls {
+        None => b"250-sink.example.test\r\n250 8BITMIME\r\n",
+        Some(_) => b"250-sink.example.test\r\n250-8BITMIME\r\n250 STARTTLS\r\n",
+    };
+    if let (Next::StartTls, Some(tls)) = (obey(&mut socket, capabilities, buffer)?, tls) {
+        socket.write_all(b"220 go ahead\r\n")?;
+        let connection = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, socket);
+        let capabilities = b"250-sink.example.test\r\n250-8BITMIME\r\n250 AUTH PLAIN\r\n";
+        obey(&mut stream, capabilities, buffer)?;
+        stream.conn.send_close_notify();
+        stream.conn.write_tls(&mut stream.sock)?;
+    }
+    Ok(())
+}
+
+enum Next {
+    StartTls,
+    Nothing,
+}
+
+/// Answers commands until STARTTLS or QUIT. No client here pipelines: a read holds one command.
+fn obey(
+    stream: &mut (impl Read + Write),
+    capabilities: &[u8],
+    buffer: &mut [u8],
+) -> io::Result<Next> {
+    loop {
+        let mut length = 0;
+        while !buffer[..length].ends_with(b"\n") {
+            match stream.read(&mut buffer[length..])? {
+                0 => return Ok(Next::Nothing),
+                count => length += count,
+            }
+        }
+        let mut verb = [0; 4];
+        verb.copy_from_slice(buffer.get(..4).unwrap_or(b"NONE"));
+        let reply: &[u8] = match &verb.map(|byte| byte.to_ascii_uppercase()) {
+            b"EHLO" => capabilities,
+            b"HELO" | b"MAIL" | b"RCPT" | b"RSET" | b"NOOP" => b"250 ok\r\n",
+            b"AUTH" => b"235 ok\r\n",
+            b"DATA" => {
+                stream.write_all(b"354 go ahead\r\n")?;
+                swallow(stream, buffer)?;
+                b"250 ok\r\n"
+            }
+            b"STAR" => return Ok(Next::StartTls),
+            b"QUIT" => {
+                QUITS.fetch_add(1, Relaxed);
+                stream.write_all(b"221 bye\r\n")?;
+                return Ok(Next::Nothing);
+            }
+            _ => b"500 what\r\n",
+        };
+        stream.write_all(reply)?;
+    }
+}
+
+/// Reads message data to its end. The client waits for the reply to it, so the end is where a read ends; and only
+/// there can CRLF, dot, CRLF be, since dots at a line's start are doubled.
+fn swallow(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
+    const END: &[u8; 5] = b"\r\n.\r\n";
+    // The data begins behind the CRLF of the command.
+    let mut tail = [0, 0, 0, b'\r', b'\n'];
+    let mut octets = 0;
+    while &tail != END {
+        let length = stream.read(buffer)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        octets += length as u64;
+        let new = &buffer[length.saturating_sub(5)..length];
+        tail.rotate_left(new.len());
+        tail[5 - new.len()..].copy_from_slice(new);
+    }
+    OCTETS.fetch_add(octets, Relaxed);
+    MAILS.fetch_add(1, Relaxed);
+    Ok(())
+}

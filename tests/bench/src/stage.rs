@@ -1,0 +1,109 @@
+//! What all workloads play on: the sink, a database with the functions of the benchmark, and plain roles that may talk
+//! to the sink.
+
+use crate::message;
+use crate::sink::Sink;
+use e2e::certs::Authority;
+use e2e::{Database, Session};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+pub struct Stage {
+    /// Certificates, wallets, the message as a file.
+    pub directory: PathBuf,
+    pub sink: Sink,
+    pub database: Database,
+    /// The role that our side runs as: it has one entry in the access control list.
+    pub role: String,
+    /// The small message.
+    pub message: String,
+}
+
+impl Stage {
+    /// Takes the directory that [`certificates`] has filled.
+    pub fn set(directory: &Path) -> Self {
+        let message = message::small();
+        let file = directory.join("message");
+        fs::write(&file, message.replace("\r\n", "\n")).unwrap();
+        let database = database(directory, &message);
+        let role = database.role("app");
+        database.superuser().run(&format!(
+            "SELECT dbms_network_acl_admin.append_host_ace(
+                 host => '127.0.0.1',
+                 ace => dbms_network_acl_admin.xs$ace_type(ARRAY['smtp'], principal_name => '{role}'))"
+        ));
+        Self {
+            directory: directory.to_owned(),
+            sink: Sink::start(directory),
+            database,
+            role,
+            message,
+        }
+    }
+
+    /// A session of the plain role.
+    pub fn session(&self) -> Session {
+        self.database.connect(&self.role)
+    }
+
+    /// A wallet with the sink's CA and nothing else.
+    pub fn wallet(&self) -> String {
+        format!("file:{}", self.directory.join("wallet").display())
+    }
+
+    /// A wallet with many anchors, the sink's CA among them: the machine's own trust store, where the server was started
+    /// so that it sees the sink's CA there, else a directory with the same content.
+    pub fn large_wallet(&self) -> String {
+        let system = "SELECT bench.ours_open_tls($1, 1, 'system:')";
+        match self.session().execute(system, &[&i32::from(self.sink.full)]) {
+            Ok(_) => "system:".to_owned(),
+            Err(_) => format!("file:{}", self.directory.join("many").display()),
+        }
+    }
+
+    /// The small message as it is on the wire.
+    pub fn wire(&self) -> Vec<u8> {
+        message::wire(&self.message)
+    }
+
+    pub fn message_file(&self) -> PathBuf {
+        self.directory.join("message")
+    }
+}
+
+fn database(directory: &Path, message: &str) -> Database {
+    let database = Database::new();
+    let library = directory.join("empty.so");
+    let tools = include_str!("../sql/tools.sql")
+        .replace("$MESSAGE$", message)
+        .replace("$LINE$", &message::line())
+        .replace("$LIBRARY$", library.to_str().unwrap());
+    let mut session = database.superuser();
+    session.run(&tools);
+    session.run(include_str!("../sql/ours.sql"));
+    session.run(include_str!("../sql/open.sql"));
+    session.run(include_str!("../sql/peers.sql"));
+    database.set("utl_smtp.wallet_roots", directory.to_str().unwrap());
+    database
+}
+
+/// Writes the sink's certificate, a wallet that trusts its CA, and the same CA behind all of the machine's trust store.
+pub fn certificates(directory: &Path) {
+    let authority = Authority::new("Benchmark CA");
+    let identity = authority.issue(&["127.0.0.1"]);
+    write(&directory.join("server.pem"), &identity.pem);
+    write(&directory.join("server.key"), &identity.key.serialize_pem());
+    let system = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+    write(&directory.join("wallet/ca.pem"), &authority.pem());
+    write(&directory.join("many/all.pem"), &(system + &authority.pem()));
+}
+
+/// A file that the server's user can read.
+fn write(path: &Path, content: &str) {
+    let parent = path.parent().unwrap();
+    fs::create_dir_all(parent).unwrap();
+    fs::set_permissions(parent, PermissionsExt::from_mode(0o755)).unwrap();
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, PermissionsExt::from_mode(0o644)).unwrap();
+}

@@ -1,0 +1,195 @@
+//! A name server of the test's own, which knows what the test tells it, may change its mind, and counts.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const A: u16 = 1;
+const CNAME: u16 = 5;
+const AAAA: u16 = 28;
+const NO_SUCH_NAME: u8 = 3;
+
+/// What a name is, each time it is asked for.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Addresses(Vec<IpAddr>),
+    /// Another name, and the addresses of that.
+    Alias(&'static str, Vec<IpAddr>),
+    /// No answer at all.
+    Silence,
+}
+
+/// It listens on port 53 of a loopback address, which takes root.
+pub struct Resolver {
+    address: Ipv4Addr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    over: AtomicBool,
+    zone: Mutex<HashMap<String, Vec<Answer>>>,
+    queries: Mutex<Vec<(String, u16)>>,
+}
+
+impl Resolver {
+    pub fn start() -> Self {
+        static COUNT: AtomicU8 = AtomicU8::new(1);
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let address = Ipv4Addr::new(
+            127,
+            100 + COUNT.fetch_add(1, Ordering::Relaxed),
+            high,
+            low.max(1),
+        );
+        let socket = UdpSocket::bind((address, 53))
+            .unwrap_or_else(|error| panic!("{address}:53 (which takes root): {error}"));
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let shared = Arc::<Shared>::default();
+        let for_thread = Arc::clone(&shared);
+        std::thread::spawn(move || for_thread.serve(&socket));
+        Self { address, shared }
+    }
+
+    /// Shell commands for [`crate::OwnCluster::start_in`]: whatever starts after them asks this resolver, and
+    /// for nothing but `localhost` another.
+    pub fn prelude(&self) -> String {
+        format!(
+            "printf 'nameserver %s\\n' {} >$1/resolv.conf
+             printf '127.0.0.1 localhost\\n' >$1/hosts
+             printf '%s: files\\n' passwd group >$1/nsswitch.conf
+             printf 'hosts: files dns\\n' >>$1/nsswitch.conf
+             for file in resolv.conf hosts nsswitch.conf; do mount --bind $1/$file /etc/$file; done",
+            self.address
+        )
+    }
+
+    /// What the name is from now on, at each look-up; the last answer stays.
+    pub fn say(&self, name: &str, answers: &[Answer]) {
+        let mut zone = self.shared.zone.lock().unwrap();
+        zone.insert(name.to_owned(), answers.to_vec());
+        self.shared.queries.lock().unwrap().clear();
+    }
+
+    /// The addresses of a name, the same at each look-up.
+    pub fn add(&self, name: &str, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|one| one.parse().unwrap()).collect();
+        self.say(name, &[Answer::Addresses(addresses)]);
+    }
+
+    /// The names asked for since the zone was last changed, each look-up once.
+    pub fn asked(&self) -> Vec<String> {
+        let queries = self.shared.queries.lock().unwrap();
+        let of_a = queries.iter().filter(|(_, kind)| *kind == A);
+        of_a.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    fn serve(&self, socket: &UdpSocket) {
+        let mut buffer = [0; 1500];
+        while !self.over.load(Ordering::SeqCst) {
+            match socket.recv_from(&mut buffer) {
+                Ok((length, from)) => self.answer(socket, &buffer[..length], from),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => panic!("the resolver: {error}"),
+            }
+        }
+    }
+
+    fn answer(&self, socket: &UdpSocket, query: &[u8], from: SocketAddr) {
+        let (name, end) = read_name(query);
+        let kind = u16::from_be_bytes([query[end], query[end + 1]]);
+        let answer = {
+            let mut queries = self.queries.lock().unwrap();
+            let one = (name.clone(), kind);
+            let before = queries.iter().filter(|query| **query == one).count();
+            queries.push(one);
+            let zone = self.zone.lock().unwrap();
+            zone.get(&name)
+                .map(|answers| answers[before.min(answers.len() - 1)].clone())
+        };
+        let mut reply = Reply::to(&query[..end + 4]);
+        match answer {
+            Some(Answer::Silence) => return,
+            Some(Answer::Addresses(addresses)) => reply.add_addresses(12, kind, &addresses),
+            Some(Answer::Alias(other, addresses)) => {
+                let owner = reply.add_alias(other);
+                reply.add_addresses(owner, kind, &addresses);
+            }
+            None => reply.bytes[3] |= NO_SUCH_NAME,
+        }
+        let _ = socket.send_to(&reply.bytes, from);
+    }
+}
+
+struct Reply {
+    bytes: Vec<u8>,
+}
+
+impl Reply {
+    /// An answer that repeats the header and the question, and has no record yet.
+    fn to(question: &[u8]) -> Self {
+        let mut bytes = question.to_vec();
+        bytes[2..4].copy_from_slice(&[0x81, 0x80]);
+        bytes[4..12].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+        Self { bytes }
+    }
+
+    fn add_addresses(&mut self, owner: usize, kind: u16, addresses: &[IpAddr]) {
+        for address in addresses {
+            match (address, kind) {
+                (IpAddr::V4(address), A) => drop(self.add(owner, A, &address.octets())),
+                (IpAddr::V6(address), AAAA) => drop(self.add(owner, AAAA, &address.octets())),
+                _ => {}
+            }
+        }
+    }
+
+    /// The place of the other name, for the records behind it.
+    fn add_alias(&mut self, other: &str) -> usize {
+        let mut data = Vec::new();
+        for label in other.split('.') {
+            data.push(label.len() as u8);
+            data.extend_from_slice(label.as_bytes());
+        }
+        data.push(0);
+        self.add(12, CNAME, &data)
+    }
+
+    /// One record that may be kept for no time; the place of its data.
+    fn add(&mut self, owner: usize, kind: u16, data: &[u8]) -> usize {
+        let owner = 0xc000 | owner as u16;
+        for number in [owner, kind, 1, 0, 0, data.len() as u16] {
+            self.bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        let place = self.bytes.len();
+        self.bytes.extend_from_slice(data);
+        self.bytes[7] += 1;
+        place
+    }
+}
+
+/// The name in the question, in lower case, and where it ends.
+fn read_name(query: &[u8]) -> (String, usize) {
+    let mut labels = Vec::new();
+    let mut at = 12;
+    while query[at] != 0 {
+        let end = at + 1 + usize::from(query[at]);
+        labels.push(String::from_utf8_lossy(&query[at + 1..end]).to_lowercase());
+        at = end;
+    }
+    (labels.join("."), at + 1)
+}

@@ -1,0 +1,207 @@
+//! What the documentation says, held against what is: every SQL block runs, and every list and picture equals the
+//! catalog or the code.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use e2e::cluster::{Cluster, Database};
+use e2e::mail::MailServer;
+use smtp_core::phase::TRANSITIONS;
+
+/// The pages create and drop roles of the same names, so they take turns.
+#[test]
+fn every_sql_block_of_every_page_runs() {
+    let mut blocks = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let (script, count) = script(&text);
+        blocks += count;
+        if count > 0 {
+            run(&page, &script);
+        }
+    }
+    assert!(blocks > 50, "found only {blocks} blocks");
+}
+
+#[test]
+fn the_reference_has_a_section_for_each_routine_and_no_other() {
+    let internal = "'host_access', 'host_ace_keep_ports_apart'";
+    let catalog = listed(&format!(
+        "SELECT DISTINCT format('%s.%s', nspname, proname) FROM pg_depend
+         JOIN pg_proc AS p ON p.oid = objid JOIN pg_namespace AS n ON n.oid = pronamespace
+         WHERE classid = 'pg_proc'::regclass AND deptype = 'e'
+           AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'utl_smtp')
+           AND proname NOT IN ({internal}) AND proname NOT LIKE 'acl\\_%'"
+    ));
+    let text = page("docs/reference.md");
+    let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let routines: BTreeSet<String> = headings
+        .filter(|heading| heading.contains('.'))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(routines, catalog);
+}
+
+/// ACL-29
+#[test]
+fn the_lists_of_who_may_execute_what_equal_the_catalog() {
+    let executable = |by_public: bool| {
+        listed(&format!(
+            "SELECT DISTINCT format('%s.%s', nspname, proname) FROM pg_depend
+             JOIN pg_proc AS p ON p.oid = objid JOIN pg_namespace AS n ON n.oid = pronamespace
+             WHERE classid = 'pg_proc'::regclass AND deptype = 'e'
+               AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'utl_smtp')
+               AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
+                           WHERE grantee = 0 AND privilege_type = 'EXECUTE') = {by_public}"
+        ))
+    };
+    let text = page("docs/security.md");
+    let lists: Vec<BTreeSet<String>> = text
+        .split("```text\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .map(|(list, _)| list.lines().map(str::to_owned).collect())
+        .collect();
+    let [public, owner] = lists.as_slice() else {
+        panic!("{} lists", lists.len())
+    };
+    assert_eq!(public, &executable(true));
+    assert_eq!(owner, &executable(false));
+}
+
+#[test]
+fn the_picture_of_the_phases_equals_their_table() {
+    let table: BTreeSet<String> = TRANSITIONS
+        .iter()
+        .flat_map(|(from, on, to)| {
+            from.iter()
+                .map(move |from| format!("{from:?} --> {to:?}: {on:?}"))
+        })
+        .collect();
+    let text = page("docs/design.md");
+    let picture: BTreeSet<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains(" --> ") && line.contains(": "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(picture, table);
+}
+
+#[test]
+fn every_setting_has_a_heading() {
+    let text = page("docs/settings.md");
+    let headings: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .filter(|heading| heading.starts_with("utl_smtp."))
+        .map(str::to_owned)
+        .collect();
+    let catalog = listed("SELECT name FROM pg_settings WHERE name LIKE 'utl\\_smtp.%'");
+    assert_eq!(headings, catalog);
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap()
+}
+
+fn pages() -> Vec<PathBuf> {
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let mut pages: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.push(root().join("README.md"));
+    pages.push(root().join("wallet/README.md"));
+    pages.sort();
+    pages
+}
+
+/// The first column of a query, in a database that has the extension and has loaded its library.
+fn listed(query: &str) -> BTreeSet<String> {
+    let database = Database::new();
+    let mut session = database.superuser();
+    session.run("LOAD 'utl_smtp'");
+    let array: Vec<String> = session.value(&format!(
+        "SELECT array_agg(x::text) FROM ({query}) AS q (x)"
+    ));
+    array.into_iter().collect()
+}
+
+/// All blocks tagged `sql`, one psql session a page.
+fn script(text: &str) -> (String, usize) {
+    let (mut script, mut count, mut inside) = (String::new(), 0, false);
+    for (number, line) in text.lines().enumerate() {
+        let fence = line.trim();
+        if fence == "```sql" {
+            inside = true;
+            count += 1;
+            script.push_str(&format!("\\echo block at line {}\n", number + 1));
+        } else if fence.starts_with("```") {
+            inside = false;
+        } else if inside {
+            script.push_str(line);
+            script.push('\n');
+        }
+    }
+    (script, count)
+}
+
+fn run(page: &Path, script: &str) {
+    let (database, mail) = (Database::new(), MailServer::shared());
+    let cluster = Cluster::shared();
+    let variables = [
+        ("host", "127.0.0.1".to_owned()),
+        ("port", mail.plain.to_string()),
+        ("submission_port", mail.submission.to_string()),
+        ("user", mail.user.clone()),
+        ("password", mail.password.clone()),
+        ("wallet", format!("file:{}", mail.wallet)),
+    ];
+    let mut input = String::new();
+    for (name, value) in variables {
+        input.push_str(&format!("\\set {name} '{value}'\n"));
+        input.push_str(&format!(
+            "SELECT set_config('demo.{name}', '{value}', false) \\g /dev/null\n"
+        ));
+    }
+    input.push_str(script);
+    let mut psql = Command::new(format!("{}/psql", cluster.bin))
+        .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database.name()])
+        .args([
+            "-h",
+            &cluster.host,
+            "-p",
+            &cluster.port.to_string(),
+            "-U",
+            &cluster.superuser,
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    psql.stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = psql.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let last = String::from_utf8_lossy(&output.stdout);
+    let last = last
+        .lines()
+        .rfind(|line| line.starts_with("block at"))
+        .unwrap_or("no block")
+        .to_owned();
+    assert!(
+        output.status.success() && !errors.contains("ERROR"),
+        "{}, {last}:\n{errors}",
+        page.display()
+    );
+}
