@@ -23,11 +23,11 @@ stage() {
     make --no-print-directory install DESTDIR="$tree"
     strip --strip-unneeded "$library"
     install -d "$doc/docs" "$doc/wallet"
-    install -m 644 README.md "$doc/"
-    install -m 644 docs/*.md "$doc/docs/"
+    install -m 644 README.md SECURITY.md "$doc/"
+    find docs -maxdepth 1 -type f -exec install -m 644 -t "$doc/docs/" {} +
     install -m 644 wallet/* "$doc/wallet/"
     install -m 644 LICENSE "$doc/copyright"
-    [[ ! -e CHANGELOG.md ]] || gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
+    gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
     chmod -R u=rwX,go=rX "$tree"
 }
 

@@ -1,20 +1,26 @@
 #!/bin/bash
-# Everything that must hold, against PostgreSQL of $PG_CONFIG (without it: Debian's 15) and real servers.
+# Everything that must hold, against real servers: with PostgreSQL of $PG_CONFIG, or without it Debian's 15 and
+# then 18 (see postgres18.sh).
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
+chosen=${PG_CONFIG:-}
 need_rust
 need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}"
 need_postgres
-
-scripts/check.sh
-build_and_install
+pg_configs=("$PG_CONFIG")
+[[ -n $chosen ]] || pg_configs+=("$(scripts/postgres18.sh)")
 
 dir=$(scratch test)
+builds=
 finish() {
-    local status=$?
-    scripts/cluster.sh stop "$dir/cluster" || true
+    local status=$? server
+    [[ -z $builds ]] || kill -- "-$builds" 2>/dev/null || true
+    for server in "$dir"/cluster-*; do
+        [[ ! -e $server/env ]] || PG_CONFIG=$(sed -n 's/^CLUSTER_BIN=//p' "$server/env")/pg_config \
+            scripts/cluster.sh stop "$server" || true
+    done
     as_root scripts/mail-server.sh stop "$dir/mail" || true
     as_root scripts/exim.sh stop "$dir/exim" || true
     as_root scripts/opensmtpd.sh stop "$dir/opensmtpd" || true
@@ -26,20 +32,76 @@ finish() {
 }
 trap finish EXIT
 
-step "starting PostgreSQL" scripts/cluster.sh start "$dir/cluster"
-step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
-step "starting Exim" as_root scripts/exim.sh start "$dir/exim"
-step "starting OpenSMTPD" as_root scripts/opensmtpd.sh start "$dir/opensmtpd"
-export UTL_SMTP_CLUSTER=$dir/cluster/env UTL_SMTP_MAIL=$dir/mail/env
-export UTL_SMTP_EXIM=$dir/exim/env UTL_SMTP_OPENSMTPD=$dir/opensmtpd/env
+major_of() {
+    "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'
+}
+
+# PostgreSQL runs as a user who may not be able to see this directory: then it runs from a copy.
+reachable() {
+    local pg_config=$1 home copy
+    if ((EUID == 0)) && ! runuser -u "$(server_user)" -- test -x "$pg_config"; then
+        home=$(dirname "$(dirname "$pg_config")")
+        copy=$dir/postgresql-$(major_of "$pg_config")
+        cp -a "$home" "$copy"
+        pg_config=$copy/bin/pg_config
+    fi
+    echo "$pg_config"
+}
+
+build_all() {
+    local pg_config
+    for pg_config in "${pg_configs[@]}"; do
+        make build PG_CONFIG="$pg_config"
+    done
+}
+
+# All that a cluster is for: the SQL surface, then conversations with real servers and hostile peers.
+suite() {
+    local pg_config major
+    pg_config=$(reachable "$1")
+    major=$(major_of "$pg_config")
+    export PG_CONFIG=$pg_config
+    build_and_install
+    step "starting PostgreSQL $major" scripts/cluster.sh start "$dir/cluster-$major"
+    say "pg_regress on PostgreSQL $major: the SQL surface"
+    scripts/regress.sh "$dir/cluster-$major"
+    say "end to end on PostgreSQL $major: real servers and hostile peers"
+    UTL_SMTP_CLUSTER=$dir/cluster-$major/env cargo test --locked --package e2e
+    scripts/cluster.sh stop "$dir/cluster-$major"
+}
+
+# The release builds and the checks have directories of their own below target: neither waits for the other.
+set -m
+build_all >"$dir/build.log" 2>&1 </dev/null &
+builds=$!
+set +m
+scripts/check.sh
+[[ ! -x scripts/cases.sh ]] || step "the table of cases" scripts/cases.sh --check
+step "compiling the tests" cargo test --locked --package smtp-core --package smtp-net --package e2e --no-run
+step "building the extension for ${#pg_configs[@]} versions of PostgreSQL" \
+    tail --pid="$builds" --follow "$dir/build.log"
+wait "$builds" || { tail -n 60 "$dir/build.log" >&2; die "the extension does not build"; }
+builds=
 
 say "crates: known answers and properties"
 cargo test --locked --package smtp-core --package smtp-net
 
-say "pg_regress: the SQL surface"
-scripts/regress.sh "$dir/cluster" "$dir/mail"
+step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
+step "starting Exim" as_root scripts/exim.sh start "$dir/exim"
+step "starting OpenSMTPD" as_root scripts/opensmtpd.sh start "$dir/opensmtpd"
+export UTL_SMTP_MAIL=$dir/mail/env UTL_SMTP_EXIM=$dir/exim/env UTL_SMTP_OPENSMTPD=$dir/opensmtpd/env
 
-say "end to end: real servers and hostile peers"
-cargo test --locked --package e2e
+for pg_config in "${pg_configs[@]}"; do
+    suite "$pg_config"
+done
+
+if [[ -z $chosen ]]; then
+    say "packages: made, installed into a clean tree, used"
+    scripts/package-test.sh "$dir/mail"
+    say "every supported version of PostgreSQL: does it compile?"
+    scripts/versions.sh
+fi
+say "fuzzing, a few seconds for each target"
+scripts/fuzz.sh 5
 
 say "done"

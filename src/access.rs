@@ -5,6 +5,7 @@
 //! `utl_smtp.host_access`, SECURITY DEFINER with a pinned search_path, called here by its OID, which needs no privilege
 //! of the caller's: neither a search_path nor a temporary table of the caller can come between.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -149,18 +150,29 @@ fn verdict(patterns: &[String], port: u16, privilege: Privilege) -> Verdict {
     }
 }
 
-/// # Safety
-/// The extension's SQL objects exist; otherwise PostgreSQL's own error is raised.
-unsafe fn look_up_function() -> pg_sys::Oid {
-    // SAFETY: a constant signature.
-    unsafe {
-        let signature = c"utl_smtp.host_access(pg_catalog.text[],pg_catalog.int4,pg_catalog.oid,pg_catalog.text[])";
-        let oid = pgrx::direct_function_call::<pg_sys::Oid>(
+/// The OID of `utl_smtp.host_access`. Kept, because finding it parses its signature; looked at again each time, because
+/// the extension may have been dropped and made anew.
+fn look_up_function() -> pg_sys::Oid {
+    thread_local!(static KNOWN: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::InvalidOid) });
+    let exists = |oid: pg_sys::Oid| {
+        // SAFETY: a catalog look-up; the name is null where there is no such function.
+        oid != pg_sys::InvalidOid && unsafe { !pg_sys::get_func_name(oid).is_null() }
+    };
+    let known = KNOWN.get();
+    if exists(known) {
+        return known;
+    }
+    let signature =
+        c"utl_smtp.host_access(pg_catalog.text[],pg_catalog.int4,pg_catalog.oid,pg_catalog.text[])";
+    // SAFETY: a constant signature; without the function PostgreSQL's own error is raised.
+    let found = unsafe {
+        pgrx::direct_function_call::<pg_sys::Oid>(
             pg_sys::regprocedurein,
             &[Some(pg_sys::Datum::from(signature.as_ptr()))],
-        );
-        oid.unwrap_or(pg_sys::InvalidOid)
-    }
+        )
+    };
+    KNOWN.set(found.unwrap_or(pg_sys::InvalidOid));
+    KNOWN.get()
 }
 
 /// # Safety

@@ -8,6 +8,7 @@ mod connection;
 mod conversation;
 mod data;
 mod hosts;
+mod removed;
 mod wallet;
 
 use std::rc::Rc;

@@ -1,4 +1,4 @@
--- An access control list of $ENTRIES$ entries: one that lets $ROLE$ talk to 127.0.0.1, and others of all kinds.
+-- An access control list of so many entries: one that lets the role talk to 127.0.0.1, and others of all kinds.
 
 INSERT INTO utl_smtp.host_ace (host, lower_port, upper_port, ace_order, principal, privilege, grant_type)
 SELECT CASE

@@ -1,4 +1,4 @@
--- What the functions of the benchmark share; $MESSAGE$, $LINE$ and $LIBRARY$ are put in by the harness.
+-- What the functions of the benchmark share. The words in capitals between dollar signs are put in by the harness.
 
 CREATE SCHEMA bench;
 GRANT USAGE ON SCHEMA bench TO PUBLIC;

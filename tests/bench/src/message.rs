@@ -12,7 +12,7 @@ pub fn small() -> String {
          Date: Mon, 02 Mar 2026 10:00:00 +0000\r\n\
          Message-ID: <1@client.example.test>\r\n\r\n",
     );
-    while message.len() + COLUMNS + 2 <= 1024 {
+    while message.len() + COLUMNS + 2 + 3 <= 1024 {
         message.push_str(&line());
     }
     let rest = 1024 - message.len() - 2;

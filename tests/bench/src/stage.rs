@@ -25,7 +25,9 @@ impl Stage {
     pub fn set(directory: &Path) -> Self {
         let message = message::small();
         let file = directory.join("message");
-        fs::write(&file, message.replace("\r\n", "\n")).unwrap();
+        // smtp-source adds an empty line: with two octets less its mail is as large as all others.
+        let shorter = message.replace("xx\r\n", "\r\n").replace("\r\n", "\n");
+        fs::write(&file, shorter.trim_end()).unwrap();
         let database = database(directory, &message);
         let role = database.role("app");
         database.superuser().run(&format!(

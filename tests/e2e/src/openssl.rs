@@ -105,8 +105,9 @@ pub struct Server {
 
 impl Server {
     fn start(workshop: &Workshop, name: &str, options: &str, greeting: &str) -> Self {
-        let mut process = Command::new("openssl")
-            .args(["s_server", "-accept", "127.0.0.1:0"])
+        // Line by line, so that what it prints is seen when it is printed.
+        let mut process = Command::new("stdbuf")
+            .args(["-oL", "openssl", "s_server", "-accept", "127.0.0.1:0"])
             .args(["-cert", &format!("{name}.pem")])
             .args(["-key", &format!("{name}.key")])
             .args(options.split_whitespace())

@@ -69,7 +69,19 @@ impl Scene {
         secrets: &[&str],
         act: impl FnOnce(&mut Stage<'_>),
     ) -> Record {
-        let peer = Peer::start_each(scripts);
+        self.play_at("127.0.0.1:0", scripts, secrets, act)
+    }
+
+    /// The same on another address, such as `[::1]:0`.
+    #[track_caller]
+    pub fn play_at(
+        &mut self,
+        address: &str,
+        scripts: Vec<Script>,
+        secrets: &[&str],
+        act: impl FnOnce(&mut Stage<'_>),
+    ) -> Record {
+        let peer = Peer::listen(address, scripts);
         let wallet = self.wallet.locator();
         self.watch(secrets, |session| {
             act(&mut Stage {

@@ -6,11 +6,12 @@ use crate::peer::{Peer, Script};
 use crate::smtp::Smtp;
 use crate::{Failure, Session};
 use socket2::{Domain, Socket, Type};
-use std::net::SocketAddr;
+use std::io::Write as _;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// A name that only the resolver could know.
-pub const SILENT_NAME: &str = "mail.silent.example.test";
+/// A name that only a name server could know.
+const SILENT_NAME: &str = "mail.silent.example.test";
 
 /// A point at which the conversation stands still until somebody ends it.
 pub struct WaitPoint {
@@ -87,7 +88,9 @@ fn tls_points() -> [WaitPoint; 2] {
             "dripped handshake",
             &before,
             "utl_smtp.starttls({c})",
-            ready().read_until("\x16\x03").drip(record, Duration::from_millis(20)),
+            ready()
+                .read_until("\x16\x03")
+                .drip(record, Duration::from_millis(20)),
         ),
     ]
 }
@@ -282,6 +285,44 @@ impl FullBacklog {
             _listener: listener,
             port: address.port(),
         }
+    }
+}
+
+/// A name server that hears and never answers, for a cluster in a mount namespace of its own. Port 53 is root's.
+pub struct SilentNameServer {
+    socket: UdpSocket,
+    configuration: tempfile::NamedTempFile,
+}
+
+impl SilentNameServer {
+    pub fn start() -> Self {
+        let bind = |last: u8| UdpSocket::bind(("127.0.0.".to_owned() + &last.to_string(), 53)).ok();
+        let socket = (53..250).find_map(bind).expect("no port 53 is free");
+        let mut configuration = tempfile::NamedTempFile::new().unwrap();
+        let address = socket.local_addr().unwrap().ip();
+        writeln!(
+            configuration,
+            "nameserver {address}\noptions timeout:2 attempts:1"
+        )
+        .unwrap();
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(configuration.path(), readable).unwrap();
+        Self {
+            socket,
+            configuration,
+        }
+    }
+
+    /// What a cluster needs to be started after, so that it asks this server.
+    pub fn prelude(&self) -> String {
+        let path = self.configuration.path().display();
+        format!("mount --bind {path} /etc/resolv.conf")
+    }
+
+    /// Whether anybody has asked for anything.
+    pub fn was_asked(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        self.socket.recv(&mut [0; 512]).is_ok()
     }
 }
 

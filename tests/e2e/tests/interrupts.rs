@@ -1,10 +1,9 @@
 //! Every wait of a conversation against everything that may end it, and signals at the worst of times.
 
 use e2e::cluster::Cluster;
-use e2e::waiting::{self, WaitPoint, await_wait, name_look_up, timed, wait_points};
-use e2e::{Database, Failure, OwnCluster, Session, Vigil, process, vigil};
+use e2e::waiting::{SilentNameServer, WaitPoint, await_wait, name_look_up, timed, wait_points};
+use e2e::{Database, Failure, OwnCluster, Session, Vigil, own_cluster, process, vigil};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ const PATIENT: u32 = 60;
 struct Waiting {
     point: WaitPoint,
     pid: i32,
-    vigil: Vigil,
+    watch: Watch,
     began: Instant,
     thread: JoinHandle<(Session, Result<(), Failure>, Instant)>,
 }
@@ -28,7 +27,7 @@ struct Waiting {
 struct Ended {
     point: WaitPoint,
     session: Session,
-    vigil: Vigil,
+    watch: Watch,
     outcome: Result<(), Failure>,
     late: Duration,
 }
@@ -57,40 +56,76 @@ impl Ended {
             .session
             .value("SELECT count(*) FROM utl_smtp.connections()");
         assert_eq!(open, 0, "{name}");
-        self.vigil.end(&mut self.session, &[]);
+        self.session.run("RESET statement_timeout");
+        self.watch.end(&mut self.session);
         self.point.finish();
     }
 }
 
+/// What must hold once the session of SMTP is over.
+enum Watch {
+    Shared(Vigil),
+    /// In a cluster of its own: how many sockets the backend had.
+    Own(usize),
+}
+
+impl Watch {
+    #[track_caller]
+    fn end(self, session: &mut Session) {
+        match self {
+            Self::Shared(vigil) => vigil.end(session, &[]),
+            Self::Own(before) => {
+                assert_eq!(session.value::<i32>("SELECT 1"), 1);
+                // A look-up that was given up keeps its sockets until the resolver gives up, too.
+                let pid = session.pid();
+                let closed = || sockets(pid) <= before;
+                assert!(process::time_until(Duration::from_secs(10), closed).is_some());
+            }
+        }
+    }
+}
+
+fn sockets(pid: i32) -> usize {
+    let open = vigil::descriptors(pid);
+    open.iter().filter(|one| one.starts_with("socket")).count()
+}
+
 /// Where the sessions of a table are opened.
-#[derive(Clone)]
-struct Place {
-    cluster: Arc<dyn Fn() -> Session + Send + Sync>,
+enum Place {
+    Shared(Database),
+    Own(OwnCluster),
 }
 
 impl Place {
-    fn of(database: &Arc<Database>) -> Self {
-        let database = Arc::clone(database);
-        Self {
-            cluster: Arc::new(move || database.superuser()),
-        }
-    }
-
-    fn own(cluster: &Arc<OwnCluster>) -> Self {
-        let cluster = Arc::clone(cluster);
-        Self {
-            cluster: Arc::new(move || cluster.superuser()),
-        }
+    fn shared() -> Self {
+        Self::Shared(Database::new())
     }
 
     fn session(&self) -> Session {
-        (self.cluster)()
+        match self {
+            Self::Shared(database) => database.superuser(),
+            Self::Own(cluster) => cluster.superuser(),
+        }
+    }
+
+    fn cluster(&self) -> (&Cluster, &str) {
+        match self {
+            Self::Shared(database) => (Cluster::shared(), database.name()),
+            Self::Own(cluster) => (cluster, "postgres"),
+        }
+    }
+
+    fn watch(&self, session: &mut Session) -> Watch {
+        match self {
+            Self::Shared(_) => Watch::Shared(Vigil::begin(session)),
+            Self::Own(_) => Watch::Own(sockets(session.pid())),
+        }
     }
 
     /// Brings a session to the point and leaves it waiting there, in `WHEN OTHERS` if it is to be tempted.
     fn start(&self, point: WaitPoint, tx_timeout: u32, setting: &str, tempted: bool) -> Waiting {
         let mut session = self.session();
-        let vigil = Vigil::begin(&mut session);
+        let watch = self.watch(&mut session);
         point.prepare(&mut session, tx_timeout);
         session.run(setting);
         let wait = point.waiting(tx_timeout);
@@ -107,7 +142,7 @@ impl Place {
         Waiting {
             point,
             pid,
-            vigil,
+            watch,
             began,
             thread,
         }
@@ -121,7 +156,7 @@ impl Waiting {
         Ended {
             point: self.point,
             session,
-            vigil: self.vigil,
+            watch: self.watch,
             outcome,
             late: at.saturating_duration_since(due),
         }
@@ -198,15 +233,10 @@ fn let_expire(
         assert!(ended.late >= limit, "{name}: ended after {:?}", ended.late);
         ended.late -= limit;
         let late = ended.late;
-        ended.session.run("RESET statement_timeout");
         judge(ended);
         (name, late)
     });
     expired.collect()
-}
-
-fn shared() -> Place {
-    Place::of(&Arc::new(Database::new()))
 }
 
 const CANCELLED: &str = "canceling statement due to user request";
@@ -214,7 +244,7 @@ const CANCELLED: &str = "canceling statement due to user request";
 /// INT-01, INT-07, TLS-18, DAT-20
 #[test]
 fn a_cancel_ends_every_wait_and_when_others_does_not_keep_it() {
-    let place = shared();
+    let place = Place::shared();
     each_point(wait_points, |points| {
         interrupt_each(&place, points, true, "pg_cancel_backend", |ended| {
             ended.expect("57014", CANCELLED);
@@ -226,7 +256,7 @@ fn a_cancel_ends_every_wait_and_when_others_does_not_keep_it() {
 /// INT-02, INT-07
 #[test]
 fn statement_timeout_ends_every_wait() {
-    let place = shared();
+    let place = Place::shared();
     let limit = Duration::from_millis(300);
     each_point(wait_points, |points| {
         let setting = "SET statement_timeout = 300";
@@ -240,7 +270,7 @@ fn statement_timeout_ends_every_wait() {
 /// INT-13, RPL-05, TLS-11, TLS-18, DAT-20: the limit is the command's, however the peer spends it.
 #[test]
 fn tx_timeout_ends_every_wait() {
-    let place = shared();
+    let place = Place::shared();
     let limit = Duration::from_secs(1);
     each_point(wait_points, |points| {
         let_expire(&place, points, 1, "", limit, |ended| {
@@ -258,14 +288,15 @@ fn tx_timeout_ends_every_wait() {
 /// INT-03, DAT-23
 #[test]
 fn a_terminated_backend_goes_from_every_wait() {
-    let place = shared();
+    let place = Place::shared();
     each_point(wait_points, |points| {
-        interrupt_each(&place, points, true, "pg_terminate_backend", gone)
+        interrupt_each(&place, points, true, "pg_terminate_backend", |ended| {
+            gone(place.cluster().0, ended);
+        })
     });
 }
 
-fn gone(ended: Ended) {
-    ended.expect("57P01", "terminating connection");
+fn gone(cluster: &Cluster, ended: Ended) {
     let limit = Duration::from_secs(1);
     let pid = ended.session.pid();
     assert!(
@@ -273,7 +304,25 @@ fn gone(ended: Ended) {
         "{}: the process is still there",
         ended.point.name
     );
+    assert_terminated(cluster, pid, &ended);
     ended.point.finish();
+}
+
+/// The client may see the end of its connection before the error that explains it; the log has it in any case.
+#[track_caller]
+fn assert_terminated(cluster: &Cluster, pid: i32, ended: &Ended) {
+    let name = ended.point.name;
+    let failure = ended.outcome.as_ref().expect_err(name);
+    if !failure.sqlstate.is_empty() {
+        assert_eq!(failure.sqlstate, "57P01", "{name}: {failure}");
+    }
+    let log = std::fs::read(&cluster.log).unwrap();
+    let log = String::from_utf8_lossy(&log);
+    let said = log.lines().any(|line| {
+        line.contains(&format!("[{pid}]"))
+            && line.contains("FATAL:  terminating connection due to administrator command")
+    });
+    assert!(said, "{name}: {failure}");
 }
 
 /// A client that can be killed, in the middle of a statement that waits.
@@ -303,13 +352,9 @@ impl Client {
 }
 
 /// The time from a client's death to the end of its backend, for each point.
-fn clients_leave(
-    cluster: &Cluster,
-    database: &str,
-    observer: &mut Session,
-    points: Vec<WaitPoint>,
-) -> Vec<(&'static str, Duration)> {
+fn clients_leave(place: &Place, points: Vec<WaitPoint>) -> Vec<(&'static str, Duration)> {
     let interval = Duration::from_millis(100);
+    let (cluster, database) = place.cluster();
     let clients: Vec<_> = points
         .into_iter()
         .enumerate()
@@ -321,9 +366,10 @@ fn clients_leave(
             (point, name, client)
         })
         .collect();
+    let mut observer = place.session();
     let left = clients.into_iter().map(|(point, name, client)| {
-        let pid = backend_of(observer, database, &name);
-        await_wait(observer, pid, point.name);
+        let pid = backend_of(&mut observer, database, &name);
+        await_wait(&mut observer, pid, point.name);
         client.leave();
         let time = process::time_until(Duration::from_secs(5), || !process::is_alive(pid));
         let time = time.unwrap_or_else(|| panic!("{}: the backend stayed", point.name));
@@ -352,13 +398,8 @@ fn backend_of(observer: &mut Session, database: &str, application: &str) -> i32 
 /// INT-06
 #[test]
 fn a_backend_whose_client_is_gone_goes_from_every_wait() {
-    let database = Database::new();
-    let mut observer = database.superuser();
-    each_point(wait_points, |points| {
-        let observer = &mut database.superuser();
-        clients_leave(Cluster::shared(), database.name(), observer, points)
-    });
-    assert_eq!(observer.value::<i32>("SELECT 1"), 1);
+    let place = Place::shared();
+    each_point(wait_points, |points| clients_leave(&place, points));
 }
 
 /// INT-08: PostgreSQL ends the backend between two calls, and the server sees the end of the connection.
@@ -377,4 +418,101 @@ fn an_idle_transaction_that_times_out_takes_its_connection_along() {
     assert!(gone.is_some_and(|time| time < Duration::from_secs(3)));
     assert!(session.try_run("SELECT 1").is_err());
     assert_eq!(peer.finish().only().plain, b"");
+}
+
+/// INT-11, and INT-01, 02, 03, 06 and 13 at the one wait that the kernel would not let anybody interrupt; INT-05
+/// for it and the others together.
+#[test]
+fn a_silent_name_server_keeps_nobody_and_a_fast_shutdown_ends_every_wait() {
+    if !own_cluster::is_root() {
+        eprintln!("not tried: a name server of one's own takes root");
+        return;
+    }
+    let server = SilentNameServer::start();
+    let place = Place::Own(OwnCluster::start_in(&server.prelude(), &[]));
+    let point = || vec![name_look_up()];
+    each_point(point, |points| {
+        interrupt_each(&place, points, true, "pg_cancel_backend", |ended| {
+            ended.expect("57014", CANCELLED);
+            ended.leaves_nothing();
+        })
+    });
+    assert!(server.was_asked());
+    each_point(point, |points| {
+        let (setting, limit) = ("SET statement_timeout = 300", Duration::from_millis(300));
+        let_expire(&place, points, PATIENT, setting, limit, |ended| {
+            ended.expect("57014", "statement timeout");
+            ended.leaves_nothing();
+        })
+    });
+    each_point(point, |points| {
+        let_expire(&place, points, 1, "", Duration::from_secs(1), |ended| {
+            ended.expect("U9278", "421 Service not available");
+            ended.leaves_nothing();
+        })
+    });
+    each_point(point, |points| {
+        interrupt_each(&place, points, true, "pg_terminate_backend", |ended| {
+            gone(place.cluster().0, ended);
+        })
+    });
+    each_point(point, |points| clients_leave(&place, points));
+
+    let mut points = wait_points();
+    points.push(name_look_up());
+    let cluster = end_of_the_cluster(place, points, "INT", Duration::from_secs(2));
+    assert!(cluster.log_text().contains("database system is shut down"));
+}
+
+/// INT-05
+#[test]
+fn an_immediate_shutdown_ends_every_wait() {
+    let place = Place::Own(OwnCluster::start(&[]));
+    end_of_the_cluster(place, wait_points(), "QUIT", Duration::from_secs(2));
+}
+
+/// INT-04
+#[test]
+fn the_death_of_the_postmaster_ends_every_wait() {
+    let place = Place::Own(OwnCluster::start(&[]));
+    end_of_the_cluster(place, wait_points(), "KILL", Duration::from_secs(1));
+}
+
+/// Signals the postmaster while every point is waited at: all backends must be gone within the limit.
+fn end_of_the_cluster(
+    place: Place,
+    points: Vec<WaitPoint>,
+    name: &str,
+    limit: Duration,
+) -> OwnCluster {
+    let waiting: Vec<_> = points
+        .into_iter()
+        .map(|point| place.start(point, PATIENT, "", true))
+        .collect();
+    let mut observer = place.session();
+    for one in &waiting {
+        await_wait(&mut observer, one.pid, one.point.name);
+    }
+    let Place::Own(cluster) = place else {
+        panic!("the cluster belongs to others, too")
+    };
+    process::signal(cluster.postmaster, name);
+    let due = Instant::now();
+    for one in waiting {
+        let left = (due + limit).saturating_duration_since(Instant::now());
+        let gone = process::time_until(left, || !process::is_alive(one.pid));
+        let point = one.point.name;
+        assert!(gone.is_some(), "{point}: still there after {limit:?}");
+        let pid = one.pid;
+        let ended = one.join(due);
+        assert!(ended.outcome.is_err(), "{point}");
+        if name == "INT" {
+            assert_terminated(&cluster, pid, &ended);
+        }
+        ended.point.finish();
+    }
+    let postmaster = i32::try_from(cluster.postmaster).unwrap();
+    let ended = process::time_until(Duration::from_secs(10), || !process::is_alive(postmaster));
+    assert!(ended.is_some());
+    cluster
 }

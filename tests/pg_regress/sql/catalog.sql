@@ -9,11 +9,15 @@ SET search_path = pg_catalog;
 \pset fieldsep ' | '
 \pset footer off
 
+-- PostgreSQL 17 counts the types that it makes itself, of arrays and of rows of tables, 16 doesn't
 CREATE TEMP VIEW member AS
     SELECT d.classid, d.objid
     FROM pg_depend AS d
     JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'utl_smtp'
-    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e';
+    LEFT JOIN pg_type AS t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+    LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+      AND (t.typcategory = 'A' AND t.typtype <> 'd' OR c.relkind <> 'c') IS NOT TRUE;
 CREATE TEMP VIEW routine AS
     SELECT p.*, l.lanname AS language,
            p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) AS a WHERE a.grantee = 0) AS public
@@ -83,8 +87,6 @@ SELECT t.oid::regtype AS type,
        END AS is
 FROM member AS m
 JOIN pg_type AS t ON m.classid = 'pg_type'::regclass AND t.oid = m.objid
-LEFT JOIN pg_class AS c ON c.oid = t.typrelid
-WHERE t.typtype = 'd' OR c.relkind = 'c'
 ORDER BY t.oid::regtype::text COLLATE "C";
 
 --

@@ -23,7 +23,8 @@ BEGIN
     EXECUTE statement;
     RETURN 'ok';
 EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
+    -- which units are in a range depends on the version of PostgreSQL
+    RETURN SQLSTATE || ' ' || regexp_replace(SQLERRM, ' \(.*\.\..*\)', '');
 END $$;
 SELECT statement, pg_temp.outcome(statement)
 FROM unnest(ARRAY[

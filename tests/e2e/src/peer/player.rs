@@ -71,6 +71,10 @@ impl<'a> Player<'a> {
                 let line = self.line()?;
                 self.send(&answer(&line))
             }
+            Step::AnswerAll(answer) => loop {
+                let line = self.line()?;
+                self.send(&answer(&line))?;
+            },
             Step::ReadUntil(end) => self.read_until(end).map(|_| ()),
             Step::Body => self.body(),
             Step::Sleep(time) => {

@@ -20,6 +20,7 @@ pub(super) enum Step {
     Drip(Vec<u8>, Duration),
     Line(Expected),
     Answer(Answer),
+    AnswerAll(Answer),
     ReadUntil(Vec<u8>),
     Body,
     Sleep(Duration),
@@ -91,6 +92,11 @@ impl Script {
     /// Reads one line and sends what the function makes of it.
     pub fn answer(self, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         self.step(Step::Answer(Arc::new(answer)))
+    }
+
+    /// Does so with every further line, until the client closes.
+    pub fn answer_all(self, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        self.step(Step::AnswerAll(Arc::new(answer)))
     }
 
     /// Reads up to and with these bytes.

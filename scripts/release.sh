@@ -1,0 +1,27 @@
+#!/bin/bash
+# Freezes the current version as released and begins the next one: writes sql/utl_smtp--CURRENT.sql and an empty
+# sql/utl_smtp--CURRENT--NEXT.sql, and raises the version wherever it is written. Review and commit what it changed.
+#
+#   release.sh NEXT
+
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+(($# == 1)) && [[ $1 =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || die "usage: release.sh NEXT, such as 0.3.0"
+next=$1
+current=$(sed -n "s/^default_version = '\(.*\)'/\1/p" utl_smtp.control)
+[[ ! -e sql/utl_smtp--$current.sql ]] || die "version $current is released already"
+
+cat sql/install/*.sql >"sql/utl_smtp--$current.sql"
+cat >"sql/utl_smtp--$current--$next.sql" <<END
+-- From $current to $next: whatever changed in sql/install, as statements that change it.
+\echo Use "ALTER EXTENSION utl_smtp UPDATE TO '$next'" to load this file. \quit
+END
+sed -i "s/^default_version = '$current'/default_version = '$next'/" utl_smtp.control
+sed -i "s/^version = \"$current\"/version = \"$next\"/" Cargo.toml
+sed -i "s/\"version\": \"$current\"/\"version\": \"$next\"/" META.json
+sed -i "/pg_module_magic!/s/c\"$current\"/c\"$next\"/" src/lib.rs
+for lock in Cargo.lock fuzz/Cargo.lock; do
+    # Only the packages of this workspace: others may have the same version.
+    sed -i -E "/^name = \"(utl_smtp|smtp-core|smtp-net|e2e)\"$/{n;s/\"$current\"/\"$next\"/}" "$lock"
+done

@@ -1,0 +1,393 @@
+//! Cancels at random instants, and signals by the thousand: whatever is interrupted, no reply ever meets the
+//! wrong command, and nothing is left behind.
+//!
+//! `UTL_SMTP_CANCELS` is how many cancels there are, `UTL_SMTP_SEED` where they fall.
+
+use e2e::certs::{Authority, Identity, Wallet};
+use e2e::{Database, Failure, Open, Peer, Script, Session, Smtp, Vigil, process};
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// Rounds before anything is measured: what a backend keeps, it has by then.
+const WARM_UP: u32 = 100;
+
+/// A number from a variable of the environment.
+fn given(variable: &str, default: u32) -> u32 {
+    std::env::var(variable).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: \"{text}\""))
+    })
+}
+
+/// Pseudo-random numbers that a seed decides (Marsaglia's xorshift).
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u32) -> Self {
+        Self(u64::from(seed) | 0x9e37_79b9_0000_0000)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// Every reply repeats the line that it answers: one that met another command would show.
+fn echo(line: &str) -> Vec<u8> {
+    match line {
+        "DATA" => b"354 go ahead\r\n".to_vec(),
+        _ if line.starts_with("body") => Vec::new(),
+        _ if line.starts_with("EHLO") => b"250-peer\r\n250 STARTTLS\r\n".to_vec(),
+        _ => format!("250 {line}\r\n").into_bytes(),
+    }
+}
+
+fn echoing_peers(identity: &Identity) -> [Peer; 2] {
+    let clear = Script::greeting().answer_all(echo);
+    let tls = Script::greeting()
+        .answer(echo)
+        .starttls(identity.server())
+        .answer_all(echo);
+    [Peer::start(clear), Peer::start(tls)]
+}
+
+/// Opens a connection, with TLS on every second call, and talks over it, checking each reply.
+const TALK: &str = "
+CREATE FUNCTION talk(peer_port integer, wallet text, round integer) RETURNS void
+LANGUAGE plpgsql AS $body$
+DECLARE
+    c utl_smtp.connection;
+BEGIN
+    c := utl_smtp.open_connection('localhost', peer_port, 20, wallet);
+    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    IF wallet IS NOT NULL THEN
+        PERFORM utl_smtp.starttls(c);
+        PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    END IF;
+    FOR turn IN 1..20 LOOP
+        PERFORM ask(c, format('word-%s-%s', round, turn));
+        PERFORM utl_smtp.mail(c, 'sender@example.test');
+        PERFORM utl_smtp.rcpt(c, 'recipient@example.test');
+        PERFORM utl_smtp.open_data(c);
+        PERFORM utl_smtp.write_data(c, repeat(E'body\\r\\n', turn * 5));
+        PERFORM finish(c);
+    END LOOP;
+    PERFORM utl_smtp.close_connection(c);
+END
+$body$;
+
+CREATE FUNCTION ask(c utl_smtp.connection, word text) RETURNS void
+LANGUAGE plpgsql AS $body$
+DECLARE
+    r utl_smtp.reply := utl_smtp.vrfy(c, word);
+BEGIN
+    ASSERT r.text = 'VRFY ' || word, format('asked %s, heard %s', word, r);
+END
+$body$;
+
+CREATE FUNCTION finish(c utl_smtp.connection) RETURNS void
+LANGUAGE plpgsql AS $body$
+DECLARE
+    r utl_smtp.reply := utl_smtp.close_data(c);
+BEGIN
+    ASSERT r.text = '.', format('ended the message, heard %s', r);
+END
+$body$;";
+
+/// Cancels one backend, each time after the delay it is given, and reports that it has.
+fn canceller(database: &Database, pid: i32) -> (Sender<Duration>, Receiver<()>) {
+    let (orders, ordered) = channel::<Duration>();
+    let (done, report) = channel();
+    let mut session = database.superuser();
+    std::thread::spawn(move || {
+        for delay in ordered {
+            std::thread::sleep(delay);
+            assert!(session.value::<bool>(&format!("SELECT pg_cancel_backend({pid})")));
+            if done.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    (orders, report)
+}
+
+/// Swallows a cancel that came too late for its statement.
+fn settle(session: &mut Session) {
+    while let Err(failure) = session.try_run("SELECT 1") {
+        failure.expect("57014");
+    }
+}
+
+/// What a cancel left open is in step: its next reply is the next command's.
+fn check_what_is_left(session: &mut Session, round: u32) -> usize {
+    let rows = session
+        .query("SELECT handle, phase FROM utl_smtp.connections()", &[])
+        .unwrap();
+    for row in &rows {
+        let (handle, phase): (i64, String) = (row.get(0), row.get(1));
+        let c = format!("ROW('', 0, 0, {handle}, 0)::utl_smtp.connection");
+        match phase.as_str() {
+            "data" => session.run(&format!("SELECT finish({c})")),
+            _ => {
+                eprintln!("left in phase {phase}");
+                session.run("SET utl_smtp.trace = notice");
+                let x = session.try_run(&format!("SELECT utl_smtp.noop({c})"));
+                if x.is_err() { eprintln!("{x:?} {:?}", session.notice_texts()); }
+                session.run(&format!("SELECT ask({c}, 'after-{round}')"))
+            }
+        }
+    }
+    session.run("SELECT utl_smtp.close_all_connections()");
+    rows.len()
+}
+
+/// INT-01, INT-17, DAT-22, U6: a thousand cancels, wherever they fall.
+#[test]
+fn cancels_at_random_instants_never_put_a_session_out_of_step() {
+    let authority = Authority::new("Private CA");
+    let identity = authority.issue(&["localhost"]);
+    let wallet = Wallet::of(&authority);
+    let peers = echoing_peers(&identity);
+    let database = Database::new();
+    let mut session = database.superuser();
+    session.run(TALK);
+    let (orders, report) = canceller(&database, session.pid());
+    let mut random = Random::new(given("UTL_SMTP_SEED", 20_260_101));
+    let mut watch = Vigil::begin(&mut session);
+    let (mut hit, mut left) = (0, 0);
+    let mut longest = [Duration::from_millis(40); 2];
+    let rounds = given("UTL_SMTP_CANCELS", 1000);
+    for round in 0..rounds + WARM_UP {
+        if round == WARM_UP {
+            watch = Vigil::begin(&mut session);
+        }
+        let kind = usize::from(round % 2 == 0);
+        let (port, locator) = match kind {
+            0 => (peers[0].port(), "NULL".to_owned()),
+            _ => (peers[1].port(), format!("'{}'", wallet.locator())),
+        };
+        // Somewhere in the conversation, and now and then just behind it.
+        let range = longest[kind].as_micros() as u64 * 11 / 10;
+        orders
+            .send(Duration::from_micros(random.below(range)))
+            .unwrap();
+        let began = Instant::now();
+        match session.try_run(&format!("SELECT talk({port}, {locator}, {round})")) {
+            Ok(()) => longest[kind] = began.elapsed(),
+            Err(failure) => {
+                failure.expect("57014");
+                hit += 1;
+            }
+        }
+        report.recv().unwrap();
+        settle(&mut session);
+        left += check_what_is_left(&mut session, round);
+    }
+    watch.end(&mut session, &[]);
+    eprintln!("{hit} of {rounds} cancels hit a conversation, {left} of which could go on");
+    assert!(hit > rounds / 2, "the cancels missed");
+    for peer in peers {
+        peer.finish();
+    }
+}
+
+/// Signals without end, until it is dropped.
+struct Storm(Child);
+
+impl Storm {
+    fn over(pid: i32) -> Self {
+        let loops = "while kill -USR1 $0 && kill -HUP $0 && kill -URG $0 && kill -ALRM $0 \
+                         && kill -PIPE $0 && kill -WINCH $0 && kill -CHLD $0; do :; done 2>/dev/null";
+        let child = Command::new("bash")
+            .args(["-c", loops, &pid.to_string()])
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A message of ten megabytes with a dot at the start of some lines.
+fn large_message() -> String {
+    (0..100_000)
+        .map(|number| {
+            let dot = if number % 10 == 0 { "." } else { "" };
+            format!("{dot}{number:0>width$}\r\n", width = 98 - dot.len())
+        })
+        .collect()
+}
+
+fn stuffed(message: &str) -> Vec<u8> {
+    message
+        .replace("\r\n.", "\r\n..")
+        .replacen('.', "..", 1)
+        .into_bytes()
+}
+
+/// INT-15 and what is like it: signals interrupt system calls, not conversations.
+#[test]
+fn a_storm_of_signals_changes_no_byte_of_a_large_message() {
+    let authority = Authority::new("Private CA");
+    let identity = authority.issue(&["localhost"]);
+    let wallet = Wallet::of(&authority);
+    let message = large_message();
+    for tls in [false, true] {
+        let start = match tls {
+            true => Script::new().handshake(identity.server()),
+            false => Script::new(),
+        };
+        // Nothing is read for a while, so that the backend waits for room as well as for replies.
+        let script = start
+            .send("220 peer\r\n")
+            .on("EHLO", "250 peer")
+            .on("MAIL", "250 ok")
+            .on("RCPT", "250 ok")
+            .on("DATA", "354 go ahead")
+            .sleep(Duration::from_millis(300))
+            .body()
+            .sleep(Duration::from_millis(100))
+            .send("250 queued\r\n");
+        let peer = Peer::start(script.quit());
+        let database = Database::new();
+        let mut session = database.superuser();
+        let locator = wallet.locator();
+        let mut open = Open::to("localhost", peer.port())
+            .wallet(&locator)
+            .timeout(50);
+        if tls {
+            open = open.implicit_tls();
+        }
+        let storm = Storm::over(session.pid());
+        let outcome = send(&mut session, &open, &message);
+        drop(storm);
+        outcome.unwrap();
+        assert!(process::is_alive(session.pid()));
+        let record = peer.finish();
+        assert!(
+            record.only().message() == stuffed(&message),
+            "the message was changed, TLS: {tls}"
+        );
+    }
+}
+
+fn send(session: &mut Session, open: &Open<'_>, message: &str) -> Result<Smtp, Failure> {
+    let smtp = open.open(session)?;
+    smtp.ehlo(session, "client.example.test")?;
+    smtp.mail(session, "sender@example.test")?;
+    smtp.rcpt(session, "recipient@example.test")?;
+    smtp.data(session, message)?;
+    smtp.quit(session)?;
+    Ok(smtp)
+}
+
+/// INT-15: a peer that resets while we write ends the session, not the process.
+#[test]
+fn writing_to_a_peer_that_has_reset_is_an_error_and_no_signal() {
+    let peer = Peer::start(
+        Script::greeting()
+            .on("EHLO", "250 peer")
+            .on("MAIL", "250 ok")
+            .on("RCPT", "250 ok")
+            .on("DATA", "354 go ahead")
+            .reset(),
+    );
+    let database = Database::new();
+    let mut session = database.superuser();
+    let watch = Vigil::begin(&mut session);
+    let smtp = Open::to("127.0.0.1", peer.port())
+        .open(&mut session)
+        .unwrap();
+    smtp.ehlo(&mut session, "client.example.test").unwrap();
+    smtp.mail(&mut session, "sender@example.test").unwrap();
+    smtp.rcpt(&mut session, "recipient@example.test").unwrap();
+    smtp.open_data(&mut session).unwrap();
+    let line = "x".repeat(60_000);
+    let failures: Vec<Failure> = (0..20)
+        .filter_map(|_| smtp.write_data(&mut session, &line).err())
+        .collect();
+    assert!(failures.len() >= 2);
+    for failure in failures {
+        let failure = failure.expect("U9278");
+        assert!(failure.message.contains("421"), "{failure}");
+    }
+    watch.end(&mut session, &[]);
+    peer.finish();
+}
+
+/// INT-17: a cancel that is there before the wait begins ends it as soon as it does.
+#[test]
+fn a_cancel_just_before_the_wait_is_not_lost() {
+    let peer = Peer::start(Script::greeting().line().hold());
+    let database = Database::new();
+    let mut session = database.superuser();
+    let watch = Vigil::begin(&mut session);
+    let smtp = Open::to("127.0.0.1", peer.port())
+        .timeout(20)
+        .open(&mut session)
+        .unwrap();
+    let began = Instant::now();
+    // One expression: nothing of PostgreSQL looks for interrupts between the two calls.
+    let failure = session
+        .query_one(
+            "SELECT CASE WHEN pg_cancel_backend(pg_backend_pid())
+                    THEN (utl_smtp.noop($1::text::utl_smtp.connection)).code END",
+            &[&smtp.handle],
+        )
+        .map_err(Failure::from)
+        .unwrap_err();
+    failure.expect("57014");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    e2e::vigil::assert_over(&mut session, &smtp);
+    watch.end(&mut session, &[]);
+    peer.finish();
+}
+
+/// INT-12
+#[test]
+fn tx_timeout_may_be_zero_null_or_huge_but_not_negative() {
+    let silent = Peer::start(Script::new().hold());
+    let database = Database::new();
+    let mut session = database.superuser();
+    let open = Open::to("127.0.0.1", silent.port());
+    let failure = open
+        .clone()
+        .timeout(-1)
+        .open(&mut session)
+        .unwrap_err()
+        .expect("22023");
+    assert!(failure.message.contains("tx_timeout"), "{failure}");
+
+    let began = Instant::now();
+    open.clone()
+        .timeout(0)
+        .open(&mut session)
+        .unwrap_err()
+        .expect("U9278");
+    assert!(began.elapsed() < Duration::from_secs(1));
+
+    session.run("SET utl_smtp.default_timeout = 1");
+    let began = Instant::now();
+    open.clone()
+        .timeout(None)
+        .open(&mut session)
+        .unwrap_err()
+        .expect("U9278");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    silent.finish();
+
+    let peer = Peer::start(Script::greeting().quit());
+    let open = Open::to("127.0.0.1", peer.port()).timeout(i32::MAX);
+    let smtp = open.open(&mut session).unwrap();
+    assert_eq!(smtp.quit(&mut session).unwrap().code, 221);
+    peer.finish();
+}
