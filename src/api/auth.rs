@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 use smtp_core::auth::{Credentials, SchemeList};
 use smtp_core::secret::Secret;
 
-use super::{Failures, converse, required};
+use super::{Failures, converse, optional, required};
 use crate::datum::{Bytes, ReplyRow};
 use crate::errors::{Report, sqlstate};
 use crate::registry::Handle;
@@ -25,7 +25,12 @@ fn auth(
         let schemes =
             SchemeList::parse("schemes", &required("schemes", schemes)?).map_err(Report::from)?;
         let username = required("username", username)?.into_owned();
-        let password = Secret::new(required("password", password)?.as_bytes());
+        let password = match optional("password", password)? {
+            None if schemes.needs_password() => {
+                return Err(Report::null_argument("password").into());
+            }
+            password => Secret::new(password.unwrap_or_default().as_bytes()),
+        };
         session
             .connection
             .allow_cleartext_auth(settings::allow_cleartext_auth());

@@ -179,6 +179,8 @@ fn cancels_at_random_instants_never_put_a_session_out_of_step() {
         match session.try_run(&format!("SELECT talk({port}, {locator}, {round})")) {
             Ok(()) => longest[kind] = began.elapsed(),
             Err(failure) => {
+                let probe = session.try_run(&format!("SELECT utl_smtp.close_connection(utl_smtp.open_connection('localhost', {}, 20))", peers[0].port()));
+                eprintln!("{round} {:?} then {:?}", failure.context.lines().next(), probe.map_err(|f| f.message));
                 failure.expect("57014");
                 hit += 1;
             }

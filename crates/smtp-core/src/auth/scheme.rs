@@ -111,6 +111,11 @@ impl SchemeList {
         Ok(Self(schemes))
     }
 
+    /// Whether any scheme of the list has a use for a password.
+    pub fn needs_password(&self) -> bool {
+        self.0.iter().any(|scheme| *scheme != Scheme::External)
+    }
+
     /// The first scheme that the server offers and that may be used: `offered` is the list of the last EHLO, `None`
     /// when there was none (then nothing is held against a scheme); `encrypted_or_allowed` says whether schemes
     /// that expose the secret may be used.
