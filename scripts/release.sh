@@ -23,5 +23,5 @@ sed -i "s/\"version\": \"$current\"/\"version\": \"$next\"/" META.json
 sed -i "/pg_module_magic!/s/c\"$current\"/c\"$next\"/" src/lib.rs
 for lock in Cargo.lock fuzz/Cargo.lock; do
     # Only the packages of this workspace: others may have the same version.
-    sed -i -E "/^name = \"(utl_smtp|smtp-core|smtp-net|e2e)\"$/{n;s/\"$current\"/\"$next\"/}" "$lock"
+    sed -i -E "/^name = \"(utl_smtp|smtp-core|smtp-net|e2e|bench)\"$/{n;s/\"$current\"/\"$next\"/}" "$lock"
 done

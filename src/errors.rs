@@ -205,7 +205,7 @@ impl From<Failure> for Report {
         if message_sent {
             let detail = report.detail.unwrap_or_default();
             report.detail = Some(format!("{detail} The message may have been accepted."));
-            let hint = "The final dot was sent and not answered: sending the message again may deliver it twice.";
+            let hint = "The final dot was sent, and what became of the message is not known: sending it again may deliver it twice.";
             report.hint = Some(hint.to_owned());
         }
         report

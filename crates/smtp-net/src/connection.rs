@@ -52,6 +52,8 @@ pub struct Connection {
     /// `None` once the connection is closed.
     stream: Option<Stream>,
     session: Session,
+    /// Room for what is read. Kept: clearing it anew for each command would cost more than parsing the reply.
+    buffer: Box<[u8]>,
     /// Bytes that came behind the last reply. There should be none.
     surplus: Vec<u8>,
     peer: SocketAddr,
@@ -321,11 +323,14 @@ impl Connection {
         let mut connection = Self {
             stream: Some(Stream::plain(socket)),
             session,
+            buffer: vec![0; READ_SIZE].into(),
             surplus: Vec::new(),
             peer,
             timeout,
             statistics: Statistics::default(),
         };
+        // The handshake may be the end of it.
+        connection.emit(io);
         if let Some((options, cache)) = implicit_tls {
             connection
                 .encrypt(options, cache, io, deadline)
@@ -392,12 +397,15 @@ impl Connection {
 
     /// Reads once, and feeds the session.
     fn read(&mut self, io: &Io<'_>, deadline: Deadline) -> Result<Progress, Cause> {
-        let mut buffer = [0; READ_SIZE];
-        let length = self.open_stream()?.read(&mut buffer, io.wait, deadline)?;
+        let stream = self.stream.as_mut().ok_or_else(closed)?;
+        let length = stream.read(&mut self.buffer, io.wait, deadline)?;
         if length == 0 {
             return Err(closed().into());
         }
-        self.feed(&buffer[..length], io)
+        let buffer = std::mem::take(&mut self.buffer);
+        let progress = self.feed(&buffer[..length], io);
+        self.buffer = buffer;
+        progress
     }
 
     fn feed(&mut self, mut input: &[u8], io: &Io<'_>) -> Result<Progress, Cause> {
@@ -432,12 +440,12 @@ impl Connection {
     /// Before a command: whatever the server has said since its last reply is no answer to it. 421 is what it most
     /// often is, said before the server hung up.
     fn refuse_unsolicited(&mut self) -> Result<(), Cause> {
-        let mut buffer = [0; READ_SIZE];
         if self.surplus.is_empty() {
-            match self.open_stream()?.try_read(&mut buffer)? {
+            let stream = self.stream.as_mut().ok_or_else(closed)?;
+            match stream.try_read(&mut self.buffer)? {
                 None => return Ok(()),
                 Some(0) => return Err(closed().into()),
-                Some(length) => self.surplus.extend_from_slice(&buffer[..length]),
+                Some(length) => self.surplus.extend_from_slice(&self.buffer[..length]),
             }
         }
         Err(self.unsolicited())
@@ -459,9 +467,8 @@ impl Connection {
         let result = stream.write_all(output, io.wait, deadline);
         if let Err(NetError::Io { .. }) = &result {
             // A server that hangs up on us may have said why.
-            let mut buffer = [0; READ_SIZE];
-            if let Ok(Some(length @ 1..)) = stream.try_read(&mut buffer) {
-                self.surplus.extend_from_slice(&buffer[..length]);
+            if let Ok(Some(length @ 1..)) = stream.try_read(&mut self.buffer) {
+                self.surplus.extend_from_slice(&self.buffer[..length]);
                 return Err(self.unsolicited());
             }
         }
@@ -490,10 +497,6 @@ impl Connection {
             timeout: self.timeout,
             message_sent: false,
         }
-    }
-
-    fn open_stream(&mut self) -> Result<&mut Stream, NetError> {
-        self.stream.as_mut().ok_or_else(closed)
     }
 
     fn emit(&mut self, io: &Io<'_>) {

@@ -1,17 +1,20 @@
--- Our side: conversations of one backend in PL/pgSQL, as a user would write them.
+-- Our side: conversations of one backend in PL/pgSQL. Replies are assigned: PERFORM would start the executor for each
+-- call, and copy the arguments into the plans that it makes for the first ones.
 
 CREATE FUNCTION bench.ours_each(port integer, mails bigint) RETURNS void LANGUAGE plpgsql AS $body$
 DECLARE
     message text := bench.message();
     c utl_smtp.connection;
+    r utl_smtp.reply;
+    offer utl_smtp.replies;
 BEGIN
     FOR i IN 1 .. mails LOOP
         c := utl_smtp.open_connection('127.0.0.1', port, 30);
-        PERFORM utl_smtp.ehlo(c, 'client.example.test');
-        PERFORM utl_smtp.mail(c, 'alice@example.test');
-        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
-        PERFORM utl_smtp.data(c, message);
-        PERFORM utl_smtp.quit(c);
+        offer := utl_smtp.ehlo(c, 'client.example.test');
+        r := utl_smtp.mail(c, 'alice@example.test');
+        r := utl_smtp.rcpt(c, 'bob@example.test');
+        r := utl_smtp.data(c, message);
+        r := utl_smtp.quit(c);
     END LOOP;
 END
 $body$;
@@ -20,14 +23,16 @@ CREATE FUNCTION bench.ours_kept(port integer, mails bigint) RETURNS void LANGUAG
 DECLARE
     message text := bench.message();
     c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 30);
+    r utl_smtp.reply;
+    offer utl_smtp.replies;
 BEGIN
-    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    offer := utl_smtp.ehlo(c, 'client.example.test');
     FOR i IN 1 .. mails LOOP
-        PERFORM utl_smtp.mail(c, 'alice@example.test');
-        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
-        PERFORM utl_smtp.data(c, message);
+        r := utl_smtp.mail(c, 'alice@example.test');
+        r := utl_smtp.rcpt(c, 'bob@example.test');
+        r := utl_smtp.data(c, message);
     END LOOP;
-    PERFORM utl_smtp.quit(c);
+    r := utl_smtp.quit(c);
 END
 $body$;
 
@@ -35,17 +40,19 @@ CREATE FUNCTION bench.ours_tls(port integer, mails bigint, wallet text) RETURNS 
 DECLARE
     message text := bench.message();
     c utl_smtp.connection;
+    r utl_smtp.reply;
+    offer utl_smtp.replies;
 BEGIN
     FOR i IN 1 .. mails LOOP
         c := utl_smtp.open_connection('127.0.0.1', port, 30, wallet);
-        PERFORM utl_smtp.ehlo(c, 'client.example.test');
-        PERFORM utl_smtp.starttls(c);
-        PERFORM utl_smtp.ehlo(c, 'client.example.test');
-        PERFORM utl_smtp.auth(c, 'alice', 'secret', 'PLAIN');
-        PERFORM utl_smtp.mail(c, 'alice@example.test');
-        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
-        PERFORM utl_smtp.data(c, message);
-        PERFORM utl_smtp.quit(c);
+        offer := utl_smtp.ehlo(c, 'client.example.test');
+        r := utl_smtp.starttls(c);
+        offer := utl_smtp.ehlo(c, 'client.example.test');
+        r := utl_smtp.auth(c, 'alice', 'secret', 'PLAIN');
+        r := utl_smtp.mail(c, 'alice@example.test');
+        r := utl_smtp.rcpt(c, 'bob@example.test');
+        r := utl_smtp.data(c, message);
+        r := utl_smtp.quit(c);
     END LOOP;
 END
 $body$;
@@ -55,13 +62,15 @@ CREATE FUNCTION bench.ours_open_tls(port integer, connections bigint, wallet tex
 LANGUAGE plpgsql AS $body$
 DECLARE
     c utl_smtp.connection;
+    r utl_smtp.reply;
+    offer utl_smtp.replies;
 BEGIN
     FOR i IN 1 .. connections LOOP
         c := utl_smtp.open_connection('127.0.0.1', port, 30, wallet);
-        PERFORM utl_smtp.ehlo(c, 'client.example.test');
-        PERFORM utl_smtp.starttls(c);
-        PERFORM utl_smtp.ehlo(c, 'client.example.test');
-        PERFORM utl_smtp.quit(c);
+        offer := utl_smtp.ehlo(c, 'client.example.test');
+        r := utl_smtp.starttls(c);
+        offer := utl_smtp.ehlo(c, 'client.example.test');
+        r := utl_smtp.quit(c);
     END LOOP;
 END
 $body$;
@@ -75,20 +84,22 @@ DECLARE
     message text := repeat(bench.line(), lines);
     c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 60);
     clock bench.clock;
+    r utl_smtp.reply;
+    offer utl_smtp.replies;
 BEGIN
     wall := 0;
     cpu := 0;
-    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    offer := utl_smtp.ehlo(c, 'client.example.test');
     FOR i IN 1 .. mails LOOP
-        PERFORM utl_smtp.mail(c, 'alice@example.test');
-        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
+        r := utl_smtp.mail(c, 'alice@example.test');
+        r := utl_smtp.rcpt(c, 'bob@example.test');
         clock := bench.now();
-        PERFORM utl_smtp.data(c, message);
+        r := utl_smtp.data(c, message);
         clock := bench.since(clock);
         wall := wall + clock.wall;
         cpu := cpu + clock.cpu;
     END LOOP;
-    PERFORM utl_smtp.quit(c);
+    r := utl_smtp.quit(c);
 END
 $body$;
 
@@ -98,24 +109,26 @@ DECLARE
     line text := bench.line();
     c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 60);
     clock bench.clock;
+    r utl_smtp.reply;
+    offer utl_smtp.replies;
 BEGIN
     wall := 0;
     cpu := 0;
-    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    offer := utl_smtp.ehlo(c, 'client.example.test');
     FOR i IN 1 .. mails LOOP
-        PERFORM utl_smtp.mail(c, 'alice@example.test');
-        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
+        r := utl_smtp.mail(c, 'alice@example.test');
+        r := utl_smtp.rcpt(c, 'bob@example.test');
         clock := bench.now();
-        PERFORM utl_smtp.open_data(c);
+        r := utl_smtp.open_data(c);
         FOR j IN 1 .. lines LOOP
             PERFORM utl_smtp.write_data(c, line);
         END LOOP;
-        PERFORM utl_smtp.close_data(c);
+        r := utl_smtp.close_data(c);
         clock := bench.since(clock);
         wall := wall + clock.wall;
         cpu := cpu + clock.cpu;
     END LOOP;
-    PERFORM utl_smtp.quit(c);
+    r := utl_smtp.quit(c);
 END
 $body$;
 
@@ -125,24 +138,26 @@ DECLARE
     message bytea := convert_to(repeat(bench.line(), lines), 'UTF8');
     c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 60);
     clock bench.clock;
+    r utl_smtp.reply;
+    offer utl_smtp.replies;
 BEGIN
     wall := 0;
     cpu := 0;
-    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    offer := utl_smtp.ehlo(c, 'client.example.test');
     FOR i IN 1 .. mails LOOP
-        PERFORM utl_smtp.mail(c, 'alice@example.test');
-        PERFORM utl_smtp.rcpt(c, 'bob@example.test');
+        r := utl_smtp.mail(c, 'alice@example.test');
+        r := utl_smtp.rcpt(c, 'bob@example.test');
         clock := bench.now();
-        PERFORM utl_smtp.open_data(c);
+        r := utl_smtp.open_data(c);
         FOR j IN 1 .. length(message) BY 24576 LOOP
             PERFORM utl_smtp.write_raw_data(c, substring(message FROM j FOR 24576));
         END LOOP;
-        PERFORM utl_smtp.close_data(c);
+        r := utl_smtp.close_data(c);
         clock := bench.since(clock);
         wall := wall + clock.wall;
         cpu := cpu + clock.cpu;
     END LOOP;
-    PERFORM utl_smtp.quit(c);
+    r := utl_smtp.quit(c);
 END
 $body$;
 

@@ -152,7 +152,13 @@ impl Contender {
         Self::new("smtp-source", Role::Peer, move |mails| {
             let mut command = Command::new("/usr/sbin/smtp-source");
             command
-                .args(["-4", "-M", "client.example.test", "-f", "alice@example.test"])
+                .args([
+                    "-4",
+                    "-M",
+                    "client.example.test",
+                    "-f",
+                    "alice@example.test",
+                ])
                 .args(["-t", "bob@example.test", "-s", &sessions.to_string()])
                 .args(["-m", &mails.to_string(), "-F"])
                 .arg(&message)
@@ -202,7 +208,11 @@ fn query(
 ) -> postgres::Row {
     let (port, units) = (i32::from(port), i64::try_from(units).unwrap());
     let mut all: Vec<&(dyn ToSql + Sync)> = vec![&port, &units];
-    all.extend(arguments.iter().map(|argument| &**argument as &(dyn ToSql + Sync)));
+    all.extend(
+        arguments
+            .iter()
+            .map(|argument| &**argument as &(dyn ToSql + Sync)),
+    );
     session
         .query_one(statement, &all)
         .unwrap_or_else(|error| panic!("{}", e2e::Failure::from(error)))

@@ -92,7 +92,10 @@ impl<S: Read + Write> Dialogue<S> {
             let Some(lines) = reply.strip_suffix(b"\r\n") else {
                 continue;
             };
-            let last = lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            let last = lines
+                .iter()
+                .rposition(|&byte| byte == b'\n')
+                .map_or(0, |at| at + 1);
             if lines.get(last + 3) != Some(&b'-') {
                 assert!(lines[last..].starts_with(code.as_bytes()), "not {code}");
                 return;

@@ -11,9 +11,13 @@
 
 mod contender;
 mod cost;
+mod evidence;
 mod floor;
+mod memory;
 mod message;
+mod plot;
 mod report;
+mod scaling;
 mod sink;
 mod stage;
 mod trial;
@@ -30,31 +34,64 @@ fn main() {
     match arguments[..] {
         ["certificates", directory] => stage::certificates(Path::new(directory)),
         ["sink", directory] => sink::serve(Path::new(directory)),
-        ["run", directory, ..] => run(Path::new(directory)),
-        _ => panic!("bench certificates|sink|run|scaling|memory DIRECTORY"),
+        ["run", directory, output] => run(Path::new(directory), Path::new(output)),
+        ["scaling", directory, output] => scaling(Path::new(directory), Path::new(output)),
+        _ => panic!("usage: bench certificates|sink DIRECTORY, bench run|scaling DIRECTORY OUTPUT"),
     }
 }
 
-fn run(directory: &Path) {
+/// The workloads, the sink and the memory.
+fn run(directory: &Path, output: &Path) {
     let effort = Effort {
         rounds: setting("BENCH_ROUNDS", 7),
         run: Duration::from_millis(setting("BENCH_MILLISECONDS", 500)),
     };
     let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    let wanted = |id: &str| only.is_empty() || only.split(',').any(|wanted| wanted == id);
     let mut stage = Stage::set(directory);
+    let mut text = format!("# Results\n\n{}\n\n", stage.environment(effort));
+    let mut say = |part: String| {
+        println!("{part}");
+        text.push_str(&part);
+        text.push('\n');
+    };
+
+    let mut outcomes = Vec::new();
     for (id, make) in workloads::ALL {
-        if !only.is_empty() && !only.split(',').any(|wanted| wanted == id) {
-            continue;
+        if wanted(id) {
+            let outcome = make(&stage).measure(effort, &mut stage.sink);
+            say(report::table(&outcome));
+            outcomes.push(outcome);
         }
-        let outcome = make(&stage).measure(effort, &mut stage.sink);
-        println!("{}", report::table(&outcome));
     }
+    say("![all workloads](results.svg)\n".to_owned());
+    if wanted("sink") {
+        let evidence = evidence::report(&mut stage, effort.run);
+        say(format!(
+            "## The sink, under the floor's clients\n\n{evidence}"
+        ));
+    }
+    if wanted("memory") {
+        let mails = setting("BENCH_MAILS", 100_000);
+        let memory = memory::report(&mut stage, mails, output);
+        say(format!("## Memory\n\n{memory}"));
+    }
+    std::fs::write(output.join("results.svg"), plot::bars(&outcomes)).unwrap();
+    std::fs::write(output.join("results.md"), text).unwrap();
+}
+
+fn scaling(directory: &Path, output: &Path) {
+    let mut stage = Stage::set(directory);
+    let text = scaling::report(&mut stage, output);
+    std::fs::write(output.join("scaling.md"), format!("# Scaling\n\n{text}")).unwrap();
 }
 
 /// A number from the environment.
 fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     match std::env::var(name) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: \"{text}\"")),
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: \"{text}\"")),
         Err(_) => default,
     }
 }

@@ -72,7 +72,12 @@ pub fn table(outcome: &Outcome) -> String {
             verdict.to_owned(),
         ]);
     }
-    format!("{}: {}\n\n{}", outcome.id, outcome.title, table.to_markdown(1))
+    format!(
+        "{}: {}\n\n{}",
+        outcome.id,
+        outcome.title,
+        table.to_markdown(1)
+    )
 }
 
 /// Whether ours is where it is to be: the target, and ahead of all peers.

@@ -3,6 +3,7 @@
 
 use crate::message;
 use crate::sink::Sink;
+use crate::trial::Effort;
 use e2e::certs::Authority;
 use e2e::{Database, Session};
 use std::fs;
@@ -44,6 +45,18 @@ impl Stage {
         }
     }
 
+    /// Under which conditions the figures were made.
+    pub fn environment(&self, effort: Effort) -> String {
+        let version: String = self.database.superuser().value("SHOW server_version");
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let Effort { rounds, run } = effort;
+        format!(
+            "PostgreSQL {version}, {processors} processors. Medians of {rounds} interleaved rounds of {} ms for each \
+             contender; each ratio is made within a round. How to read this: [performance.md](../performance.md).",
+            run.as_millis()
+        )
+    }
+
     /// A session of the plain role.
     pub fn session(&self) -> Session {
         self.database.connect(&self.role)
@@ -58,7 +71,10 @@ impl Stage {
     /// so that it sees the sink's CA there, else a directory with the same content.
     pub fn large_wallet(&self) -> String {
         let system = "SELECT bench.ours_open_tls($1, 1, 'system:')";
-        match self.session().execute(system, &[&i32::from(self.sink.full)]) {
+        match self
+            .session()
+            .execute(system, &[&i32::from(self.sink.full)])
+        {
             Ok(_) => "system:".to_owned(),
             Err(_) => format!("file:{}", self.directory.join("many").display()),
         }
@@ -85,6 +101,7 @@ fn database(directory: &Path, message: &str) -> Database {
     session.run(&tools);
     session.run(include_str!("../sql/ours.sql"));
     session.run(include_str!("../sql/open.sql"));
+    session.run(include_str!("../sql/scaling.sql"));
     session.run(include_str!("../sql/peers.sql"));
     database.set("utl_smtp.wallet_roots", directory.to_str().unwrap());
     database
@@ -98,7 +115,10 @@ pub fn certificates(directory: &Path) {
     write(&directory.join("server.key"), &identity.key.serialize_pem());
     let system = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
     write(&directory.join("wallet/ca.pem"), &authority.pem());
-    write(&directory.join("many/all.pem"), &(system + &authority.pem()));
+    write(
+        &directory.join("many/all.pem"),
+        &(system + &authority.pem()),
+    );
 }
 
 /// A file that the server's user can read.

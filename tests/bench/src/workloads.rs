@@ -146,7 +146,10 @@ fn w4(stage: &Stage) -> Workload {
             on_large(stage, "plperlu, Net::SMTP", Role::Peer, perl),
         ],
     )
-    .named("W4", "one data() call on a ready-made 10 MiB text; the call alone")
+    .named(
+        "W4",
+        "one data() call on a ready-made 10 MiB text; the call alone",
+    )
 }
 
 fn w4b(stage: &Stage) -> Workload {
@@ -157,13 +160,21 @@ fn w4b(stage: &Stage) -> Workload {
     Workload {
         scale: Scale::Cost,
         contenders: vec![
-            on_large(stage, "empty C function, same arguments", Role::Reference, same),
+            on_large(
+                stage,
+                "empty C function, same arguments",
+                Role::Reference,
+                same,
+            ),
             on_large(stage, "empty C function, no argument", Role::Peer, none),
             on_large(stage, "utl_smtp", Role::Ours(1.5), ours).delivering(mail),
         ],
         ..Workload::of_mails(0, Vec::new())
     }
-    .named("W4b", "10 MiB by write_data, a 76-column line a call, beside calls of nothing")
+    .named(
+        "W4b",
+        "10 MiB by write_data, a 76-column line a call, beside calls of nothing",
+    )
 }
 
 fn w4c(stage: &Stage) -> Workload {
@@ -172,7 +183,8 @@ fn w4c(stage: &Stage) -> Workload {
         floor_large(stage),
         on_large(stage, "utl_smtp", Role::Ours(0.35), ours),
     ];
-    Workload::of_mails(large_size(), contenders).named("W4c", "10 MiB by write_raw_data, 24 KiB a call")
+    Workload::of_mails(large_size(), contenders)
+        .named("W4c", "10 MiB by write_raw_data, 24 KiB a call")
 }
 
 fn large_lines() -> usize {
@@ -220,16 +232,30 @@ fn w6(stage: &Stage) -> Workload {
     let anchors: i64 = stage
         .database
         .superuser()
-        .query_one("SELECT count(*) FROM utl_smtp.wallet_certificates($1)", &[&large])
+        .query_one(
+            "SELECT count(*) FROM utl_smtp.wallet_certificates($1)",
+            &[&large],
+        )
         .unwrap()
         .get(0);
     let backend = |name: &str, role, wallet: String| {
         let statement = "SELECT bench.ours_open_tls($1, $2, $3)";
         let wallet: Vec<Argument> = vec![Box::new(wallet)];
-        Contender::sql(name, role, stage.session(), statement, stage.sink.full, wallet)
-            .delivering(Arrives::Conversation)
+        Contender::sql(
+            name,
+            role,
+            stage.session(),
+            statement,
+            stage.sink.full,
+            wallet,
+        )
+        .delivering(Arrives::Conversation)
     };
-    let kind = if large == "system:" { "system:" } else { "directory" };
+    let kind = if large == "system:" {
+        "system:"
+    } else {
+        "directory"
+    };
     let name = format!("utl_smtp, {kind} with {anchors} anchors");
     Workload {
         unit: "connection",
@@ -240,15 +266,21 @@ fn w6(stage: &Stage) -> Workload {
         ],
         ..Workload::of_mails(0, Vec::new())
     }
-    .named("W6", "open_connection to quit with STARTTLS, by the size of the wallet")
+    .named(
+        "W6",
+        "open_connection to quit with STARTTLS, by the size of the wallet",
+    )
 }
 
 fn w7(stage: &Stage) -> Workload {
     let backend = |name: &str, role, entries| {
         let (session, database) = session_with_entries(entries);
         let statement = "SELECT bench.ours_open($1, $2)";
-        let contender = Contender::sql(name, role, session, statement, stage.sink.plain, Vec::new());
-        contender.keeping(database).delivering(Arrives::Conversation)
+        let contender =
+            Contender::sql(name, role, session, statement, stage.sink.plain, Vec::new());
+        contender
+            .keeping(database)
+            .delivering(Arrives::Conversation)
     };
     Workload {
         unit: "connection",
@@ -259,7 +291,10 @@ fn w7(stage: &Stage) -> Workload {
         ],
         ..Workload::of_mails(0, Vec::new())
     }
-    .named("W7", "open_connection to quit, by the length of the access control list")
+    .named(
+        "W7",
+        "open_connection to quit, by the length of the access control list",
+    )
 }
 
 /// A session of a plain role in a database of its own, whose access control list has this length: the one entry that
@@ -270,7 +305,11 @@ pub fn session_with_entries(entries: i32) -> (Session, Database) {
     let mut owner = database.superuser();
     owner.run("CREATE SCHEMA bench; GRANT USAGE ON SCHEMA bench TO PUBLIC");
     owner.run(include_str!("../sql/open.sql"));
-    owner.run(&include_str!("../sql/entries.sql").replace("$ROLE$", &role).replace("$ENTRIES$", &entries.to_string()));
+    owner.run(
+        &include_str!("../sql/entries.sql")
+            .replace("$ROLE$", &role)
+            .replace("$ENTRIES$", &entries.to_string()),
+    );
     (database.connect(&role), database)
 }
 

@@ -1,0 +1,50 @@
+#!/bin/bash
+# How fast it is, beside its peers and beside the least that a client can do: docs/performance.md explains.
+#
+#   bench.sh             the workloads, the sink and memory: docs/bench/results.md, results.svg, memory.svg
+#   bench.sh scaling     cost against size: docs/bench/scaling.md, scaling-*.svg
+#
+#   BENCH_ROUNDS=7 BENCH_MILLISECONDS=500 BENCH_MAILS=100000 BENCH_ONLY=W1,W2,memory BENCH_OUTPUT=docs/bench
+
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+what=${1:-run}
+[[ $what == run || $what == scaling ]] || die "usage: bench.sh [run | scaling]"
+output=${BENCH_OUTPUT:-docs/bench}
+mkdir -p "$output"
+
+need_rust
+need_postgres
+major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+need "${BUILD_PACKAGES[@]}" ca-certificates postfix "postgresql-plpython3-$major" "postgresql-plperl-$major"
+build_and_install
+step "building the benchmark" cargo build --release --locked --package bench
+bench=${CARGO_TARGET_DIR:-target}/release/bench
+
+dir=$(scratch bench)
+finish() {
+    scripts/cluster.sh stop "$dir/cluster" || true
+    as_root rm -rf "$dir"
+}
+trap finish EXIT
+
+"$bench" certificates "$dir"
+gcc -O2 -shared -fPIC -I"$("$PG_CONFIG" --includedir-server)" -o "$dir/empty.so" tests/bench/empty.c
+
+# The server sees the sink's CA in its machine's trust store, nobody else does. Where the kernel doesn't allow that, W6
+# uses a directory with the same content.
+start_cluster() {
+    local store=/etc/ssl/certs/ca-certificates.crt
+    if as_root unshare --mount true 2>/dev/null; then
+        as_root unshare --mount env PG_CONFIG="$PG_CONFIG" bash -c \
+            'mount --bind "$1" "$2" && exec scripts/cluster.sh start "$3"' - "$dir/many/all.pem" "$store" "$dir/cluster"
+    else
+        scripts/cluster.sh start "$dir/cluster"
+    fi
+}
+step "starting PostgreSQL" start_cluster
+
+say "measuring, with two processes at work: anything else on this machine shows in the figures"
+UTL_SMTP_CLUSTER=$dir/cluster/env "$bench" "$what" "$dir" "$output"
+say "done: see $output"

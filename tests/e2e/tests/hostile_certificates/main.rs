@@ -1,0 +1,165 @@
+//! Servers whose certificates are not what they should be, and wallets whose keys are not: one table for each kind.
+
+mod chains;
+mod client_keys;
+mod issuers;
+mod names;
+
+use e2e::certs::{Authority, Identity, Wallet};
+use e2e::openssl::Workshop;
+use e2e::scene::{NAME, Scene};
+use e2e::vigil::no_secret;
+use e2e::{Failure, Open, Script, Session};
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, NameConstraints, SanType, SerialNumber, date_time_ymd,
+};
+use rustls::pki_types::CertificateDer;
+use std::net::TcpListener;
+
+/// A certificate of a server, and what is to come of it.
+struct Row {
+    what: String,
+    identity: Identity,
+    host: &'static str,
+    secure_host: Option<&'static str>,
+    /// Another one than the scene's.
+    wallet: Option<Wallet>,
+    /// SQLSTATE and words of the refusal; `None` is acceptance.
+    refusal: Option<(&'static str, Vec<&'static str>)>,
+}
+
+/// A server that must prove to be [`NAME`] and is accepted.
+fn row(what: impl Into<String>, identity: Identity) -> Row {
+    Row {
+        what: what.into(),
+        identity,
+        host: "127.0.0.1",
+        secure_host: Some(NAME),
+        wallet: None,
+        refusal: None,
+    }
+}
+
+impl Row {
+    fn secure_host(self, name: &'static str) -> Self {
+        Self {
+            secure_host: Some(name),
+            ..self
+        }
+    }
+
+    /// Only the host is given.
+    fn host(self, host: &'static str) -> Self {
+        Self {
+            host,
+            secure_host: None,
+            ..self
+        }
+    }
+
+    fn wallet(self, wallet: Wallet) -> Self {
+        Self {
+            wallet: Some(wallet),
+            ..self
+        }
+    }
+
+    /// Not believed; the words are among message, detail and hint.
+    fn refused(self, words: &[&'static str]) -> Self {
+        Self {
+            refusal: Some(("U9024", words.to_vec())),
+            ..self
+        }
+    }
+
+    /// Believed, but to be somebody else.
+    fn misnamed(self) -> Self {
+        Self {
+            refusal: Some(("U4263", Vec::new())),
+            ..self
+        }
+    }
+}
+
+/// Connects once for each row.
+#[track_caller]
+fn check(scene: &mut Scene, rows: Vec<Row>) {
+    for row in rows {
+        let outcome = attempt(scene, &row);
+        match (outcome, &row.refusal) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => panic!("{}: accepted", row.what),
+            (Err(failure), None) => panic!("{}: {failure}", row.what),
+            (Err(failure), Some((sqlstate, words))) => {
+                let text = failure.to_string();
+                assert_eq!(failure.sqlstate, *sqlstate, "{}: {failure}", row.what);
+                for word in words {
+                    assert!(
+                        text.contains(word),
+                        "{}: no \"{word}\" in: {text}",
+                        row.what
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What comes of implicit TLS to this server. A refused one has heard nothing.
+fn attempt(scene: &mut Scene, row: &Row) -> Result<(), Failure> {
+    let address = if row.host.contains(':') && !row.host.contains("127.0.0.1") {
+        "[::1]:0"
+    } else {
+        "127.0.0.1:0"
+    };
+    let script = Script::new()
+        .handshake(row.identity.server())
+        .then(Script::greeting())
+        .quit();
+    let mut outcome = Ok(());
+    let record = scene.play_at(address, vec![script], &[], |stage| {
+        let locator = row.wallet.as_ref().map(Wallet::locator);
+        let open = Open::to(row.host, stage.peer.port())
+            .wallet(locator.as_deref().unwrap_or(stage.wallet))
+            .implicit_tls();
+        let open = match row.secure_host {
+            Some(name) => open.secure_host(name),
+            None => open,
+        };
+        outcome = open.open(stage.session).map(|smtp| {
+            smtp.quit(stage.session).unwrap();
+        });
+        assert_eq!(stage.sessions(), 0);
+    });
+    if outcome.is_err() {
+        assert!(
+            record.only().tls.is_empty(),
+            "{}: {}",
+            row.what,
+            record.only()
+        );
+    }
+    outcome
+}
+
+fn common_name(name: &'static str) -> impl FnOnce(&mut CertificateParams) {
+    move |params| params.distinguished_name.push(DnType::CommonName, name)
+}
+
+fn expired(params: &mut CertificateParams) {
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2021, 1, 1);
+}
+
+fn not_yet_valid(params: &mut CertificateParams) {
+    params.not_before = date_time_ymd(2100, 1, 1);
+    params.not_after = date_time_ymd(2101, 1, 1);
+}
+
+fn pinning(identity: &Identity) -> Wallet {
+    let wallet = Wallet::new();
+    wallet.add("server.pem", &identity.pem);
+    wallet
+}

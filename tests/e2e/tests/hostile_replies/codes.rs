@@ -1,0 +1,259 @@
+//! Every code at every step, and what each means.
+
+use super::*;
+
+/// What is to come of a call.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    /// The code returned, or the SQLSTATE raised.
+    result: Result<i32, &'static str>,
+    over: bool,
+}
+
+/// The contract for a well-formed reply of this code.
+fn due(step: Step, code: i32, raising: bool) -> Outcome {
+    let raises = raising && !step.never_raises();
+    let lost = Outcome {
+        result: if raises { Err("U9278") } else { Ok(421) },
+        over: true,
+    };
+    let failure = |sqlstate| Outcome {
+        result: if raises { Err(sqlstate) } else { Ok(code) },
+        over: step == Quit,
+    };
+    let positive = match (step, code / 100) {
+        (_, 4) if code == 421 => return lost,
+        (_, 4) => return failure("U9278"),
+        (_, 5) => return failure("U9279"),
+        (StartTls, _) => false,
+        (Data, _) => code == 354,
+        // After a 354 to an unknown command the server may be reading a message.
+        (Command | CommandReplies, _) => code != 354,
+        (Quit, _) => true,
+        (_, class) => class == 2,
+    };
+    if !positive {
+        return lost;
+    }
+    Outcome {
+        result: Ok(code),
+        over: step == Quit,
+    }
+}
+
+/// Codes of each class, those that mean something here and those that mean nothing anywhere.
+const CODES: [i32; 22] = [
+    200, 220, 221, 235, 250, 251, 258, 299, 334, 354, 399, 421, 450, 452, 455, 500, 503, 535, 550,
+    552, 554, 559,
+];
+
+/// Every one of these codes at every step.
+fn matrix(scene: &mut Scene, codes: &[i32], raising: bool) {
+    for step in STEPS {
+        let cells: Vec<i32> = codes
+            .iter()
+            .copied()
+            // What follows a 220 is a handshake.
+            .filter(|code| !(step == StartTls && *code == 220))
+            .collect();
+        let script = |code: &i32| {
+            let answered = step.script().send(format!("{code}-one\r\n{code} two\r\n"));
+            match (step, code) {
+                // A challenge that PLAIN does not have is answered by the end of the exchange.
+                (Auth, 334) => answered.expect("*"),
+                _ => answered.on("NOOP", IN_STEP),
+            }
+        };
+        let scripts = cells.iter().map(script).collect();
+        scene.play_each(scripts, &[PASSWORD], |stage| {
+            for code in &cells {
+                let smtp = step.prepare(stage, 10);
+                let expected = due(step, *code, raising);
+                let result = step.call(stage.session, &smtp);
+                let place = format!("{code} to {step:?}");
+                match (&result, &expected.result) {
+                    (Ok(returned), Ok(wanted)) => assert_eq!(returned, wanted, "{place}"),
+                    (Err(failure), Err(sqlstate)) => {
+                        assert_eq!(&failure.sqlstate, sqlstate, "{place}: {failure}");
+                        assert_failure_of(failure, step, *code);
+                    }
+                    _ => panic!("{place}: {result:?}, wanted {expected:?}"),
+                }
+                assert_eq!(stage.sessions() == 0, expected.over, "{place}");
+                if expected.over {
+                    assert_gone(stage, &smtp, raising);
+                } else if (step, *code) != (Data, 354) {
+                    assert_eq!(smtp.noop(stage.session).unwrap().text, "in step", "{place}");
+                }
+                smtp.close_connection(stage.session).unwrap();
+            }
+        });
+    }
+}
+
+/// The code leads the message, except where the reply could not follow.
+fn assert_failure_of(failure: &Failure, step: Step, code: i32) {
+    let shown = if code >= 400 { code } else { 421 };
+    let head = format!("error: {shown} ");
+    assert!(failure.message.contains(&head), "{step:?}: {failure}");
+    let told = match (step, code) {
+        (Auth, 334) => "PLAIN failed".to_owned(),
+        _ => code.to_string(),
+    };
+    assert!(failure.detail.contains(&told), "{step:?}: {failure}");
+    let context = format!("in reply to {}", step.in_context());
+    assert!(failure.context.contains(&context), "{step:?}: {failure}");
+}
+
+#[track_caller]
+fn assert_gone(stage: &mut Stage<'_>, smtp: &Smtp, raising: bool) {
+    if raising {
+        assert_over(stage.session, smtp);
+    } else {
+        assert_eq!(smtp.noop(stage.session).unwrap().code, 421);
+    }
+}
+
+/// RPL-08, RPL-15, RPL-16, RPL-18: the first digit decides, 421 ends the session wherever it comes, and a positive
+/// reply that can't follow ends it too. Otherwise the session is in step.
+#[test]
+fn each_code_at_each_step_means_what_its_first_digit_says() {
+    let mut scene = scene();
+    matrix(&mut scene, &CODES, true);
+}
+
+/// RPL-08, RPL-16, RPL-18: the same where the caller judges.
+#[test]
+fn each_code_is_returned_where_the_caller_judges() {
+    let mut scene = scene();
+    scene.session.run("SET utl_smtp.raise_reply_errors = off");
+    matrix(
+        &mut scene,
+        &[250, 299, 354, 399, 421, 450, 455, 503, 552, 559],
+        false,
+    );
+}
+
+/// RPL-14: only 220 opens a conversation. A server that refuses is told QUIT before the close, as RFC 5321 §3.1 and
+/// RFC 7504 ask.
+#[test]
+fn only_220_is_a_welcome() {
+    let mut scene = Scene::new();
+    let quits = |code: i32| code >= 400 && code != 421;
+    for (greeting, sqlstate) in [
+        ("221 bye", "U9278"),
+        ("250 ok", "U9278"),
+        ("354 go", "U9278"),
+        ("421 4.3.2 not now", "U9278"),
+        ("450 4.7.0 later", "U9278"),
+        ("500 what", "U9279"),
+        ("501 what", "U9279"),
+        ("521 5.3.2 this host takes no mail", "U9279"),
+        ("530 5.7.0 not without TLS", "U9279"),
+        ("554 5.7.1 no service here", "U9279"),
+    ] {
+        let code: i32 = greeting[..3].parse().unwrap();
+        let script = || Script::new().send(format!("{code}-welcome?\r\n{greeting}\r\n"));
+        let record = scene.play(script().drain(), |stage| {
+            let failure = stage
+                .open()
+                .open(stage.session)
+                .unwrap_err()
+                .expect(sqlstate);
+            let shown = if code >= 400 {
+                greeting
+            } else {
+                "421 Service not available"
+            };
+            assert!(failure.message.ends_with(shown), "{failure}");
+            assert_eq!(stage.sessions(), 0);
+        });
+        let heard = record.only().lines();
+        assert_eq!(
+            heard,
+            if quits(code) { vec!["QUIT"] } else { vec![] },
+            "{greeting}"
+        );
+        // Oracle's overload returns the same without a connection.
+        scene.play(script(), |stage| {
+            let (smtp, reply) = stage.open().open_reply(stage.session).unwrap();
+            assert!(smtp.is_none());
+            assert_eq!(
+                reply.code,
+                if code >= 400 { code } else { 421 },
+                "{greeting}"
+            );
+            assert_eq!(stage.sessions(), 0);
+        });
+    }
+    scene.play(Script::greeting().quit(), |stage| {
+        let (smtp, reply) = stage.open().open_reply(stage.session).unwrap();
+        assert_eq!(reply.code, 220);
+        smtp.unwrap().quit(stage.session).unwrap();
+    });
+}
+
+/// RPL-15: capabilities come from 250 and nothing else; after 5xx the caller may fall back to HELO.
+#[test]
+fn only_250_tells_capabilities_and_helo_may_follow_a_refused_ehlo() {
+    let mut scene = Scene::new();
+    let offered = "SELECT coalesce(array_to_string(capabilities, ','), 'unknown') FROM utl_smtp.connections()";
+    for code in [220, 221, 251, 299] {
+        let script = Script::greeting()
+            .on("EHLO", "250-peer\r\n250-SIZE 99\r\n250 SMTPUTF8")
+            .on(
+                "EHLO",
+                &format!("{code}-peer\r\n{code}-SIZE 99\r\n{code} SMTPUTF8"),
+            );
+        scene.play(script, |stage| {
+            let smtp = stage.greet();
+            assert!(stage.session.value::<String>(offered).contains("SIZE 99"));
+            stage.ehlo(&smtp);
+            assert_eq!(stage.session.value::<String>(offered), "unknown", "{code}");
+            let utf8 = smtp.mail(stage.session, "用户@example.test");
+            utf8.unwrap_err().expect("22023");
+        });
+    }
+    for refusal in [
+        "500 5.5.1 unknown",
+        "501 5.5.4 bad",
+        "502 5.5.1 not here",
+        "504 no",
+        "550 no",
+    ] {
+        let script = Script::greeting()
+            .on("EHLO", refusal)
+            .on("HELO", "250 peer");
+        let record = scene.play(script.transaction(), |stage| {
+            let smtp = stage.connect();
+            smtp.ehlo(stage.session, CLIENT)
+                .unwrap_err()
+                .expect("U9279");
+            smtp.helo(stage.session, CLIENT).unwrap();
+            smtp.mail(stage.session, "a@example.test").unwrap();
+            smtp.rcpt(stage.session, "b@example.test").unwrap();
+            smtp.data(stage.session, "body\r\n").unwrap();
+            smtp.quit(stage.session).unwrap();
+        });
+        assert!(record.only().completed());
+    }
+}
+
+/// RPL-18: 421 in several lines, and the words of the server.
+#[test]
+fn a_421_of_several_lines_is_told_in_full() {
+    let mut scene = Scene::new();
+    let script = Mail
+        .script()
+        .send("421-4.3.2 we are\r\n421 4.3.2 closing\r\n");
+    scene.play(script, |stage| {
+        let smtp = Mail.prepare(stage, 10);
+        let failure = smtp
+            .mail(stage.session, "a@example.test")
+            .unwrap_err()
+            .expect("U9278");
+        assert!(failure.message.ends_with("421 4.3.2 closing"), "{failure}");
+        assert!(failure.detail.contains("421-4.3.2 we are"), "{failure}");
+        assert_over(stage.session, &smtp);
+    });
+}

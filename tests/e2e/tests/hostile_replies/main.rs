@@ -1,0 +1,192 @@
+//! Peers whose replies are not what is due: every code at every step, broken syntax, floods, drips, silence, resets,
+//! words that nobody asked for and words that come too late.
+
+mod codes;
+mod syntax;
+mod timing;
+mod unasked;
+
+use Step::*;
+use e2e::peer::Ending;
+use e2e::scene::{CLIENT, Scene, Stage};
+use e2e::vigil::assert_over;
+use e2e::{Failure, Peer, Script, Session, Smtp};
+use postgres::NoTls;
+use std::time::{Duration, Instant};
+
+const IN_STEP: &str = "250 in step";
+const PASSWORD: &str = "nOt-a-sEcret";
+/// Of AUTH PLAIN; the peers don't care.
+const USER: &str = "alice";
+
+/// A command, at a point of the conversation where its reply is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Ehlo,
+    Helo,
+    StartTls,
+    Auth,
+    Mail,
+    Rcpt,
+    Data,
+    Dot,
+    Rset,
+    Noop,
+    Vrfy,
+    Help,
+    Command,
+    CommandReplies,
+    Quit,
+}
+
+const STEPS: [Step; 15] = [
+    Ehlo,
+    Helo,
+    StartTls,
+    Auth,
+    Mail,
+    Rcpt,
+    Data,
+    Dot,
+    Rset,
+    Noop,
+    Vrfy,
+    Help,
+    Command,
+    CommandReplies,
+    Quit,
+];
+
+impl Step {
+    /// The peer up to the point where it has heard the command.
+    fn script(self) -> Script {
+        let greeted = Script::greeting();
+        let ready = || Script::greeting().on("EHLO", "250-peer\r\n250 AUTH PLAIN");
+        let mail = || ready().on("MAIL", "250 ok");
+        let rcpt = || mail().on("RCPT", "250 ok");
+        match self {
+            Ehlo => greeted.expect_start("EHLO"),
+            Helo => greeted.expect_start("HELO"),
+            StartTls => ready().expect_start("STARTTLS"),
+            Auth => ready().expect_start("AUTH PLAIN "),
+            Mail => ready().expect_start("MAIL"),
+            Rcpt => mail().expect_start("RCPT"),
+            Data => rcpt().expect_start("DATA"),
+            Dot => rcpt().on("DATA", "354 go").body(),
+            Rset => rcpt().expect_start("RSET"),
+            Noop => ready().expect_start("NOOP"),
+            Vrfy => ready().expect_start("VRFY"),
+            Help => ready().expect_start("HELP"),
+            Command | CommandReplies => ready().expect_start("XTEST"),
+            Quit => ready().expect_start("QUIT"),
+        }
+    }
+
+    /// The client up to the same point.
+    #[track_caller]
+    fn prepare(self, stage: &mut Stage<'_>, timeout: i32) -> Smtp {
+        let smtp = stage.open().timeout(timeout).open(stage.session).unwrap();
+        if matches!(self, Ehlo | Helo) {
+            return smtp;
+        }
+        stage.ehlo(&smtp);
+        if matches!(self, Rcpt | Data | Dot | Rset) {
+            smtp.mail(stage.session, "a@example.test").unwrap();
+        }
+        if matches!(self, Data | Dot | Rset) {
+            smtp.rcpt(stage.session, "b@example.test").unwrap();
+        }
+        if self == Dot {
+            smtp.open_data(stage.session).unwrap();
+            smtp.write_data(stage.session, "body\r\n").unwrap();
+        }
+        smtp
+    }
+
+    /// The call, and the code that it returns.
+    fn call(self, session: &mut Session, smtp: &Smtp) -> Result<i32, Failure> {
+        let last = |replies: Vec<e2e::Reply>| replies.last().unwrap().code;
+        let reply = match self {
+            Ehlo => return smtp.ehlo(session, CLIENT).map(last),
+            Help => return smtp.replies(session, "help", &[]).map(last),
+            CommandReplies => {
+                let verb = "XTEST";
+                return smtp.replies(session, "command_replies", &[&verb]).map(last);
+            }
+            Helo => smtp.helo(session, CLIENT),
+            StartTls => smtp.starttls(session),
+            Auth => smtp.auth(session, USER, PASSWORD, "PLAIN"),
+            Mail => smtp.mail(session, "a@example.test"),
+            Rcpt => smtp.rcpt(session, "b@example.test"),
+            Data => smtp.open_data(session),
+            Dot => smtp.close_data(session),
+            Rset => smtp.rset(session),
+            Noop => smtp.noop(session),
+            Vrfy => smtp.reply(session, "vrfy", &[&"b@example.test"]),
+            Command => smtp.command(session, "XTEST", None),
+            Quit => smtp.quit(session),
+        };
+        reply.map(|reply| reply.code)
+    }
+
+    /// Whether 4xx, 5xx and a lost connection are returned rather than raised.
+    fn never_raises(self) -> bool {
+        matches!(self, Vrfy | Help | CommandReplies)
+    }
+
+    /// What CONTEXT calls it.
+    fn in_context(self) -> &'static str {
+        match self {
+            Ehlo => "EHLO",
+            Helo => "HELO",
+            StartTls => "STARTTLS",
+            Auth => "AUTH",
+            Mail => "MAIL FROM",
+            Rcpt => "RCPT TO",
+            Data => "DATA",
+            Dot => "end of data",
+            Rset => "RSET",
+            Noop => "NOOP",
+            Vrfy => "VRFY",
+            Help => "HELP",
+            Command | CommandReplies => "command",
+            Quit => "QUIT",
+        }
+    }
+}
+
+/// A scene in which AUTH PLAIN may be tried in clear.
+fn scene() -> Scene {
+    let mut scene = Scene::new();
+    scene.database.set("utl_smtp.allow_cleartext_auth", "on");
+    scene.session = scene.database.connect(&scene.role);
+    scene
+}
+
+/// What every step makes of a connection that is lost.
+#[track_caller]
+fn assert_lost(step: Step, outcome: Result<i32, Failure>) {
+    match outcome {
+        Ok(code) => {
+            assert!(
+                step.never_raises() || step == Quit,
+                "{step:?} returned {code}"
+            );
+            assert_eq!(code, 421, "{step:?}");
+        }
+        Err(failure) => {
+            assert!(!step.never_raises() && step != Quit, "{step:?}: {failure}");
+            assert_eq!(failure.sqlstate, "U9278", "{step:?}: {failure}");
+            assert!(
+                failure.message.contains("error: 421 "),
+                "{step:?}: {failure}"
+            );
+        }
+    }
+}
+
+/// Lets the peer speak, and gives its words time to arrive.
+fn release(peer: &Peer) {
+    peer.release();
+    std::thread::sleep(Duration::from_millis(60));
+}

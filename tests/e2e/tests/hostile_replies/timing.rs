@@ -1,0 +1,207 @@
+//! Replies that come late, bit by bit, or never.
+
+use super::*;
+
+/// RPL-03: a reply without end can be cancelled before it comes to the cap.
+#[test]
+fn an_endless_reply_can_be_cancelled() {
+    let mut scene = Scene::new();
+    let endless = "250-x\r\n".repeat(1000);
+    for step in [Ehlo, Noop] {
+        let script = step.script().drip(&endless, Duration::from_millis(5));
+        scene.play(script, |stage| {
+            let smtp = step.prepare(stage, 30);
+            let token = stage.session.cancel_token();
+            let cancel = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(300));
+                token.cancel_query(NoTls).unwrap();
+            });
+            step.call(stage.session, &smtp).unwrap_err().expect("57014");
+            cancel.join().unwrap();
+            assert_over(stage.session, &smtp);
+        });
+    }
+}
+
+/// RPL-05: the deadline is one for the whole command, however often a byte comes.
+#[test]
+fn a_dripping_reply_ends_at_the_deadline() {
+    let mut scene = scene();
+    let drip =
+        |script: Script| script.drip("250-never\r\n".repeat(100), Duration::from_millis(100));
+    let steps = [Ehlo, Auth, Dot, Vrfy, Quit];
+    let scripts = steps.iter().map(|step| drip(step.script())).collect();
+    scene.play_each(scripts, &[PASSWORD], |stage| {
+        for step in steps {
+            let smtp = step.prepare(stage, 1);
+            lasts_one_second(|| assert_lost(step, step.call(stage.session, &smtp)));
+            assert_over(stage.session, &smtp);
+        }
+    });
+    scene.play(drip(Script::new()), |stage| {
+        let open = stage.open().timeout(1);
+        let failure = lasts_one_second(|| open.open(stage.session).unwrap_err());
+        assert!(failure.expect("U9278").detail.contains("tx_timeout"));
+    });
+}
+
+#[track_caller]
+fn lasts_one_second<T>(act: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let result = act();
+    let took = began.elapsed();
+    assert!(
+        (Duration::from_millis(900)..Duration::from_secs(5)).contains(&took),
+        "it took {took:?}"
+    );
+    result
+}
+
+/// RPL-13: by the time the late reply comes, there is nobody to take it for another's.
+#[test]
+fn a_late_reply_meets_a_closed_connection() {
+    let mut scene = scene();
+    for step in [Ehlo, Mail, Dot, Vrfy] {
+        let script = step
+            .script()
+            .sleep(Duration::from_millis(1500))
+            .send("250 late\r\n")
+            .line();
+        let record = scene.play(script, |stage| {
+            let smtp = step.prepare(stage, 1);
+            lasts_one_second(|| assert_lost(step, step.call(stage.session, &smtp)));
+            std::thread::sleep(Duration::from_millis(600));
+            assert_over(stage.session, &smtp);
+        });
+        assert!(
+            !record.only().completed(),
+            "{step:?}: the connection was still open"
+        );
+    }
+}
+
+/// RPL-14: no greeting, and the end of the connection instead of one or in its middle.
+#[test]
+fn a_greeting_that_does_not_come_is_a_transient_error() {
+    let mut scene = Scene::new();
+    scene.play(Script::new().hold(), |stage| {
+        let open = stage.open().timeout(1);
+        let failure = lasts_one_second(|| open.open(stage.session).unwrap_err());
+        assert!(failure.expect("U9278").detail.contains("greeting"));
+        let (smtp, reply) = open.open_reply(stage.session).unwrap();
+        assert!(smtp.is_none());
+        assert_eq!(reply.code, 421);
+    });
+    for begin in ["", "22", "220 half", "220-one\r\n"] {
+        for script in [
+            Script::new().send(begin).cut(),
+            Script::new().send(begin).reset(),
+        ] {
+            scene.play(script, |stage| {
+                let failure = stage
+                    .open()
+                    .open(stage.session)
+                    .unwrap_err()
+                    .expect("U9278");
+                assert!(
+                    failure.message.contains("421 Service not available"),
+                    "{failure}"
+                );
+                assert_eq!(stage.sessions(), 0);
+            });
+        }
+    }
+}
+
+/// RPL-16: QUIT waits for its reply, but not for long, and frees the connection whatever comes.
+#[test]
+fn quit_is_bounded_and_frees_the_connection() {
+    let mut scene = Scene::new();
+    let silent = || Quit.script().hold();
+    scene.play(silent(), |stage| {
+        let smtp = Quit.prepare(stage, 1);
+        let reply = lasts_one_second(|| smtp.quit(stage.session).unwrap());
+        assert_eq!(reply.code, 421);
+        assert_eq!(stage.sessions(), 0);
+    });
+    // A longer tx_timeout does not lengthen it beyond five seconds.
+    scene.play(silent(), |stage| {
+        let smtp = Quit.prepare(stage, 60);
+        let began = Instant::now();
+        assert_eq!(smtp.quit(stage.session).unwrap().code, 421);
+        let took = began.elapsed();
+        assert!(
+            (Duration::from_millis(4800)..Duration::from_secs(10)).contains(&took),
+            "{took:?}"
+        );
+        assert_eq!(stage.sessions(), 0);
+    });
+    for reply in ["451 4.3.0 later", "500 5.5.2 what"] {
+        let script = Quit.script().send(format!("{reply}\r\n"));
+        scene.play(script, |stage| {
+            let smtp = Quit.prepare(stage, 10);
+            assert!(
+                smtp.quit(stage.session)
+                    .unwrap_err()
+                    .message
+                    .ends_with(reply)
+            );
+            assert_eq!(stage.sessions(), 0);
+        });
+    }
+}
+
+/// RPL-19: the end of the connection, orderly or not, before a reply, in its first line and between its lines.
+#[test]
+fn a_connection_lost_at_any_step_is_421() {
+    let mut scene = scene();
+    for part in ["", "25", "250-one\r\n"] {
+        type Loss = fn(Script) -> Script;
+        let losses: [Loss; 2] = [Script::cut, Script::reset];
+        for lose in losses {
+            let scripts = STEPS.map(|step| lose(step.script().send(part)));
+            scene.play_each(scripts.to_vec(), &[PASSWORD], |stage| {
+                for step in STEPS {
+                    let smtp = step.prepare(stage, 10);
+                    assert_lost(step, step.call(stage.session, &smtp));
+                    assert_eq!(stage.sessions(), 0, "{step:?}");
+                    assert_over(stage.session, &smtp);
+                }
+            });
+        }
+    }
+}
+
+/// RPL-19: lost while nothing was asked, and while the message is being sent.
+#[test]
+fn a_connection_lost_between_commands_or_inside_a_message_is_421() {
+    let mut scene = scene();
+    type Loss = fn(Script) -> Script;
+    let losses: [Loss; 2] = [Script::cut, Script::reset];
+    for lose in losses {
+        for step in [Helo, Mail, Noop, Auth, StartTls, Vrfy, Quit] {
+            let ready = Script::greeting().on("EHLO", "250-peer\r\n250 AUTH PLAIN");
+            scene.play(lose(ready.await_release()), |stage| {
+                let smtp = stage.greet();
+                release(stage.peer);
+                assert_lost(step, step.call(stage.session, &smtp));
+                assert_over(stage.session, &smtp);
+            });
+        }
+        let data = Script::greeting()
+            .on("EHLO", "250 peer")
+            .on("MAIL", "250 ok")
+            .on("RCPT", "250 ok")
+            .on("DATA", "354 go");
+        scene.play(lose(data.await_release()), |stage| {
+            let smtp = Dot.prepare(stage, 10);
+            release(stage.peer);
+            let line = "x".repeat(78) + "\r\n";
+            let lost = (0..200_000)
+                .find_map(|_| smtp.write_data(stage.session, &line.repeat(400)).err())
+                .expect("writing into the void");
+            assert_lost(Dot, Err(lost));
+            assert_over(stage.session, &smtp);
+        });
+    }
+}

@@ -1,0 +1,376 @@
+//! What the server makes of STARTTLS, and what the session knows afterwards.
+
+use super::*;
+
+/// TLS-01: the server has the last word, and nothing is sent that the caller did not ask for.
+#[test]
+fn a_server_without_starttls_refuses_and_the_session_stays_plain() {
+    let mut scene = Scene::new();
+    let script = Script::greeting()
+        .on("EHLO", "250-peer\r\n250 AUTH PLAIN LOGIN")
+        .on("STARTTLS", "502 5.5.1 what is that")
+        .on("NOOP", "250 in step");
+    let record = scene.play(script, |stage| {
+        let smtp = stage.greet();
+        let failure = starttls_fails(stage, &smtp, "U9279");
+        assert!(failure.message.contains("502 5.5.1"), "{failure}");
+        assert_plain_and_careful(stage, &smtp);
+    });
+    assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"]);
+}
+
+/// TLS-02, TLS-03, TLS-06: a refusal is the caller's to judge; the connection goes on in clear and knows it.
+#[test]
+fn a_refused_starttls_leaves_a_plain_session_that_requires_tls_for_passwords() {
+    let mut scene = Scene::new();
+    for (reply, sqlstate) in [
+        ("502 5.5.1 not now", "U9279"),
+        ("454 4.7.0 TLS not available", "U9278"),
+        ("500 5.5.2 syntax", "U9279"),
+        ("501 5.5.4 no parameters", "U9279"),
+        ("530 5.7.0 not to you", "U9279"),
+    ] {
+        let script = Script::greeting()
+            .on("EHLO", "250-peer\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN")
+            .on("STARTTLS", reply)
+            .on("NOOP", "250 in step");
+        let record = scene.play(script, |stage| {
+            let smtp = stage.greet();
+            let failure = starttls_fails(stage, &smtp, sqlstate);
+            assert!(failure.message.ends_with(reply), "{failure}");
+            assert_plain_and_careful(stage, &smtp);
+        });
+        assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"], "{reply}");
+    }
+}
+
+/// TLS-04, TLS-06: only 220 starts a handshake; a positive reply that isn't 220 ends the session, as 421 does.
+#[test]
+fn only_220_starts_the_handshake() {
+    let mut scene = Scene::new();
+    for reply in [
+        "221 later",
+        "250 ok",
+        "354 send the message",
+        "334 VXNlcm5hbWU6",
+        "421 4.3.2 closing",
+        "229 near",
+    ] {
+        let script = offering().on("STARTTLS", reply);
+        let record = scene.play(script, |stage| {
+            let smtp = stage.greet();
+            let failure = starttls_fails(stage, &smtp, "U9278");
+            assert!(failure.message.contains("421"), "{failure}");
+            if !reply.starts_with("421") {
+                assert!(failure.detail.contains("nexpected reply"), "{failure}");
+            }
+            let write = smtp.write_data(stage.session, "no data phase either\r\n");
+            write.unwrap_err().expect("U9278");
+            assert_over(stage.session, &smtp);
+        });
+        assert_eq!(
+            record.only().plain,
+            format!("{EHLO}\r\nSTARTTLS\r\n").as_bytes()
+        );
+    }
+}
+
+/// RFC 3207 §4, RFC 5321 §4.2: the reply's text and number of lines don't matter, nor how it is cut into packets.
+#[test]
+fn any_220_starts_the_handshake() {
+    let mut scene = Scene::new();
+    let tls = scene.identity().server();
+    for pieces in [
+        &["220\r\n"][..],
+        &["220-one\r\n", "220 two\r\n"],
+        &["2", "20 g", "o\r", "\n"],
+        &["220 bare line feed\n"],
+    ] {
+        let script = offering()
+            .expect("STARTTLS")
+            .pieces(pieces)
+            .handshake(tls.clone())
+            .on("EHLO", "250 encrypted")
+            .quit();
+        let record = scene.play(script, |stage| {
+            let smtp = stage.greet();
+            assert_eq!(smtp.starttls(stage.session).unwrap().code, 220);
+            assert!(stage.is_encrypted());
+            stage.ehlo(&smtp);
+            smtp.quit(stage.session).unwrap();
+        });
+        assert_eq!(record.only().tls, format!("{EHLO}\r\nQUIT\r\n").as_bytes());
+    }
+}
+
+/// TLS-05: a server that goes on in clear after its 220 is no server to talk to in clear either.
+#[test]
+fn plaintext_instead_of_a_handshake_ends_the_session() {
+    let mut scene = Scene::new();
+    let script = offering()
+        .on("STARTTLS", "220 go")
+        .read_until([0x16, 0x03])
+        .send("250-still in clear\r\n250 AUTH PLAIN\r\n")
+        .drain();
+    let record = scene.play(script, |stage| {
+        let smtp = stage.greet();
+        let failure = starttls_fails(stage, &smtp, "U8860");
+        assert!(!failure.to_string().contains("still in clear"), "{failure}");
+        assert_over(stage.session, &smtp);
+    });
+    assert_eq!(record.accepted(), 1);
+    assert!(!record.only().heard(b"AUTH"));
+}
+
+/// TLS-07, STARTTLS injection: whatever stands behind the 220 in the same segment ends the session before the
+/// handshake, whether it looks like replies, like TLS, or like nothing.
+#[test]
+fn anything_behind_the_220_ends_the_session_before_the_handshake() {
+    let mut scene = Scene::new();
+    let tls = scene.identity().server();
+    for injected in [
+        &b"250-x\r\n250 AUTH LOGIN\r\n"[..],
+        b"250 ok\r\n",
+        b"\r\n",
+        b"2",
+        b"\0",
+        b"\x15\x03\x03\x00\x02\x01\x00",
+        b"220 go\r\n",
+        &b"250-x\r\n".repeat(2000),
+    ] {
+        let packet = [b"220 go\r\n", injected].concat();
+        let script = offering()
+            .expect("STARTTLS")
+            .send(packet)
+            .handshake(tls.clone())
+            .line()
+            .send("250 EHLO was answered\r\n");
+        let record = scene.play(script, |stage| {
+            let smtp = stage.greet();
+            let failure = starttls_fails(stage, &smtp, "U8860");
+            assert!(
+                failure.detail.contains("before the TLS handshake"),
+                "{failure}"
+            );
+            assert!(!failure.to_string().contains("AUTH"), "{failure}");
+            assert_over(stage.session, &smtp);
+            assert_eq!(stage.sessions(), 0);
+        });
+        assert_eq!(
+            record.only().lines(),
+            [EHLO, "STARTTLS"],
+            "{}",
+            injected.escape_ascii()
+        );
+        assert!(matches!(record.only().handshake, Some(Err(_))));
+    }
+}
+
+/// TLS-09: the same a little later, before the ServerHello.
+#[test]
+fn plaintext_in_a_later_segment_breaks_the_handshake() {
+    let mut scene = Scene::new();
+    let tls = scene.identity().server();
+    for injected in ["250-x\r\n250 AUTH LOGIN\r\n", "\r\n"] {
+        let script = offering()
+            .on("STARTTLS", "220 go")
+            .sleep(Duration::from_millis(50))
+            .send(injected)
+            .handshake(tls.clone())
+            .line()
+            .send("250 EHLO was answered\r\n");
+        let record = scene.play(script, |stage| {
+            let smtp = stage.greet();
+            starttls_fails(stage, &smtp, "U8860");
+            assert_over(stage.session, &smtp);
+        });
+        assert!(record.only().tls.is_empty());
+    }
+}
+
+/// TLS-11
+#[test]
+fn an_ehlo_that_is_never_answered_under_tls_times_out() {
+    let mut scene = Scene::new();
+    let script = offering().starttls(scene.identity().server()).line().hold();
+    scene.play(script, |stage| {
+        let smtp = stage.open().timeout(1).open(stage.session).unwrap();
+        stage.ehlo(&smtp);
+        smtp.starttls(stage.session).unwrap();
+        let failure = times_out(|| smtp.ehlo(stage.session, CLIENT).unwrap_err());
+        assert!(failure.context.contains("in reply to EHLO"), "{failure}");
+        assert_over(stage.session, &smtp);
+    });
+}
+
+/// TLS-12: nothing that was learnt in clear survives: neither SIZE nor SMTPUTF8 nor AUTH.
+#[test]
+fn starttls_forgets_all_capabilities() {
+    let mut scene = Scene::new();
+    let script = Script::greeting()
+        .on("EHLO", OFFERS_ALL)
+        .starttls(scene.identity().server())
+        .on("EHLO", "250 peer")
+        .quit();
+    let record = scene.play(script, |stage| {
+        let smtp = stage.greet();
+        let offered = "SELECT coalesce(array_to_string(capabilities, ','), 'nothing') FROM utl_smtp.connections()";
+        assert!(stage.session.value::<String>(offered).contains("SMTPUTF8"));
+        smtp.starttls(stage.session).unwrap();
+        assert_eq!(stage.session.value::<String>(offered), "nothing");
+        let utf8 = |stage: &mut Stage<'_>| smtp.mail(stage.session, "用户@example.test").unwrap_err();
+        utf8(stage).expect("22023");
+        stage.ehlo(&smtp);
+        utf8(stage).expect("22023");
+        let auth = smtp.auth(stage.session, "alice", "secret", "PLAIN");
+        auth.unwrap_err().expect("U4250");
+        smtp.quit(stage.session).unwrap();
+    });
+    assert_eq!(record.only().tls, format!("{EHLO}\r\nQUIT\r\n").as_bytes());
+}
+
+/// TLS-13: Oracle code calls auth right after starttls. Then the caller's order counts, not what was offered in clear.
+#[test]
+fn auth_without_a_second_ehlo_ignores_what_was_offered_in_clear() {
+    let mut scene = Scene::new();
+    let script = Script::greeting()
+        .on("EHLO", OFFERS_ALL)
+        .starttls(scene.identity().server())
+        .on("AUTH SCRAM-SHA-256", "504 5.5.4 unknown")
+        .on("AUTH PLAIN", "235 2.7.0 welcome")
+        .quit();
+    scene.play(script, |stage| {
+        let smtp = stage.greet();
+        smtp.starttls(stage.session).unwrap();
+        let first = smtp.auth(stage.session, "alice", "secret", "SCRAM-SHA-256 PLAIN");
+        first.unwrap_err().expect("U9279");
+        smtp.auth(stage.session, "alice", "secret", "PLAIN")
+            .unwrap();
+        smtp.quit(stage.session).unwrap();
+    });
+}
+
+/// TLS-14
+#[test]
+fn starttls_under_tls_is_refused_without_a_byte() {
+    let mut scene = Scene::new();
+    let tls = scene.identity().server();
+    let implicit = Script::new()
+        .handshake(tls.clone())
+        .then(Script::greeting())
+        .on("NOOP", "250 in step");
+    let record = scene.play(implicit, |stage| {
+        let smtp = stage.open().implicit_tls().open(stage.session).unwrap();
+        let failure = starttls_fails(stage, &smtp, "U9277");
+        assert!(failure.message.starts_with("ORA-29277"), "{failure}");
+        assert_eq!(smtp.noop(stage.session).unwrap().text, "in step");
+    });
+    assert_eq!(record.only().lines(), ["NOOP"]);
+
+    let twice = offering().starttls(tls).on("NOOP", "250 in step");
+    let record = scene.play(twice, |stage| {
+        let smtp = stage.greet();
+        smtp.starttls(stage.session).unwrap();
+        starttls_fails(stage, &smtp, "U9277");
+        assert_eq!(smtp.noop(stage.session).unwrap().text, "in step");
+    });
+    assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"]);
+}
+
+/// TLS-15
+#[test]
+fn starttls_inside_a_message_is_refused_without_a_byte() {
+    let mut scene = Scene::new();
+    let script = offering().transaction();
+    let record = scene.play(script, |stage| {
+        let smtp = stage.greet();
+        smtp.mail(stage.session, "a@example.test").unwrap();
+        smtp.rcpt(stage.session, "b@example.test").unwrap();
+        smtp.open_data(stage.session).unwrap();
+        smtp.write_data(stage.session, "before\r\n").unwrap();
+        starttls_fails(stage, &smtp, "U9277");
+        smtp.write_data(stage.session, "after\r\n").unwrap();
+        smtp.close_data(stage.session).unwrap();
+        smtp.quit(stage.session).unwrap();
+    });
+    assert_eq!(record.only().message(), b"before\r\nafter\r\n");
+}
+
+/// TLS-16: without EHLO, or after HELO, it is sent, and the server decides.
+#[test]
+fn starttls_without_ehlo_is_the_servers_to_judge() {
+    let mut scene = Scene::new();
+    let tls = scene.identity().server();
+    let accepts = Script::greeting()
+        .starttls(tls.clone())
+        .on("EHLO", "250 peer")
+        .quit();
+    let after_helo = Script::greeting()
+        .on("HELO", "250 peer")
+        .starttls(tls)
+        .on("EHLO", "250 peer")
+        .quit();
+    let refuses = Script::greeting()
+        .on("STARTTLS", "503 5.5.1 EHLO first")
+        .quit();
+    scene.play_each(vec![accepts, after_helo, refuses], &[], |stage| {
+        for helo in [false, true] {
+            let smtp = stage.connect();
+            if helo {
+                smtp.helo(stage.session, CLIENT).unwrap();
+            }
+            smtp.starttls(stage.session).unwrap();
+            stage.ehlo(&smtp);
+            smtp.quit(stage.session).unwrap();
+        }
+        let smtp = stage.connect();
+        let failure = starttls_fails(stage, &smtp, "U9279");
+        assert!(failure.message.contains("503"), "{failure}");
+        smtp.quit(stage.session).unwrap();
+    });
+}
+
+/// TLS-28: text that anybody on the way could have written is not in the error of a handshake that failed.
+#[test]
+fn text_from_before_tls_is_not_presented_as_fact() {
+    let mut scene = Scene::new();
+    let stranger = Authority::new("Another CA").issue(&[NAME]);
+    let lure = "transfer to attacker@evil.test \x1b[31mnow\x07";
+    let script = Script::new()
+        .send(format!("220 {lure}\r\n"))
+        .on("EHLO", &format!("250-{lure}\r\n250 STARTTLS"))
+        .on("STARTTLS", &format!("220 {lure}"));
+    for tls in [Some(stranger.server()), None] {
+        let script = match tls {
+            Some(tls) => script.clone().handshake(tls),
+            None => script.clone().read_until([0x16, 0x03]).send(lure).drain(),
+        };
+        scene.play(script, |stage| {
+            let smtp = stage.greet();
+            let failure = smtp.starttls(stage.session).unwrap_err();
+            let text = failure.to_string();
+            assert!(
+                !text.contains("attacker") && !text.contains("transfer"),
+                "{text}"
+            );
+            assert!(!text.contains(['\x1b', '\x07']), "{text:?}");
+        });
+    }
+}
+
+/// TLS-28: where the server's word is the error, it is told as its word and without control characters.
+#[test]
+fn a_refusal_in_clear_has_no_control_characters() {
+    let mut scene = Scene::new();
+    let script = offering().on("STARTTLS", "454 4.7.0 \x1b[31mred\x07\u{9b}2J");
+    scene.play(script, |stage| {
+        let smtp = stage.greet();
+        let failure = starttls_fails(stage, &smtp, "U9278");
+        let text = [&failure.message[..], &failure.detail, &failure.hint].concat();
+        assert!(
+            text.contains("red") && !text.contains(char::is_control),
+            "{text:?}"
+        );
+        assert!(failure.detail.contains("server replied"), "{failure}");
+    });
+}
