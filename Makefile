@@ -21,7 +21,7 @@ EXTDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 # Released versions, which never change again, and the ways between them.
 RELEASED = $(filter-out sql/utl_smtp--$(VERSION).sql, $(wildcard sql/utl_smtp--*.sql))
 
-.PHONY: build install installcheck package check test demo clean
+.PHONY: build install installcheck package check test demo bench clean
 
 # What is built is kept aside for each major version, so that `sudo make install` has nothing to compile.
 build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql
@@ -48,7 +48,7 @@ installcheck:
 package: build
 	@PG_CONFIG=$(PG_CONFIG) scripts/package.sh
 
-check test demo:
+check test demo bench:
 	@scripts/$@.sh
 
 clean:

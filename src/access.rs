@@ -192,7 +192,9 @@ unsafe fn call(function: pg_sys::Oid, arguments: &[Option<pg_sys::Datum>; 4]) ->
             slot.value = argument.unwrap_or(pg_sys::Datum::null());
             slot.isnull = argument.is_none();
         }
-        let result = flinfo.fn_addr?(fcinfo);
+        let function = flinfo.fn_addr?;
+        // What it raises, a cancel for one, must unwind as it does from any other call.
+        let result = pg_sys::ffi::pg_guard_ffi_boundary(|| function(fcinfo));
         Bytes::from_datum(result, (*fcinfo).isnull).map(|text| text.0.to_vec())
     }
 }

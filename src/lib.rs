@@ -12,6 +12,7 @@ mod datum;
 mod encoding;
 mod errors;
 mod latch;
+mod notices;
 mod registry;
 mod settings;
 

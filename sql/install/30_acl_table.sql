@@ -132,6 +132,32 @@ COMMENT ON TRIGGER keep_ports_apart_on_update ON utl_smtp.host_ace IS
 'the port ranges of one host are equal or apart';
 
 
+-- Sessions keep the plan of the look-up. A short list is read whole, a long one by its index, and it is ANALYZE that makes
+-- every session plan anew: where the list has grown much since the last one, waiting for autovacuum would make each
+-- open_connection read a long list whole.
+
+CREATE FUNCTION utl_smtp.host_ace_keep_plans_right() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pg_relation_size('utl_smtp.host_ace') / current_setting('block_size')::integer
+       > (SELECT 4 + 2 * greatest(relpages, 0) FROM pg_class WHERE oid = 'utl_smtp.host_ace'::regclass) THEN
+        ANALYZE utl_smtp.host_ace;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+REVOKE ALL ON FUNCTION utl_smtp.host_ace_keep_plans_right() FROM PUBLIC;
+COMMENT ON FUNCTION utl_smtp.host_ace_keep_plans_right() IS
+'trigger of host_ace: analyzes the list when it has grown much';
+
+CREATE TRIGGER keep_plans_right_on_insert AFTER INSERT ON utl_smtp.host_ace
+    FOR EACH STATEMENT EXECUTE FUNCTION utl_smtp.host_ace_keep_plans_right();
+COMMENT ON TRIGGER keep_plans_right_on_insert ON utl_smtp.host_ace IS
+'a list that has grown much is analyzed';
+
+
 -- The look-up.
 --
 -- The decision is the first row, in order of precedence, of the entries that apply to the role, the port, one of the
@@ -141,14 +167,12 @@ COMMENT ON TRIGGER keep_ports_apart_on_update ON utl_smtp.host_ace IS
 -- user. So an entry for mail.example.com that concerns another role doesn't hide this role's entry for *.example.com:
 -- granting something to one role never takes it from another. Who wants it taken says DENY.
 
--- In PL/pgSQL, because that can keep one plan for the session: planning costs ten times as much as the look-up itself. And
--- by the index whatever the statistics say, because the plan is kept while the list grows.
+-- In PL/pgSQL, because that can keep one plan for the session: planning costs ten times as much as the look-up itself.
 
 CREATE FUNCTION utl_smtp.host_access(candidates text[], port integer, role oid, privileges text[]) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN (

@@ -13,15 +13,15 @@ mod wallet;
 
 use std::rc::Rc;
 
-use pgrx::{PgLogLevel, PgSqlErrorCode, ereport, pg_sys};
+use pgrx::PgLogLevel;
 use smtp_core::reply::Reply;
 use smtp_net::connection::{Cause, Failure, Io};
 use smtp_net::wait::Wait;
 
 use crate::access;
 use crate::datum::Bytes;
-use crate::encoding;
 use crate::errors::{Report, sqlstate};
+use crate::notices;
 use crate::registry::{self, Handle, Session};
 use crate::settings::{self, Trace};
 
@@ -139,10 +139,7 @@ fn with_io<T>(wait: &dyn Wait, run: impl FnOnce(&Io<'_>) -> T) -> T {
         Trace::Notice => PgLogLevel::NOTICE,
         Trace::Log => PgLogLevel::LOG,
     };
-    let trace = |line: &str| {
-        let line = encoding::for_message(line.to_owned());
-        ereport!(level, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line);
-    };
+    let trace = |line: &str| notices::send(level, line, None);
     run(&Io {
         wait,
         trace: Some(&trace),
@@ -150,15 +147,7 @@ fn with_io<T>(wait: &dyn Wait, run: impl FnOnce(&Io<'_>) -> T) -> T {
 }
 
 fn warn(message: &str, detail: Option<&str>) {
-    let mut report = pg_sys::panic::ErrorReport::new(
-        PgSqlErrorCode::ERRCODE_WARNING,
-        encoding::for_message(message.to_owned()),
-        "utl_smtp",
-    );
-    if let Some(detail) = detail {
-        report = report.set_detail(encoding::for_message(detail.to_owned()));
-    }
-    report.report(PgLogLevel::WARNING);
+    notices::send(PgLogLevel::WARNING, message, detail);
 }
 
 /// Whether this is what Oracle calls 421: the network failed, or the server broke off or broke the protocol. TLS,

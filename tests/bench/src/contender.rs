@@ -3,6 +3,7 @@
 
 use crate::cost::{CpuClock, Run};
 use crate::floor::PlainDialogue;
+use crate::message;
 use crate::sink::{Counts, Sink};
 use e2e::Session;
 use postgres::types::ToSql;
@@ -105,6 +106,28 @@ impl Contender {
                 dialogue.data(&wire);
             }
             dialogue.quit();
+        })
+    }
+
+    /// The floor for messages of so many lines: DATA and the message are timed, without what is around them.
+    pub fn floor_data(port: u16, lines: usize) -> Self {
+        let wire = message::wire(&message::line().repeat(lines));
+        Self::new("floor", Role::Reference, move |mails| {
+            let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
+            let mut dialogue = PlainDialogue::open(port);
+            dialogue.ehlo();
+            for _ in 0..mails {
+                dialogue.envelope();
+                let run = Run::time(1, CpuClock::of_this_thread(), || dialogue.data(&wire));
+                wall += run.wall;
+                cpu += run.cpu;
+            }
+            dialogue.quit();
+            Run {
+                units: mails,
+                wall,
+                cpu,
+            }
         })
     }
 

@@ -2,7 +2,6 @@
 
 use crate::contender::{Argument, Arrives, Contender, Role};
 use crate::cost::{Run, median};
-use crate::floor::PlainDialogue;
 use crate::message;
 use crate::plot::{self, Curve};
 use crate::report::{Table, figure, group};
@@ -43,20 +42,23 @@ pub fn report(stage: &mut Stage, output: &Path) -> String {
 }
 
 impl Direction {
-    fn measure(self, stage: &mut Stage, output: &Path) -> String {
+    fn measure(mut self, stage: &mut Stage, output: &Path) -> String {
+        self.warm_up(stage);
+        let mut runs: Vec<Vec<Vec<Run>>> = Vec::new();
+        for _ in 0..ROUNDS {
+            runs.push(self.round(stage));
+        }
         let mut table = Table::new(&["", self.across, &format!("µs a {}", self.unit), "CPU µs"]);
         let mut curves = Vec::new();
-        for (name, points) in self.curves {
+        for (line, (name, points)) in self.curves.iter().enumerate() {
             let mut curve = Vec::new();
-            for mut point in points {
-                point.contender.run(point.units.min(2), &mut stage.sink);
-                let runs: Vec<Run> = (0..ROUNDS)
-                    .map(|_| point.contender.run(point.units, &mut stage.sink))
-                    .collect();
-                let wall = median(runs.iter().map(Run::wall_each)) / point.parts;
-                let cpu = median(runs.iter().map(Run::cpu_each)) / point.parts;
+            for (index, point) in points.iter().enumerate() {
+                let of = |value: fn(&Run) -> f64| {
+                    median(runs.iter().map(|round| value(&round[line][index]))) / point.parts
+                };
+                let (wall, cpu) = (of(Run::wall_each), of(Run::cpu_each));
                 table.push(vec![
-                    name.to_owned(),
+                    (*name).to_owned(),
                     group(point.at),
                     figure(wall),
                     figure(cpu),
@@ -64,22 +66,38 @@ impl Direction {
                 curve.push((point.at as f64, wall));
             }
             curves.push(Curve {
-                name: name.to_owned(),
+                name: (*name).to_owned(),
                 points: curve,
             });
         }
         let up = format!("µs a {}", self.unit);
         let svg = plot::curves(self.title, self.across, &up, &curves);
         std::fs::write(output.join(self.file), svg).unwrap();
+        let (title, file) = (self.title, self.file);
         let text = format!(
-            "## {}\n\n{}\n![{}]({})\n\n",
-            self.title,
-            table.to_markdown(1),
-            self.title,
-            self.file
+            "## {title}\n\n{}\n![{title}]({file})\n\n",
+            table.to_markdown(1)
         );
         println!("{text}");
         text
+    }
+
+    fn warm_up(&mut self, stage: &mut Stage) {
+        for point in self.curves.iter_mut().flat_map(|(_, points)| points) {
+            point.contender.run(point.units.min(2), &mut stage.sink);
+        }
+    }
+
+    /// A run of each point of each curve.
+    fn round(&mut self, stage: &mut Stage) -> Vec<Vec<Run>> {
+        let mut runs = Vec::new();
+        for (_, points) in &mut self.curves {
+            let line = points
+                .iter_mut()
+                .map(|point| point.contender.run(point.units, &mut stage.sink));
+            runs.push(line.collect());
+        }
+        runs
     }
 }
 
@@ -175,7 +193,8 @@ fn octets(stage: &Stage) -> Direction {
         let (lines, size, units) = shape(octets);
         Point {
             at: octets >> 10,
-            contender: floor_of_size(stage, lines).delivering(Arrives::Mail(size)),
+            contender: Contender::floor_data(stage.sink.plain, lines)
+                .delivering(Arrives::Mail(size)),
             units,
             parts: octets as f64 / 1024.0,
         }
@@ -190,20 +209,6 @@ fn octets(stage: &Stage) -> Direction {
             ("floor", sizes.iter().map(floor).collect()),
         ],
     }
-}
-
-fn floor_of_size(stage: &Stage, lines: usize) -> Contender {
-    let port = stage.sink.plain;
-    let wire = message::wire(&message::line().repeat(lines));
-    Contender::floor(move |mails| {
-        let mut dialogue = PlainDialogue::open(port);
-        dialogue.ehlo();
-        for _ in 0..mails {
-            dialogue.envelope();
-            dialogue.data(&wire);
-        }
-        dialogue.quit();
-    })
 }
 
 fn sessions(stage: &Stage) -> Direction {

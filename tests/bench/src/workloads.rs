@@ -1,13 +1,11 @@
 //! The workloads W1 to W7.
 
 use crate::contender::{Argument, Arrives, Contender, Role};
-use crate::cost::{CpuClock, Run};
 use crate::floor::{self, PlainDialogue};
 use crate::message;
 use crate::stage::Stage;
 use crate::trial::{Scale, Workload};
 use e2e::{Database, Session};
-use std::time::Duration;
 
 /// Sessions of W5.
 const BACKENDS: u64 = 4;
@@ -204,27 +202,8 @@ fn on_large(stage: &Stage, name: &str, role: Role, statement: &str) -> Contender
     Contender::timed_sql(name, role, stage.session(), statement, port, arguments)
 }
 
-/// DATA and the message, without what is around it.
 fn floor_large(stage: &Stage) -> Contender {
-    let port = stage.sink.plain;
-    let wire = message::wire(&message::line().repeat(large_lines()));
-    Contender::new("floor", Role::Reference, move |mails| {
-        let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
-        let mut dialogue = PlainDialogue::open(port);
-        dialogue.ehlo();
-        for _ in 0..mails {
-            dialogue.envelope();
-            let run = Run::time(1, CpuClock::of_this_thread(), || dialogue.data(&wire));
-            wall += run.wall;
-            cpu += run.cpu;
-        }
-        dialogue.quit();
-        Run {
-            units: mails,
-            wall,
-            cpu,
-        }
-    })
+    Contender::floor_data(stage.sink.plain, large_lines())
 }
 
 fn w6(stage: &Stage) -> Workload {

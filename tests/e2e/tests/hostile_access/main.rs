@@ -1,0 +1,91 @@
+//! Roles that want to talk to what they may not: the access list as it is met by real roles, names, addresses and
+//! a resolver that can't be trusted.
+
+mod hosts;
+mod names;
+mod objects;
+mod roles;
+
+use e2e::certs::{Authority, Wallet};
+use e2e::cluster::Cluster;
+use e2e::resolver::{Answer, Resolver};
+use e2e::scene::{CLIENT, NAME};
+use e2e::{Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What asking for a host and port leads to, without a server: a connection refused is a grant.
+fn verdict(session: &mut Session, host: &str, port: u16) -> Result<(), String> {
+    match Open::to(host, port).timeout(5).open(session) {
+        Ok(smtp) => {
+            smtp.close_connection(session).unwrap();
+            Ok(())
+        }
+        Err(failure) if failure.sqlstate == "U9278" => Ok(()),
+        Err(failure) => Err(failure.sqlstate),
+    }
+}
+
+const DENIED: Result<(), &str> = Err("42501");
+const INVALID: Result<(), &str> = Err("22023");
+
+#[track_caller]
+fn assert_verdict(session: &mut Session, host: &str, port: u16, expected: Result<(), &str>) {
+    let found = verdict(session, host, port);
+    assert_eq!(
+        found.as_ref().map_err(String::as_str).copied(),
+        expected,
+        "{host:?} port {port}"
+    );
+}
+
+/// A port of loopback on which nobody listens.
+fn closed_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Grants or denies the role a host, on these ports or all.
+fn entry(session: &mut Session, role: &str, host: &str, ports: Option<(i32, i32)>, granted: bool) {
+    let sql = "SELECT dbms_network_acl_admin.append_host_ace(
+                   host => $1, lower_port => $2, upper_port => $3,
+                   ace => dbms_network_acl_admin.xs$ace_type(ARRAY['smtp'], granted => $4, principal_name => $5))";
+    let (lower, upper) = ports.unzip();
+    session
+        .execute(sql, &[&host, &lower, &upper, &granted, &role])
+        .unwrap_or_else(|error| panic!("{host}: {}", Failure::from(error)));
+}
+
+fn remove_all(session: &mut Session) {
+    session.run("DELETE FROM utl_smtp.host_ace");
+}
+
+/// A peer that greets whoever comes and takes anything.
+fn listening() -> Peer {
+    listening_on("127.0.0.1:0")
+}
+
+fn listening_on(address: &str) -> Peer {
+    let script = (0..20).fold(Script::greeting(), |script, _| {
+        script.answer(|line| match line.split(' ').next() {
+            Some("QUIT") => b"221 bye\r\n".to_vec(),
+            _ => b"250 ok\r\n".to_vec(),
+        })
+    });
+    Peer::listen(address, vec![script])
+}
+
+#[track_caller]
+fn open(session: &mut Session, peer: &Peer) -> Smtp {
+    Open::to("127.0.0.1", peer.port())
+        .open(session)
+        .unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+#[track_caller]
+fn denied(session: &mut Session, peer: &Peer) {
+    let refused = Open::to("127.0.0.1", peer.port()).open(session);
+    refused.unwrap_err().expect("42501");
+}

@@ -1,0 +1,359 @@
+//! Names, with a resolver that the test controls.
+
+use super::*;
+
+/// A cluster that asks a resolver of the test's, a role that may log in, and the owner of the list.
+struct Named {
+    resolver: Resolver,
+    owner: Session,
+    app: Session,
+    _cluster: OwnCluster,
+}
+
+impl Named {
+    fn start() -> Self {
+        let resolver = Resolver::start();
+        let cluster = OwnCluster::start_in(&resolver.prelude(), &[]);
+        let mut owner = cluster.superuser();
+        owner.run("CREATE ROLE app LOGIN");
+        Self {
+            app: cluster.connect("postgres", "app"),
+            resolver,
+            owner,
+            _cluster: cluster,
+        }
+    }
+
+    fn entry(&mut self, host: &str, granted: bool) {
+        entry(&mut self.owner, "app", host, None, granted);
+    }
+
+    #[track_caller]
+    fn verdict(&mut self, host: &str, expected: Result<(), &str>) {
+        assert_verdict(&mut self.app, host, closed_port(), expected);
+    }
+
+    /// Opened by name, and the address that it was connected to.
+    #[track_caller]
+    fn open(&mut self, host: &str, port: u16) -> (Smtp, String) {
+        let opened = Open::to(host, port).timeout(4).open(&mut self.app);
+        let smtp = opened.unwrap_or_else(|failure| panic!("{host}: {failure}"));
+        let address =
+            "SELECT host(address) FROM utl_smtp.connections() ORDER BY opened_at DESC LIMIT 1";
+        (smtp, self.app.value(address))
+    }
+}
+
+/// ACL-01, ACL-03, ACL-05, ACL-06, ACL-07, ACL-17: what is refused is never asked for, and one name has one identity.
+#[test]
+fn names_are_matched_in_one_spelling_before_any_is_resolved() {
+    let mut named = Named::start();
+    named.resolver.add("mail.us.example.test", &["127.0.0.1"]);
+    for host in [
+        "mail.us.example.test",
+        "localhost",
+        "nowhere.example.test",
+        "127.0.0.1",
+    ] {
+        named.verdict(host, DENIED);
+    }
+    for host in [
+        "a..b",
+        "-a.test",
+        "mail.us.example.test:25",
+        "mail.us.example.test/x",
+        "user@mail.us.example.test",
+    ] {
+        named.verdict(host, INVALID);
+    }
+    assert_eq!(named.resolver.asked(), [""; 0]);
+
+    // Each is narrower than those before it, and says the contrary.
+    let patterns = [
+        "*",
+        "*.test",
+        "*.example.test",
+        "*.us.example.test",
+        "mail.us.example.test",
+    ];
+    for (number, pattern) in patterns.iter().enumerate() {
+        named.entry(pattern, number % 2 == 0);
+        let expected = if number % 2 == 0 { Ok(()) } else { DENIED };
+        for host in [
+            "mail.us.example.test",
+            "MAIL.Us.Example.TEST",
+            "mail.us.example.test.",
+            "ＭＡＩＬ.us.example.test",
+            "mail。us．example｡test",
+        ] {
+            named.verdict(host, expected);
+        }
+        named.verdict("mail.us.example.test..", INVALID);
+    }
+    remove_all(&mut named.owner);
+    // A wildcard is not the domain itself, nor another that ends alike.
+    named.entry("*.example.test", true);
+    for (host, expected) in [
+        ("example.test", DENIED),
+        ("notexample.test", DENIED),
+        ("a.b.example.test", Ok(())),
+    ] {
+        named.verdict(host, expected);
+    }
+}
+
+/// ACL-06, ACL-07: a denied name can't be had in another spelling, and what is resolved is what was matched.
+#[test]
+fn international_names_are_matched_and_resolved_as_one_a_label() {
+    let mut named = Named::start();
+    let a_label = "xn--bcher-kva.example.test";
+    let spellings = [
+        "bücher.example.test",
+        "BÜCHER.example.test",
+        "bu\u{308}cher.example.test",
+        "bücher。example。test",
+        "bü\u{ad}cher.example.test",
+        "XN--BCHER-KVA.EXAMPLE.TEST",
+        "xn--bcher-kva.example.test.",
+    ];
+    named.entry("*", true);
+    named.entry("Bücher.Example.Test.", false);
+    for host in spellings {
+        named.verdict(host, DENIED);
+    }
+    remove_all(&mut named.owner);
+    named.entry(a_label, true);
+    named.resolver.add(a_label, &["127.0.0.1"]);
+    let peer = listening();
+    for host in spellings {
+        let (smtp, _) = named.open(host, peer.port());
+        smtp.quit(&mut named.app).unwrap();
+    }
+    assert_eq!(named.resolver.asked(), vec![a_label; spellings.len()]);
+    // A ligature is its letters, a name in letters of another script is another name.
+    named.entry("file.example.test", true);
+    named.resolver.add("file.example.test", &["127.0.0.1"]);
+    named.open("ﬁle.example.test", peer.port());
+    named.verdict("fіle.example.test", DENIED);
+    for host in [
+        "xn--zz--.example.test",
+        "xn--a.example.test",
+        "xn--bcher-kva\u{200d}.example.test",
+        "a\u{202e}b.example.test",
+        "a\u{fffd}b.example.test",
+        "\u{301}a.example.test",
+    ] {
+        named.verdict(host, INVALID);
+    }
+    named.app.run("SELECT utl_smtp.close_all_connections()");
+}
+
+/// ACL-12: what a second look-up would say does not matter, because there is none; not for TLS either.
+#[test]
+fn a_name_is_looked_up_once_an_opening() {
+    let mut named = Named::start();
+    let authority = Authority::new("Private CA");
+    let wallet = Wallet::of(&authority);
+    let identity = authority.issue(&["rebinding.example.test"]);
+    let script = || {
+        vec![
+            Script::greeting()
+                .on("EHLO", "250-peer\r\n250 STARTTLS")
+                .starttls(identity.server())
+                .quit(),
+        ]
+    };
+    let first = Peer::listen("127.0.0.2:0", script());
+    let port = first.port();
+    let second = Peer::listen(&format!("127.0.0.3:{port}"), script());
+    named
+        .owner
+        .run("ALTER ROLE app SET utl_smtp.wallet_roots = '/tmp'");
+    named.app = named._cluster.connect("postgres", "app");
+    named.entry("rebinding.example.test", true);
+    named.entry("127.0.0.3", false);
+    let answer = |address: &str| Answer::Addresses(vec![address.parse().unwrap()]);
+    named.resolver.say(
+        "rebinding.example.test",
+        &[answer("127.0.0.2"), answer("127.0.0.3")],
+    );
+    let open = Open::to("rebinding.example.test", port);
+    let locator = wallet.locator();
+    let open = open.wallet(&locator);
+    let smtp = open.open(&mut named.app).unwrap();
+    smtp.ehlo(&mut named.app, CLIENT).unwrap();
+    smtp.starttls(&mut named.app).unwrap();
+    smtp.quit(&mut named.app).unwrap();
+    assert_eq!(named.resolver.asked(), ["rebinding.example.test"]);
+    // The answer has changed: the next opening meets the address that is denied, and does not connect.
+    open.open(&mut named.app).unwrap_err().expect("42501");
+    assert_eq!(named.resolver.asked().len(), 2);
+    assert_eq!(first.finish().accepted(), 1);
+    assert_eq!(second.finish().accepted(), 0);
+}
+
+/// ACL-14: the denied are not tried, the dead are passed by, IPv6 is as good as IPv4.
+#[test]
+fn of_several_addresses_those_that_are_allowed_are_tried() {
+    let mut named = Named::start();
+    let name = "several.example.test";
+    named.entry(name, true);
+    named.entry("127.0.0.2", false);
+    let good = listening_on("127.0.0.4:0");
+    let port = good.port();
+    let refused = listening_on(&format!("127.0.0.2:{port}"));
+    named
+        .resolver
+        .add(name, &["127.0.0.2", "127.0.0.3", "127.0.0.4"]);
+    let (smtp, address) = named.open(name, port);
+    assert_eq!(address, "127.0.0.4");
+    smtp.quit(&mut named.app).unwrap();
+
+    let v6 = listening_on("[::1]:0");
+    named.resolver.add(name, &["127.0.0.5", "::1"]);
+    let (smtp, address) = named.open(name, v6.port());
+    assert_eq!(address, "::1");
+    smtp.quit(&mut named.app).unwrap();
+    named.resolver.add(name, &["127.0.0.4", "::1"]);
+    let (smtp, address) = named.open(name, port);
+    assert_eq!(address, "127.0.0.4");
+    smtp.quit(&mut named.app).unwrap();
+
+    // All denied, in either spelling of the address: the refusal is the same as before any look-up.
+    named.resolver.add(name, &["127.0.0.2", "::ffff:127.0.0.2"]);
+    let denied = Open::to(name, port).open(&mut named.app).unwrap_err();
+    let unheard = Open::to("unheard.example.test", port)
+        .open(&mut named.app)
+        .unwrap_err();
+    let blank = |failure: &Failure| {
+        let text = format!("{} {}", failure.message, failure.hint);
+        text.replace(name, "HOST")
+            .replace("unheard.example.test", "HOST")
+    };
+    assert_eq!(
+        blank(&denied.expect("42501")),
+        blank(&unheard.expect("42501"))
+    );
+    assert_eq!(refused.finish().accepted(), 0);
+}
+
+/// ACL-14: an address that never answers leaves time for the others, and all together have no more than the time-out.
+#[test]
+fn silent_addresses_share_the_time() {
+    let mut named = Named::start();
+    let name = "silent.example.test";
+    named.entry(name, true);
+    let (holes, port) = black_holes(&["127.0.0.6", "127.0.0.7"]);
+    let good = listening_on(&format!("127.0.0.8:{port}"));
+    named.resolver.add(name, &["127.0.0.6", "127.0.0.8"]);
+    let (smtp, address) = named.open(name, port);
+    assert_eq!(address, "127.0.0.8");
+    smtp.quit(&mut named.app).unwrap();
+    named.resolver.add(name, &["127.0.0.6", "127.0.0.7"]);
+    let began = Instant::now();
+    let failure = Open::to(name, port)
+        .timeout(2)
+        .open(&mut named.app)
+        .unwrap_err();
+    let took = began.elapsed();
+    assert!(
+        failure.detail.contains("127.0.0.6") && failure.detail.contains("127.0.0.7"),
+        "{failure}"
+    );
+    failure.expect("U9278");
+    assert!(
+        took >= Duration::from_millis(1900) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
+    assert_eq!(good.finish().accepted(), 1);
+    drop(holes);
+}
+
+/// Listeners on one port of these addresses whose backlog is full: further SYNs are dropped.
+fn black_holes(addresses: &[&str]) -> (Vec<socket2::Socket>, u16) {
+    use socket2::{Domain, Socket, Type};
+    let mut sockets = Vec::new();
+    let mut port = 0;
+    for address in addresses {
+        let address: IpAddr = address.parse().unwrap();
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener
+            .bind(&std::net::SocketAddr::new(address, port).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let bound = listener.local_addr().unwrap();
+        port = bound.as_socket().unwrap().port();
+        for _ in 0..4 {
+            let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            filler.set_nonblocking(true).unwrap();
+            let _ = filler.connect(&bound);
+            sockets.push(filler);
+        }
+        sockets.push(listener);
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    (sockets, port)
+}
+
+/// ACL-15, TLS-31: the list and the certificate go by the name that was given; the trace says where it led.
+#[test]
+fn an_alias_is_matched_and_verified_by_the_name_given() {
+    let mut named = Named::start();
+    let authority = Authority::new("Private CA");
+    let wallet = Wallet::of(&authority);
+    named
+        .owner
+        .run("ALTER ROLE app SET utl_smtp.wallet_roots = '/tmp'");
+    named.app = named._cluster.connect("postgres", "app");
+    named.entry(NAME, true);
+    let target = "target.internal.test";
+    let alias = Answer::Alias(target, vec!["127.0.0.9".parse().unwrap()]);
+    named.resolver.say(NAME, &[alias]);
+    for (certified, sqlstate) in [(NAME, None), (target, Some("U4263"))] {
+        let identity = authority.issue(&[certified]);
+        let script = Script::new()
+            .handshake(identity.server())
+            .send("220 peer\r\n")
+            .quit();
+        let peer = Peer::listen("127.0.0.9:0", vec![script]);
+        named.app.run("SET utl_smtp.trace = 'notice'");
+        let locator = wallet.locator();
+        let opened = Open::to(NAME, peer.port())
+            .wallet(&locator)
+            .implicit_tls()
+            .open(&mut named.app);
+        match sqlstate {
+            None => drop(opened.unwrap().quit(&mut named.app).unwrap()),
+            Some(sqlstate) => drop(opened.unwrap_err().expect(sqlstate)),
+        }
+        let place = format!("127.0.0.9:{}", peer.port());
+        let said = named.app.notice_texts();
+        assert!(said.iter().any(|line| line.contains(&place)), "{said:?}");
+    }
+    named.verdict(target, DENIED);
+}
+
+/// INT-11: a resolver that does not answer costs the time-out and no more.
+#[test]
+fn a_silent_resolver_meets_the_deadline() {
+    let mut named = Named::start();
+    named.entry("*", true);
+    named.resolver.say("lost.example.test", &[Answer::Silence]);
+    let began = Instant::now();
+    let failure = Open::to("lost.example.test", 25)
+        .timeout(1)
+        .open(&mut named.app)
+        .unwrap_err();
+    assert!(failure.detail.contains("tx_timeout of 1 s"), "{failure}");
+    failure.expect("U9278");
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_millis(900) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
+    // The next name is not held up by it.
+    named.resolver.add("found.example.test", &["127.0.0.1"]);
+    let peer = listening();
+    let (smtp, _) = named.open("found.example.test", peer.port());
+    smtp.quit(&mut named.app).unwrap();
+}

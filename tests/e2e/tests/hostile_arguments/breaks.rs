@@ -1,0 +1,218 @@
+//! Line ends and other control characters, wherever a caller may put them.
+
+use super::*;
+
+/// INJ-01, INJ-02, INJ-05, INJ-06: nor is the value repeated, since it may be a secret.
+#[test]
+fn a_line_break_in_any_argument_is_refused_and_nothing_is_sent() {
+    let mut scene = scene();
+    let payloads = [
+        "a@b>\r\nRCPT TO:<evil@x",
+        "a@example.test\nRSET",
+        "a@example.test\rRSET",
+        "x\r\nMAIL FROM:<a>",
+        "BODY=8BITMIME\r\nDATA",
+        "SIZE=1 AUTH=<>\nX",
+        "NOOP\r\nRSET",
+        "PLAIN\r\nNOOP",
+        "file:/tmp\r\nNOOP",
+        "a\r\n",
+        "a\n",
+        "a\r",
+        "\r\na",
+        "\n",
+        "\r",
+    ];
+    let lines = lines_of(&mut scene, |stage, smtp| {
+        for payload in payloads {
+            for (argument, call) in ON_THE_WIRE.iter().chain(ELSEWHERE) {
+                let failure = call(stage.session, smtp, payload)
+                    .expect_err(&format!("{argument}: {payload:?} passed"));
+                assert_eq!(
+                    failure.sqlstate, "22023",
+                    "{argument} {payload:?}: {failure}"
+                );
+                let name = argument.split(' ').nth(1).unwrap();
+                assert!(
+                    failure.message.contains(&format!("\"{name}\"")),
+                    "{argument}: {failure}"
+                );
+            }
+        }
+        assert_eq!(stage.sessions(), 1);
+    });
+    assert_eq!(lines, [""; 0]);
+}
+
+/// INJ-02: the other control characters, C1 and DEL among them. A password may hold them: it goes out as base64.
+#[test]
+fn no_control_character_gets_into_a_command_line() {
+    let mut scene = scene();
+    let lines = lines_of(&mut scene, |stage, smtp| {
+        for control in [
+            "\x01", "\t", "\x0b", "\x1b[2J", "\x7f", "\u{80}", "\u{85}", "\u{9f}",
+        ] {
+            for (argument, call) in ON_THE_WIRE.iter().chain(ELSEWHERE) {
+                if argument.starts_with("auth ") && *argument != "auth schemes" {
+                    continue;
+                }
+                let failure = call(stage.session, smtp, &format!("a{control}b"))
+                    .expect_err(&format!("{argument}: {control:?} passed"));
+                assert_eq!(
+                    failure.sqlstate, "22023",
+                    "{argument} {control:?}: {failure}"
+                );
+                assert!(
+                    !format!("{failure}").contains(control),
+                    "{argument}: {failure}"
+                );
+            }
+        }
+    });
+    assert_eq!(lines, [""; 0]);
+}
+
+/// INJ-03: PostgreSQL's text has no NUL, so it can only come as bytes or percent-encoded.
+#[test]
+fn a_nul_is_refused_wherever_it_can_come_from() {
+    let mut scene = scene();
+    let record = scene.play(
+        agreeable(0)
+            .on("MAIL", "250 ok")
+            .on("RCPT", "250 ok")
+            .message("250 ok")
+            .quit(),
+        |stage| {
+            let located = stage.open().wallet("file:/tmp/a%00b").open(stage.session);
+            assert!(
+                located
+                    .unwrap_err()
+                    .expect("22023")
+                    .message
+                    .contains("wallet_path")
+            );
+            let smtp = stage.greet();
+            for call in [
+                "ehlo",
+                "helo",
+                "mail",
+                "rcpt",
+                "vrfy",
+                "command",
+                "write_data",
+            ] {
+                let sql = format!(
+                    "SELECT utl_smtp.{call}('{}', convert_from('\\x610062', 'UTF8'))",
+                    smtp.handle
+                );
+                stage.session.try_run(&sql).unwrap_err().expect("22021");
+            }
+            smtp.mail(stage.session, "a@example.test").unwrap();
+            smtp.rcpt(stage.session, "b@example.test").unwrap();
+            smtp.open_data(stage.session).unwrap();
+            smtp.write_data(stage.session, "one").unwrap();
+            let nul = smtp.write_raw_data(stage.session, b"x\0y").unwrap_err();
+            assert!(nul.expect("22023").message.contains("\"data\""));
+            smtp.close_data(stage.session).unwrap();
+            smtp.quit(stage.session).unwrap();
+        },
+    );
+    assert_eq!(record.only().message(), b"one\r\n");
+}
+
+/// INJ-18: whatever an argument is, the server hears one line or nothing.
+#[test]
+fn random_arguments_make_one_line_or_none() {
+    let mut scene = scene();
+    let seed = 0x1234_5678_9abc_def0 ^ u64::from(std::process::id());
+    println!("seed {seed:#x}");
+    let mut random = Random(seed);
+    let mut sent = 0;
+    let mut refused = 0;
+    let record = scene.play(agreeable(4000), |stage| {
+        let smtp = stage.greet();
+        for _ in 0..100 {
+            for (argument, call) in ON_THE_WIRE {
+                let text = random.text();
+                match call(stage.session, &smtp, &text) {
+                    Ok(()) => sent += 1,
+                    Err(failure) if failure.sqlstate == "U9279" => sent += 1,
+                    Err(failure) => {
+                        refused += 1;
+                        assert_eq!(failure.sqlstate, "22023", "{argument} {text:?}: {failure}");
+                    }
+                }
+            }
+        }
+        smtp.quit(stage.session).unwrap();
+    });
+    assert!(
+        sent > 100 && refused > 100,
+        "{sent} sent, {refused} refused"
+    );
+    let heard = &record.only().plain;
+    let lines = heard.split(|byte| *byte == b'\n').collect::<Vec<_>>();
+    // EHLO and QUIT besides, and what follows the last line end.
+    assert_eq!(lines.len(), sent + 3);
+    assert_eq!(lines.last().unwrap(), b"");
+    for line in &lines[..lines.len() - 1] {
+        let text = line.strip_suffix(b"\r").expect("a bare LF");
+        assert!(
+            !text.contains(&b'\r') && !text.contains(&0),
+            "{}",
+            text.escape_ascii()
+        );
+        assert!(std::str::from_utf8(text).is_ok(), "{}", text.escape_ascii());
+    }
+}
+
+/// Xorshift: enough for texts, and the same for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    /// Addresses and names with a sprinkling of what breaks them.
+    fn text(&mut self) -> String {
+        let plain = [
+            "a",
+            "example.test",
+            "@",
+            "user@",
+            "SIZE=1",
+            "b",
+            "<",
+            ">",
+            "\"",
+        ];
+        let nasty = [
+            "\r",
+            "\n",
+            "\r\n",
+            "\t",
+            " ",
+            "\\",
+            ".",
+            "\u{2028}",
+            "\u{85}",
+            "é",
+            "用",
+            "\u{1f600}",
+        ];
+        let length = 1 + self.below(4);
+        let mut text = String::new();
+        for _ in 0..length {
+            match self.below(8) {
+                0 | 1 => text.push_str(nasty[self.below(nasty.len() as u64) as usize]),
+                2 => text.extend(char::from_u32(1 + self.below(0x10_ffff) as u32)),
+                _ => text.push_str(plain[self.below(plain.len() as u64) as usize]),
+            }
+        }
+        text
+    }
+}

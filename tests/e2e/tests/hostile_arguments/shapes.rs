@@ -1,0 +1,186 @@
+//! One address, one command, one line: what is more is refused.
+
+use super::*;
+
+/// INJ-07
+#[test]
+fn an_address_is_one_address_and_parameters_have_their_own_argument() {
+    let mut scene = scene();
+    let lines = lines_of(&mut scene, |stage, smtp| {
+        for payload in [
+            "a@b> NOTIFY=NEVER",
+            "<a@b> NOTIFY=NEVER",
+            "a@b NOTIFY=NEVER",
+            "a@b>x",
+            "<a@b>x",
+            "<<a@b>>",
+            "<a@b>>",
+            "<a@b",
+            "a@b>",
+            "a b@c",
+            " a@b",
+            "a@b ",
+            "\"a@b",
+            "\"a\\\"@b",
+            "a\"@b",
+            "a\"b\"@c",
+            "\"a\"b@c",
+            "a@b,c@d",
+            "<a@b>,<c@d>",
+            "a@b;c@d",
+            "Alice <a@b>",
+            "@relay.test:a@b",
+            "@b",
+            "a@",
+            "a@b@c",
+            "a@b<c",
+            "a@-b",
+            "a@b..c",
+            "a@[127.1]",
+            "a@[127.0.0.1",
+            "a@[127.0.0.1]> X=Y",
+            "a@[IPv6:::1] SIZE=1",
+        ] {
+            for function in ["mail", "rcpt"] {
+                let failure = smtp
+                    .reply(stage.session, function, &[&payload])
+                    .expect_err(&format!("{function}: {payload:?} passed"));
+                assert_eq!(
+                    failure.sqlstate, "22023",
+                    "{function} {payload:?}: {failure}"
+                );
+            }
+        }
+        smtp.rcpt(stage.session, "").unwrap_err().expect("22023");
+        smtp.rcpt(stage.session, "<>").unwrap_err().expect("22023");
+        for address in ["a@b.test", "<a@b.test>"] {
+            smtp.mail(stage.session, address).unwrap();
+            let parameters: &[Argument<'_>] = &[&address, &"NOTIFY=NEVER"];
+            smtp.reply(stage.session, "rcpt", parameters).unwrap();
+        }
+        for null_sender in ["", "<>"] {
+            smtp.mail(stage.session, null_sender).unwrap();
+        }
+    });
+    let pair = ["MAIL FROM:<a@b.test>", "RCPT TO:<a@b.test> NOTIFY=NEVER"];
+    assert_eq!(lines, [&pair[..], &pair, &["MAIL FROM:<>"; 2]].concat());
+}
+
+/// INJ-08
+#[test]
+fn a_quoted_local_part_is_sent_as_it_is() {
+    let mut scene = scene();
+    let quoted = [
+        r#""a\"b c"@d.test"#,
+        r#""a>b"@d.test"#,
+        r#""a@b"@d.test"#,
+        r#""a\\"@d.test"#,
+    ];
+    let lines = lines_of(&mut scene, |stage, smtp| {
+        for address in quoted {
+            smtp.rcpt(stage.session, address).unwrap();
+            smtp.rcpt(stage.session, &format!("<{address}>")).unwrap();
+        }
+        for broken in ["\"a\rb\"@d.test", "\"a\\\rb\"@d.test", "\"a\nb\"@d.test"] {
+            smtp.rcpt(stage.session, broken)
+                .unwrap_err()
+                .expect("22023");
+        }
+    });
+    let expected: Vec<String> = quoted
+        .iter()
+        .flat_map(|address| {
+            [
+                format!("RCPT TO:<{address}>"),
+                format!("RCPT TO:<{address}>"),
+            ]
+        })
+        .collect();
+    assert_eq!(lines, expected);
+}
+
+/// INJ-09
+#[test]
+fn command_leaves_what_changes_the_session_to_its_routine() {
+    let mut scene = scene();
+    let lines = lines_of(&mut scene, |stage, smtp| {
+        for (command, argument, routine) in [
+            ("DATA", None, "utl_smtp.open_data"),
+            ("data", None, "utl_smtp.open_data"),
+            ("  Data", Some("x"), "utl_smtp.open_data"),
+            ("DATA ", None, "utl_smtp.open_data"),
+            ("STARTTLS", None, "utl_smtp.starttls"),
+            ("sTaRtTlS ", Some(" "), "utl_smtp.starttls"),
+            ("BDAT", Some("5 LAST"), "utl_smtp.data"),
+            ("BDAT 5 LAST", None, "utl_smtp.data"),
+            ("QUIT", None, "utl_smtp.quit"),
+            (" quit", None, "utl_smtp.quit"),
+        ] {
+            let failure = smtp.command(stage.session, command, argument).unwrap_err();
+            assert!(failure.hint.contains(routine), "{command:?}: {failure}");
+            failure.expect("U9277");
+            let failure = smtp
+                .replies(stage.session, "command_replies", &[&command, &argument])
+                .unwrap_err();
+            assert!(failure.hint.contains(routine), "{command:?}: {failure}");
+            failure.expect("U9277");
+        }
+        for empty in ["", " "] {
+            smtp.command(stage.session, empty, Some("DATA"))
+                .unwrap_err()
+                .expect("22023");
+        }
+        smtp.command(stage.session, "NOOP", Some("DATA")).unwrap();
+        let phase: String = stage
+            .session
+            .value("SELECT phase FROM utl_smtp.connections()");
+        assert_eq!(phase, "ready");
+    });
+    assert_eq!(lines, ["NOOP DATA"]);
+}
+
+/// INJ-17: the line is sent whole or not at all.
+#[test]
+fn a_command_line_is_at_most_998_octets_and_never_cut() {
+    let mut scene = scene();
+    // Each makes a line of this many octets.
+    let makers: [(&str, usize, Call); 6] = [
+        ("NOOP ", 0, |s, c, x| discard(c.command(s, "NOOP", Some(x)))),
+        ("", 0, |s, c, x| discard(c.command(s, x, None))),
+        ("VRFY ", 0, |s, c, x| discard(c.reply(s, "vrfy", &[&x]))),
+        ("HELP ", 0, |s, c, x| discard(c.replies(s, "help", &[&x]))),
+        ("RCPT TO:<", 1, |s, c, x| discard(c.rcpt(s, x))),
+        ("MAIL FROM:<> ", 0, |s, c, x| {
+            discard(c.reply(s, "mail", &[&"<>", &x]))
+        }),
+    ];
+    let mut expected = Vec::new();
+    let lines = lines_of(&mut scene, |stage, smtp| {
+        for (before, after, call) in makers {
+            for octets in [512, 998, 999, 100_000] {
+                let filler = "x".repeat(octets - before.len() - after);
+                let outcome = call(stage.session, smtp, &filler);
+                if octets <= 998 {
+                    outcome.unwrap_or_else(|failure| panic!("{before}{octets}: {failure}"));
+                    expected.push(format!("{before}{filler}{}", &">"[..after]));
+                } else {
+                    let failure = outcome.expect_err(&format!("{before}{octets} passed"));
+                    assert!(!failure.to_string().contains("xxx"), "{failure}");
+                    failure.expect("22023");
+                }
+            }
+        }
+        // AUTH has a limit of its own, of 12288 octets with the CRLF.
+        let long = "=".repeat(12_286 - "AUTH X-TOKEN ".len());
+        let auth = format!("X-TOKEN {long}");
+        smtp.command(stage.session, "AUTH", Some(&auth))
+            .unwrap_err()
+            .expect("U9279");
+        expected.push(format!("AUTH {auth}"));
+        let longer = format!("{auth}=");
+        smtp.command(stage.session, "AUTH", Some(&longer))
+            .unwrap_err()
+            .expect("22023");
+    });
+    assert_eq!(lines, expected);
+}

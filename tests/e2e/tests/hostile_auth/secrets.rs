@@ -1,0 +1,380 @@
+//! Where secrets must not turn up.
+
+use super::*;
+
+/// Each scheme up to a 535 in which the server repeats all that it has heard, and the secret besides.
+fn echoing(scheme: &str, secret: &'static str) -> Script {
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let challenges: usize = match scheme {
+        "LOGIN" => 2,
+        "CRAM-MD5" => 1,
+        _ => 0,
+    };
+    (0..=challenges).fold(offering_all(), |script, number| {
+        let heard = std::sync::Arc::clone(&heard);
+        script.answer(move |line| {
+            let mut heard = heard.lock().unwrap();
+            write!(heard, " {line}").unwrap();
+            match number < challenges {
+                true => b"334 UGFzc3dvcmQ6\r\n".to_vec(),
+                false => {
+                    let encoded = STANDARD.encode(secret);
+                    format!("535-no: {heard}\r\n535 {secret} {encoded}\r\n").into_bytes()
+                }
+            }
+        })
+    })
+}
+
+/// LEAK-01, LEAK-02: nor does a server that says them back help.
+#[test]
+fn no_secret_is_in_an_error_a_trace_or_the_log_at_any_level() {
+    let secret = "sEcret-tOken-of-01";
+    for scheme in ["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"] {
+        let mut scene = Scene::new();
+        for (setting, value) in [
+            ("utl_smtp.allow_cleartext_auth", "on"),
+            ("log_min_messages", "debug5"),
+            ("log_error_verbosity", "verbose"),
+            ("log_min_error_statement", "debug5"),
+            ("client_min_messages", "debug5"),
+        ] {
+            scene.database.set(setting, value);
+        }
+        scene.session = scene.database.connect(&scene.role);
+        for trace in ["off", "notice", "log"] {
+            let script = echoing(scheme, secret).on("NOOP", "250 ok").quit();
+            let record = scene.play_each(vec![script], &[secret], |stage| {
+                let before = stage.session.notices().len();
+                stage
+                    .session
+                    .run(&format!("SET utl_smtp.trace = '{trace}'"));
+                let smtp = stage.greet();
+                let failure = smtp.auth(stage.session, USER, secret, scheme).unwrap_err();
+                vigil::no_secret(&failure.to_string(), &[secret], "the error");
+                failure.expect("U9279");
+                let last = "SELECT last_reply FROM utl_smtp.connections()";
+                let last: String = stage.session.value(last);
+                vigil::no_secret(&last, &[secret], "connections()");
+                smtp.noop(stage.session).unwrap();
+                smtp.quit(stage.session).unwrap();
+                let said = stage.session.notice_texts().split_off(before);
+                let traced = said.iter().any(|line| line.starts_with("C: AUTH"));
+                // At debug5 what is logged goes to the client too.
+                assert_eq!(traced, trace != "off", "{said:?}");
+            });
+            assert!(record.only().lines()[1].starts_with(&format!("AUTH {scheme}")));
+        }
+    }
+}
+
+/// LEAK-01: a wallet's password, where the handshake fails.
+#[test]
+fn a_wallet_password_shows_nowhere() {
+    let mut scene = Scene::new();
+    scene.database.set("log_min_messages", "debug5");
+    scene.session = scene.database.connect(&scene.role);
+    let stranger = e2e::certs::Authority::new("Another CA").issue(&[NAME]);
+    let secret = "wAllet-pass-01";
+    let script = Script::new().handshake(stranger.server());
+    scene.play_each(vec![script], &[secret], |stage| {
+        stage.session.run("SET utl_smtp.trace = 'notice'");
+        let open = stage.open().wallet_password(secret).implicit_tls();
+        let failure = open.open(stage.session).unwrap_err().expect("U9024");
+        vigil::no_secret(&failure.to_string(), &[secret], "the error");
+    });
+}
+
+/// LEAK-03: the forms that the documentation recommends.
+#[test]
+fn pg_stat_statements_keeps_no_secret_of_a_select() {
+    let cluster = OwnCluster::start(&[
+        "shared_preload_libraries = 'pg_stat_statements'",
+        "pg_stat_statements.track = 'all'",
+    ]);
+    let mut session = cluster.superuser();
+    session.run("CREATE EXTENSION pg_stat_statements");
+    let (bound, literal) = ("bOund-secret-03", "lIteral-secret-03");
+    for secret in [bound, literal] {
+        let peer = Peer::start(offering("CRAM-MD5").on("AUTH CRAM-MD5", "535 no").quit());
+        let smtp = Open::to("127.0.0.1", peer.port())
+            .open(&mut session)
+            .unwrap();
+        smtp.ehlo(&mut session, CLIENT).unwrap();
+        let refused = match secret == bound {
+            true => smtp.auth(&mut session, USER, secret, "CRAM-MD5").map(drop),
+            false => session.try_run(&format!(
+                "SELECT utl_smtp.auth('{}', '{USER}', '{secret}', 'CRAM-MD5')",
+                smtp.handle
+            )),
+        };
+        refused.unwrap_err().expect("U9279");
+        smtp.quit(&mut session).unwrap();
+        peer.finish();
+        // A statement that fails is not kept: one that succeeds with the same text is.
+        let kept = format!("SELECT length(concat('{USER}', '{secret}'))");
+        session.run(&kept);
+    }
+    let kept: String = session.value("SELECT string_agg(query, E'\\n') FROM pg_stat_statements");
+    assert!(kept.contains("utl_smtp."), "{kept}");
+    vigil::no_secret(&kept, &[bound, literal], "pg_stat_statements");
+}
+
+/// LEAK-04
+#[test]
+fn no_setting_holds_a_secret() {
+    let database = Database::new();
+    let mut session = database.superuser();
+    session.run("LOAD 'utl_smtp'");
+    let names: Vec<String> = session.value(
+        "SELECT array_agg(name ORDER BY name) FROM pg_settings WHERE name LIKE 'utl\\_smtp.%'",
+    );
+    let expected = [
+        "allow_cleartext_auth",
+        "default_timeout",
+        "max_connections",
+        "min_tls_version",
+        "raise_reply_errors",
+        "trace",
+        "wallet_path",
+        "wallet_roots",
+    ];
+    assert_eq!(names, expected.map(|name| format!("utl_smtp.{name}")));
+    // The prefix is reserved: none can be invented either.
+    session
+        .try_run("SET utl_smtp.password = 'x'")
+        .unwrap_err()
+        .expect("42602");
+}
+
+/// LEAK-05
+#[test]
+fn a_connection_is_a_number_that_means_nothing_elsewhere() {
+    let mut scene = cleartext_scene();
+    let secret = "cOmposite-secret-05";
+    let script = offering("PLAIN").on("AUTH PLAIN", "235 ok");
+    scene.play_each(vec![script], &[secret], |stage| {
+        let pid = stage.session.pid();
+        let mut seen = Vec::new();
+        for _ in 0..8 {
+            let open = stage.open().wallet_password(secret);
+            let smtp = open.open(stage.session).unwrap();
+            stage.ehlo(&smtp);
+            smtp.auth(stage.session, USER, secret, "PLAIN").unwrap();
+            stage
+                .session
+                .run("CREATE TEMP TABLE IF NOT EXISTS kept (c utl_smtp.connection)");
+            let store = "INSERT INTO kept VALUES ($1::text::utl_smtp.connection)
+                         RETURNING c::text || to_json(c), (c).private_tcp_con, (c).private_state";
+            let row = stage.session.query_one(store, &[&smtp.handle]).unwrap();
+            let (text, handle, state): (String, i64, Option<i32>) =
+                (row.get(0), row.get(1), row.get(2));
+            vigil::no_secret(&text, &[secret, USER], "the connection");
+            let number = handle as u64;
+            assert!(number > 1 << 20, "{number} could be a descriptor");
+            assert!(!is_mapped(pid, number), "{number:#x} is an address");
+            assert!(state.unwrap_or(0).unsigned_abs() < 8, "{text}");
+            seen.push(handle);
+        }
+        let steps: Vec<i64> = seen
+            .windows(2)
+            .map(|pair| pair[1].wrapping_sub(pair[0]))
+            .collect();
+        assert!(
+            steps.iter().all(|step| step.unsigned_abs() > 1 << 20),
+            "{seen:?}"
+        );
+        stage.session.run("DROP TABLE kept");
+    });
+}
+
+/// The address ranges of a process with their permissions and names.
+fn mappings(pid: i32) -> Vec<(u64, u64, String)> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let lines = maps.lines().filter_map(|line| {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        Some((number(start)?, number(end)?, rest.to_owned()))
+    });
+    lines.collect()
+}
+
+fn is_mapped(pid: i32, address: u64) -> bool {
+    mappings(pid)
+        .iter()
+        .any(|(start, end, _)| (*start..*end).contains(&address))
+}
+
+/// LEAK-06: while the server thinks about the password.
+#[test]
+fn process_listings_show_no_secret_during_auth() {
+    let mut scene = cleartext_scene();
+    let secret = "lIsting-secret-06";
+    let peer = Peer::start(
+        offering("PLAIN")
+            .line()
+            .await_release()
+            .send("235 ok\r\n")
+            .quit(),
+    );
+    let watch = Vigil::begin(&mut scene.session);
+    let smtp = Open::to("127.0.0.1", peer.port())
+        .open(&mut scene.session)
+        .unwrap();
+    smtp.ehlo(&mut scene.session, CLIENT).unwrap();
+    let pid = scene.session.pid();
+    let mut other = scene.database.superuser();
+    std::thread::scope(|scope| {
+        let session = &mut scene.session;
+        let smtp = &smtp;
+        let auth = scope.spawn(move || smtp.auth(session, USER, secret, "PLAIN"));
+        peer.wait_for(b"AUTH PLAIN");
+        let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        let activity: String = other.value(&format!(
+            "SELECT to_json(a)::text FROM pg_stat_activity AS a WHERE pid = {pid}"
+        ));
+        assert!(activity.contains("utl_smtp.auth"), "{activity}");
+        for text in [String::from_utf8_lossy(&title).into_owned(), activity] {
+            vigil::no_secret(&text, &[secret], "a process listing");
+        }
+        peer.release();
+        assert_eq!(auth.join().unwrap().unwrap().code, 235);
+    });
+    smtp.quit(&mut scene.session).unwrap();
+    watch.end(&mut scene.session, &[secret]);
+    peer.finish();
+}
+
+/// LEAK-07: what only the extension has made of a password is gone from the backend's memory. The password itself is
+/// PostgreSQL's parameter. Reading another process's memory takes root.
+#[test]
+fn what_was_made_of_a_password_is_wiped_after_use() {
+    if !is_root() {
+        eprintln!("not root: the backend's memory can't be read");
+        return;
+    }
+    let mut scene = cleartext_scene();
+    let secret = "wIped-secret-07-0123456789-0123456789-0123456789";
+    for scheme in ["PLAIN", "LOGIN"] {
+        let script = match scheme {
+            "PLAIN" => offering_all().on("AUTH PLAIN", "235 ok").quit(),
+            _ => offering_all()
+                .on("AUTH LOGIN", "334 VXNlcm5hbWU6")
+                .line()
+                .send("334 UGFzc3dvcmQ6\r\n")
+                .line()
+                .send("235 ok\r\n")
+                .quit(),
+        };
+        scene.play_each(vec![script], &[secret], |stage| {
+            let smtp = stage.greet();
+            smtp.auth(stage.session, "user", secret, scheme).unwrap();
+            smtp.quit(stage.session).unwrap();
+            let encoded = match scheme {
+                "PLAIN" => STANDARD.encode(format!("\0user\0{secret}")),
+                _ => STANDARD.encode(secret),
+            };
+            // Not the whole: the part may be left of which the beginning was overwritten.
+            let part = &encoded[encoded.len() / 2..encoded.len() - 4];
+            let places = places_of(stage.session.pid(), part.as_bytes());
+            assert!(places.is_empty(), "{scheme}: left in memory: {places:?}");
+        });
+    }
+}
+
+/// The mappings of a process in which these bytes are.
+fn places_of(pid: i32, bytes: &[u8]) -> Vec<String> {
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut places = Vec::new();
+    for (start, end, rest) in mappings(pid) {
+        if !rest.starts_with("rw-p") {
+            continue;
+        }
+        let mut content = vec![0; (end - start) as usize];
+        if memory.read_exact_at(&mut content, start).is_err() {
+            continue;
+        }
+        if content.windows(bytes.len()).any(|window| window == bytes) {
+            places.push(format!("{start:x} {rest}"));
+        }
+    }
+    places
+}
+
+/// LEAK-08
+#[test]
+fn variables_in_the_servers_environment_change_nothing() {
+    let authority = e2e::certs::Authority::new("Private CA");
+    let wallet = e2e::certs::Wallet::of(&authority);
+    let ca = wallet.path().join("ca.pem").display().to_string();
+    let directory = wallet.path().display().to_string();
+    // /tmp can be written by the server's user.
+    let keys = format!("/tmp/e2e-keys-{}.log", std::process::id());
+    let proxy = "socks5h://127.0.0.1:9";
+    let cluster = OwnCluster::start_in(
+        &format!(
+            "export SSLKEYLOGFILE={keys} SSL_CERT_FILE={ca} SSL_CERT_DIR={directory} \
+                    ALL_PROXY={proxy} all_proxy={proxy} HTTPS_PROXY={proxy} HTTP_PROXY={proxy} \
+                    https_proxy={proxy} SMTP_PROXY={proxy} LD_DEBUG= RES_OPTIONS='attempts:1 timeout:1'"
+        ),
+        &[],
+    );
+    let mut session = cluster.superuser();
+    let identity = authority.issue(&[NAME]);
+    let peer = Peer::start(
+        Script::new()
+            .handshake(identity.server())
+            .send("220 peer\r\n")
+            .quit(),
+    );
+    let open = Open::to("localhost", peer.port())
+        .secure_host(NAME)
+        .implicit_tls();
+    // SSL_CERT_FILE would make the machine's trust store the private CA.
+    let failure = open
+        .clone()
+        .wallet("system:")
+        .open(&mut session)
+        .unwrap_err();
+    failure.expect("U9024");
+    let smtp = open.wallet(&directory).open(&mut session).unwrap();
+    smtp.quit(&mut session).unwrap();
+    assert!(!std::path::Path::new(&keys).exists(), "keys were logged");
+    assert_eq!(peer.finish().accepted(), 2);
+}
+
+/// pg_dump, and psql with what it wrote.
+fn restore(from: &Database, to: &Database) {
+    let cluster = Cluster::shared();
+    let program = |name: &str| {
+        let mut command = Command::new(format!("{}/{name}", cluster.bin));
+        command
+            .args(["-h", &cluster.host, "-p", &cluster.port.to_string()])
+            .args(["-U", &cluster.superuser, "--no-password"]);
+        command
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let dump = program("pg_dump")
+        .arg("-f")
+        .arg(file.path())
+        .arg(from.name())
+        .output()
+        .unwrap();
+    assert!(
+        dump.status.success(),
+        "{}",
+        String::from_utf8_lossy(&dump.stderr)
+    );
+    let load = program("psql")
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
+        .arg(file.path())
+        .args(["-d", to.name()])
+        .output()
+        .unwrap();
+    assert!(
+        load.status.success(),
+        "{}",
+        String::from_utf8_lossy(&load.stderr)
+    );
+}
