@@ -11,14 +11,16 @@ use std::time::Duration;
 use pgrx::{check_for_interrupts, pg_sys};
 use smtp_net::wait::{Deadline, Interest, Wait};
 
+use crate::registry::Descriptor;
+
 /// Waits on any descriptor, with a set of events made for the one wait.
 pub struct Latch;
 
-/// Waits on the socket of one session. Its set of events is made at the first wait and kept: making one takes five
-/// system calls, using it takes one. It has to be dropped when the socket is closed.
+/// Waits on the socket of one session. Its set of events is kept: making one takes five system calls, using it takes
+/// one. It has to be dropped when the socket is closed.
 pub struct SocketLatch {
     socket: RawFd,
-    set: Cell<*mut pg_sys::WaitEventSet>,
+    set: *mut pg_sys::WaitEventSet,
     interest: Cell<Interest>,
 }
 
@@ -51,32 +53,34 @@ impl Wait for Latch {
 }
 
 impl SocketLatch {
-    pub fn new(socket: RawFd) -> Self {
-        Self {
+    /// `None` where the backend has no descriptor left for the set of events.
+    pub fn new(socket: RawFd) -> Option<Self> {
+        // Only a look: PostgreSQL counts the descriptor of a set itself, but is at a loss for words without one.
+        Descriptor::acquire()?;
+        let interest = Interest::Readable;
+        Some(Self {
             socket,
-            set: Cell::new(std::ptr::null_mut()),
-            interest: Cell::new(Interest::Readable),
-        }
+            set: new_set(socket, interest),
+            interest: Cell::new(interest),
+        })
     }
 
-    /// The set of events, made if need be, with the socket's event as wanted.
+    /// The set of events, with the socket's event as wanted.
     fn set_for(&self, interest: Interest) -> *mut pg_sys::WaitEventSet {
         /// The place of the socket in the set, behind the latch and the postmaster's death.
         const SOCKET: i32 = 2;
-        let set = self.set.get();
-        if set.is_null() {
-            let set = new_set(self.socket, interest);
-            self.set.set(set);
-            self.interest.set(interest);
-            return set;
-        }
         if self.interest.replace(interest) != interest {
             // SAFETY: the set is ours and has the socket at this place.
             unsafe {
-                pg_sys::ModifyWaitEvent(set, SOCKET, socket_event(interest), std::ptr::null_mut());
+                pg_sys::ModifyWaitEvent(
+                    self.set,
+                    SOCKET,
+                    socket_event(interest),
+                    std::ptr::null_mut(),
+                );
             }
         }
-        set
+        self.set
     }
 }
 
@@ -114,8 +118,8 @@ impl Drop for SocketLatch {
     fn drop(&mut self) {
         // SAFETY: the set is ours. Not while the process ends: PostgreSQL is gone by then.
         unsafe {
-            if !self.set.get().is_null() && !pg_sys::proc_exit_inprogress {
-                pg_sys::FreeWaitEventSet(self.set.get());
+            if !pg_sys::proc_exit_inprogress {
+                pg_sys::FreeWaitEventSet(self.set);
             }
         }
     }

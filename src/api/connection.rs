@@ -324,6 +324,7 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
         let verb = connection.session().last_verb();
         return Err(Report::reply(&reply).context(&host_text, port, Some(verb)));
     }
+    let latch = SocketLatch::new(connection.descriptor()).ok_or_else(no_descriptor)?;
     let handle = new_handle()?;
     let row = ConnectionRow {
         host: given_host.into_owned(),
@@ -333,7 +334,7 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
     };
     registry::put(Box::new(Session {
         handle,
-        latch: Rc::new(SocketLatch::new(connection.descriptor())),
+        latch: Rc::new(latch),
         connection,
         host,
         port,
@@ -403,9 +404,10 @@ fn addresses(
 
 /// What `see` makes of each session that the current role may use.
 fn mine<T>(see: impl Fn(&Session) -> T) -> Vec<T> {
+    let role = access::caller().unwrap_or_else(|report| report.raise());
     // The roles are looked up first: a catalog look-up can raise, and must not do so while the registry is borrowed.
     let mut owners = registry::list(|session| session.owner);
-    owners.retain(|owner| access::has_privileges_of(*owner));
+    owners.retain(|owner| access::role_has_privileges_of(role, *owner));
     let see = |session: &Session| owners.contains(&session.owner).then(|| see(session));
     registry::list(see).into_iter().flatten().collect()
 }
@@ -417,13 +419,17 @@ fn descriptor() -> Result<Descriptor, Report> {
             .detail(format!("This session has {} open, utl_smtp.max_connections is {most}.", registry::count()))
             .hint("Close what is not needed with quit or close_connection; utl_smtp.connections() lists what is open."));
     }
-    Descriptor::acquire().ok_or_else(|| {
-        Report::new(
-            sqlstate::INSUFFICIENT_RESOURCES,
-            "too many open files in this backend",
-        )
-        .hint("Close SMTP connections, or raise max_files_per_process.")
-    })
+    // One is the socket's. The other is for the set of events to wait for it with: PostgreSQL counts that itself.
+    let (socket, events) = (Descriptor::acquire(), Descriptor::acquire());
+    socket.filter(|_| events.is_some()).ok_or_else(no_descriptor)
+}
+
+fn no_descriptor() -> Report {
+    Report::new(
+        sqlstate::INSUFFICIENT_RESOURCES,
+        "too many open files in this backend",
+    )
+    .hint("Close SMTP connections, or raise max_files_per_process.")
 }
 
 fn new_handle() -> Result<Handle, Report> {

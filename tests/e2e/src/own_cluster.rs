@@ -3,10 +3,12 @@
 
 use crate::cluster::{Cluster, Session};
 use crate::environment::Environment;
+use crate::process;
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Stopped, and gone, at the end of the test.
 pub struct OwnCluster {
@@ -65,6 +67,32 @@ impl OwnCluster {
         !Path::new(&self.cluster.data_directory)
             .join("postmaster.pid")
             .exists()
+    }
+
+    /// Shuts it down in order, for what is to be done to its files.
+    #[track_caller]
+    pub fn shut_down(&self) {
+        process::signal(self.cluster.postmaster, "INT");
+        assert!(process::time_until(Duration::from_secs(20), || self.is_down()).is_some());
+    }
+
+    /// Runs shell commands as the user of the server. They may start a daemon: they get no pipe of the test's.
+    #[track_caller]
+    pub fn as_server(&self, commands: &str) {
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", &self.cluster.user, "--", "bash", "-c", commands]);
+            command
+        } else {
+            let mut command = Command::new("bash");
+            command.args(["-c", commands]);
+            command
+        };
+        command.current_dir(self.directory());
+        let status = quietly(command, self.directory()).status().unwrap();
+        let log = self.directory().join("script.log");
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        assert!(status.success(), "failed: {commands}\n{said}");
     }
 
     /// A directory that goes with the cluster.

@@ -7,7 +7,6 @@ use e2e::{
 };
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -568,21 +567,21 @@ fn no_profile_aborts_on_panic() {
 }
 
 /// A copy of a cluster that follows it.
-struct Standby {
+struct Standby<'a> {
+    primary: &'a OwnCluster,
     directory: String,
     cluster: Cluster,
 }
 
-impl Standby {
-    fn of(primary: &OwnCluster) -> Self {
+impl<'a> Standby<'a> {
+    fn of(primary: &'a OwnCluster) -> Self {
         let directory = format!("{}/standby", primary.directory().display());
         let port = dead_port();
-        let bin = &primary.bin;
-        let (host, primary_port) = (&primary.host, primary.port);
-        as_server(primary, &format!(
-            "{bin}/pg_basebackup -h {host} -p {primary_port} -U postgres -D {directory} -R -c fast -X stream &&
-             printf \"port = {port}\\nmax_standby_streaming_delay = 0\\n\" >>{directory}/postgresql.conf &&
-             {bin}/pg_ctl start -w -s -D {directory} -l {directory}.log"
+        let (bin, host, followed) = (&primary.bin, &primary.host, primary.port);
+        primary.as_server(&format!(
+            "{bin}/pg_basebackup -h {host} -p {followed} -U postgres -D {directory} -R -c fast -X stream &&
+             printf 'port = {port}\nmax_standby_streaming_delay = 0\n' >>{directory}/postgresql.conf &&
+             {bin}/pg_ctl start -w -s -D {directory} -l {directory}.log -o '-p {port}'"
         ));
         let cluster = Cluster {
             host: primary.host.clone(),
@@ -595,42 +594,20 @@ impl Standby {
             bin: primary.bin.clone(),
             user: primary.user.clone(),
         };
-        Self { directory, cluster }
+        Self {
+            primary,
+            directory,
+            cluster,
+        }
     }
 }
 
-impl Drop for Standby {
+impl Drop for Standby<'_> {
     fn drop(&mut self) {
-        let stop = format!(
-            "{}/pg_ctl stop -s -m immediate -D {}",
-            self.cluster.bin, self.directory
-        );
-        as_user(&self.cluster.user, &stop);
+        let (bin, directory) = (&self.primary.bin, &self.directory);
+        self.primary
+            .as_server(&format!("{bin}/pg_ctl stop -s -m immediate -D {directory}"));
     }
-}
-
-fn as_server(cluster: &Cluster, commands: &str) {
-    assert!(as_user(&cluster.user, commands), "failed: {commands}");
-}
-
-/// Runs shell commands as the server's user. They may start a daemon, so they get no pipe.
-fn as_user(user: &str, commands: &str) -> bool {
-    let mut command = if e2e::own_cluster::is_root() {
-        let mut command = Command::new("runuser");
-        command.args(["-u", user, "--", "bash", "-c", commands]);
-        command
-    } else {
-        let mut command = Command::new("bash");
-        command.args(["-c", commands]);
-        command
-    };
-    let status = command
-        .current_dir("/")
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status();
-    status.unwrap().success()
 }
 
 /// RES-15, INT-10: a standby sends as well, and a recovery conflict ends a wait.

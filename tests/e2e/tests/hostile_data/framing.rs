@@ -36,7 +36,7 @@ fn every_leading_dot_is_doubled_and_comes_back_single() {
 fn a_dot_line_cut_at_any_point_is_the_same_dot_line() {
     let mut scene = Scene::new();
     let body = "a\r\n.\r\n..\r\n\r.\r\n.";
-    let mut writes: Vec<Box<dyn Fn(&mut Session, &Smtp) -> Result<(), Failure>>> = Vec::new();
+    let mut writes: Vec<BoxedWrite<'_>> = Vec::new();
     for raw in [false, true] {
         for cut in 0..=body.len() {
             writes.push(Box::new(move |session, smtp| {
@@ -63,7 +63,7 @@ fn no_smuggling_sequence_ends_a_message() {
     let mut scene = Scene::new();
     let smuggled = "MAIL FROM:<evil@x>\r\nRCPT TO:<b@example.test>\r\nDATA\r\nsmuggled";
     let bodies = SMUGGLING.map(|sequence| format!("first{sequence}{smuggled}{sequence}"));
-    let mut writes: Vec<Box<dyn Fn(&mut Session, &Smtp) -> Result<(), Failure> + '_>> = Vec::new();
+    let mut writes: Vec<BoxedWrite<'_>> = Vec::new();
     let mut expected = Vec::new();
     for (body, sequence) in bodies.iter().zip(SMUGGLING) {
         for raw in [false, true] {

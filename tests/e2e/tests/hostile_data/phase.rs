@@ -191,6 +191,26 @@ fn an_unanswered_final_dot_may_have_been_enough() {
     }
 }
 
+/// DAT-21: a server may think about a message for long.
+#[test]
+fn a_late_reply_to_the_final_dot_is_waited_for() {
+    let mut scene = Scene::new();
+    let slow = ready()
+        .on("DATA", "354 go ahead")
+        .body()
+        .sleep(Duration::from_millis(1500))
+        .send("250 queued at last\r\n")
+        .quit();
+    scene.play(slow, |stage| {
+        let smtp = address(stage);
+        assert_eq!(
+            smtp.data(stage.session, "body").unwrap().text,
+            "queued at last"
+        );
+        smtp.quit(stage.session).unwrap();
+    });
+}
+
 /// DAT-22: an error that is not the connection's leaves it where it was: in the message.
 #[test]
 fn errors_and_rollbacks_leave_the_message_open() {

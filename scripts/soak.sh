@@ -1,0 +1,33 @@
+#!/bin/bash
+# Mixed good and bad conversations in one backend and then in ten, whose memory, descriptors and time must stay flat.
+#
+#   soak.sh [COUNT]    COUNT conversations in each of the two rounds (50000)
+
+. "$(dirname "$0")/lib.sh"
+cd "$ROOT"
+
+count=${1:-50000}
+[[ $count =~ ^[1-9][0-9]*$ ]] || die "usage: soak.sh [COUNT]"
+
+need_rust
+need "${BUILD_PACKAGES[@]}"
+need_postgres
+build_and_install
+
+dir=$(scratch soak)
+finish() {
+    local status=$?
+    scripts/cluster.sh stop "$dir/cluster" || true
+    if ((status)); then
+        say "failed; the server's log is in $dir"
+    else
+        as_root rm -rf "$dir"
+    fi
+}
+trap finish EXIT
+
+step "starting PostgreSQL" scripts/cluster.sh start "$dir/cluster"
+step "building the soak" cargo build --locked --release --package e2e --bin soak
+say "soaking"
+UTL_SMTP_CLUSTER=$dir/cluster/env "${CARGO_TARGET_DIR:-target}/release/soak" "$count"
+say "done"

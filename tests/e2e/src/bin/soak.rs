@@ -1,0 +1,439 @@
+//! Mixed good and bad conversations, tens of thousands of them, in one backend and then in ten: memory, descriptors
+//! and processor time per conversation must stay flat. `soak COUNT`, by way of scripts/soak.sh.
+
+use e2e::certs::{Authority, Wallet};
+use e2e::cluster::Cluster;
+use e2e::{Database, Peer, Script, Session, process, vigil};
+use std::time::{Duration, Instant};
+
+/// How often a backend is looked at.
+const SAMPLES: usize = 20;
+/// Samples before the figures count: what a backend keeps, it has by then.
+const WARM_UP: usize = 4;
+const BACKENDS: usize = 10;
+/// What a backend may grow by after that, in kB.
+const GROWTH: u64 = 1024;
+/// By what factor a conversation may come to cost more.
+const SLOWER: f64 = 1.5;
+
+fn main() {
+    let count = std::env::args().nth(1).map_or(50_000, |text| {
+        text.parse::<usize>()
+            .unwrap_or_else(|_| panic!("usage: soak [COUNT], not \"{text}\""))
+    });
+    let began = Instant::now();
+    let stage = Stage::set();
+    let log_before = std::fs::metadata(&Cluster::shared().log).unwrap().len();
+
+    println!("{count} conversations in one backend");
+    judge(vec![stage.soak(count)]);
+
+    println!("{count} conversations in {BACKENDS} backends");
+    let soaked = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..BACKENDS)
+            .map(|_| scope.spawn(|| stage.soak(count / BACKENDS)))
+            .collect();
+        running.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    judge(soaked);
+
+    check_log(log_before);
+    stage.strike();
+    println!("done in {} s", began.elapsed().as_secs());
+}
+
+/// The database, and a peer for each kind of conversation.
+struct Stage {
+    database: Database,
+    role: String,
+    kinds: Vec<Kind>,
+    wallet: Wallet,
+    stranger: Wallet,
+}
+
+/// A kind of conversation, and how it must end.
+struct Kind {
+    name: &'static str,
+    peer: Option<Peer>,
+    manner: Manner,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Plain,
+    StartTls,
+    ImplicitTls,
+    /// STARTTLS with a wallet that does not know the server's CA.
+    Distrustful,
+    /// Gives up after a moment, by statement_timeout.
+    Impatient,
+    /// Hangs up in the middle of the message.
+    Unfinished,
+    /// Sends an argument with a line end.
+    Injecting,
+}
+
+/// The conversation; it returns `done` or the SQLSTATE that ended it.
+const CONVERSE: &str = "
+CREATE FUNCTION converse(manner text, port integer, wallet text) RETURNS text
+LANGUAGE plpgsql AS $body$
+DECLARE
+    c utl_smtp.connection;
+BEGIN
+    c := utl_smtp.open_connection('localhost', port, 10, wallet, NULL, manner = 'ImplicitTls');
+    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    IF manner IN ('StartTls', 'Distrustful') THEN
+        PERFORM utl_smtp.starttls(c);
+        PERFORM utl_smtp.ehlo(c, 'client.example.test');
+        PERFORM utl_smtp.auth(c, 'alice', 'wonderland', 'PLAIN');
+    END IF;
+    PERFORM utl_smtp.mail(c, 'sender@example.test');
+    PERFORM utl_smtp.rcpt(c, CASE manner WHEN 'Injecting' THEN E'a@b\\r\\nDATA' ELSE 'recipient@example.test' END);
+    PERFORM utl_smtp.open_data(c);
+    PERFORM utl_smtp.write_data(c, E'Subject: soak\\n\\n');
+    FOR i IN 1..5 LOOP
+        PERFORM utl_smtp.write_data(c, repeat('.line ', i * 20) || E'\\n');
+    END LOOP;
+    IF manner = 'Unfinished' THEN
+        PERFORM utl_smtp.close_connection(c);
+        RETURN 'done';
+    END IF;
+    PERFORM utl_smtp.close_data(c), utl_smtp.quit(c);
+    RETURN 'done';
+EXCEPTION WHEN OTHERS THEN
+    PERFORM utl_smtp.close_connection(c);
+    RETURN SQLSTATE;
+END
+$body$";
+
+impl Stage {
+    fn set() -> Self {
+        let authority = Authority::new("Private CA");
+        let (wallet, stranger) = (
+            Wallet::of(&authority),
+            Wallet::of(&Authority::new("Another CA")),
+        );
+        let kinds = kinds(&authority);
+        let database = Database::new();
+        let role = database.role("app");
+        for kind in &kinds {
+            if let Some(peer) = &kind.peer {
+                database.allow(&role, "localhost", peer.port());
+            }
+        }
+        let roots = format!("{},{}", wallet.path().display(), stranger.path().display());
+        database.set("utl_smtp.wallet_roots", &roots);
+        database.superuser().run(CONVERSE);
+        Self {
+            database,
+            role,
+            kinds,
+            wallet,
+            stranger,
+        }
+    }
+
+    /// So many conversations in one backend.
+    fn soak(&self, count: usize) -> Vec<Sample> {
+        let mut session = self.database.connect(&self.role);
+        session.run("SELECT utl_smtp.close_all_connections()");
+        let share = (count / SAMPLES).max(1);
+        let mut random = 0x2545_f491_4f6c_dd1d_u64 ^ u64::try_from(session.pid()).unwrap();
+        let mut samples = Vec::new();
+        for number in 0..SAMPLES {
+            let before = process::processor_time(session.pid());
+            let began = Instant::now();
+            for turn in 0..share {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                // Every kind in turn, so that each sample has the same mix, and now and then one out of turn.
+                let at = if random % 8 == 0 {
+                    random as usize
+                } else {
+                    turn
+                };
+                self.converse(&mut session, &self.kinds[at % self.kinds.len()]);
+            }
+            let sample = Sample::take(&mut session, share, before, began);
+            println!("{number:>4}: {sample}");
+            samples.push(sample);
+        }
+        samples
+    }
+
+    fn converse(&self, session: &mut Session, kind: &Kind) {
+        let wallet = match kind.manner {
+            Manner::Distrustful => &self.stranger,
+            _ => &self.wallet,
+        };
+        // 1 is a port that the role may not talk to.
+        let port = kind.peer.as_ref().map_or(1, Peer::port);
+        let call = format!(
+            "SELECT converse('{:?}', {port}, '{}')",
+            kind.manner,
+            wallet.locator()
+        );
+        let outcome = if kind.manner == Manner::Impatient {
+            session.run("SET statement_timeout = 20");
+            let failure = session.try_run(&call).expect_err("nobody answered");
+            session.run("RESET statement_timeout");
+            failure.sqlstate
+        } else {
+            session.value::<String>(&call)
+        };
+        assert_eq!(outcome, kind.outcome, "{}", kind.name);
+    }
+
+    /// Fails if a script heard what it should not have.
+    fn strike(self) {
+        for kind in self.kinds {
+            if let Some(peer) = kind.peer {
+                assert!(peer.finish().accepted() > 0, "{}", kind.name);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Manner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "Plain",
+            Self::StartTls => "StartTls",
+            Self::ImplicitTls => "ImplicitTls",
+            Self::Distrustful => "Distrustful",
+            Self::Impatient => "Impatient",
+            Self::Unfinished => "Unfinished",
+            Self::Injecting => "Injecting",
+        })
+    }
+}
+
+fn kinds(authority: &Authority) -> Vec<Kind> {
+    let server = || authority.issue(&["localhost"]).server();
+    let greeted = || Script::greeting().on("EHLO", "250-peer\r\n250-8BITMIME\r\n250 STARTTLS");
+    let with_tls = || {
+        greeted()
+            .starttls(server())
+            .on("EHLO", "250-peer\r\n250 AUTH PLAIN")
+    };
+    let addressed = || greeted().on("MAIL", "250 ok").on("RCPT", "250 ok");
+    let kind = |name, manner, outcome, script| Kind {
+        name,
+        peer: Some(Peer::start(script)),
+        manner,
+        outcome,
+    };
+    use Manner::*;
+    vec![
+        kind("plain", Plain, "done", greeted().transaction()),
+        kind(
+            "STARTTLS",
+            StartTls,
+            "done",
+            with_tls().on("AUTH", "235 ok").transaction(),
+        ),
+        kind(
+            "implicit TLS",
+            ImplicitTls,
+            "done",
+            Script::new()
+                .handshake(server())
+                .send("220 peer\r\n")
+                .on("EHLO", "250 peer")
+                .transaction(),
+        ),
+        kind(
+            "wrong password",
+            StartTls,
+            "U9279",
+            with_tls().on("AUTH", "535 no").drain(),
+        ),
+        kind(
+            "unknown CA",
+            Distrustful,
+            "U9024",
+            greeted().starttls(server()),
+        ),
+        kind(
+            "no TLS after all",
+            StartTls,
+            "U8860",
+            greeted()
+                .on("STARTTLS", "220 go")
+                .read_until("\x16")
+                .send("250 ok\r\n")
+                .drain(),
+        ),
+        kind(
+            "busy",
+            Plain,
+            "U9278",
+            Script::new().send("421 too busy\r\n"),
+        ),
+        kind(
+            "unwelcome",
+            Plain,
+            "U9279",
+            Script::new().send("554 go away\r\n").drain(),
+        ),
+        kind(
+            "refused recipient",
+            Plain,
+            "U9279",
+            greeted()
+                .on("MAIL", "250 ok")
+                .on("RCPT", "550 no such user")
+                .drain(),
+        ),
+        kind(
+            "refused message",
+            Plain,
+            "U9279",
+            addressed().message("552 too large").drain(),
+        ),
+        kind(
+            "garbage",
+            Plain,
+            "U9278",
+            greeted().on("MAIL", "hello there").drain(),
+        ),
+        kind(
+            "two replies",
+            Plain,
+            "U9278",
+            greeted().on("MAIL", "250 ok\r\n250 and ok").drain(),
+        ),
+        kind(
+            "flood",
+            Plain,
+            "U9278",
+            greeted().line().send("250-x\r\n".repeat(12_000)).drain(),
+        ),
+        kind(
+            "endless line",
+            Plain,
+            "U9278",
+            greeted().line().send("2".repeat(9000)).drain(),
+        ),
+        kind(
+            "cut in a reply",
+            Plain,
+            "U9278",
+            greeted().line().send("250-half").cut(),
+        ),
+        kind("reset", Plain, "U9278", addressed().line().reset()),
+        kind("silent", Impatient, "57014", Script::new().drain()),
+        kind(
+            "silent in the handshake",
+            Impatient,
+            "57014",
+            Script::greeting().line().drain(),
+        ),
+        kind(
+            "unfinished",
+            Unfinished,
+            "done",
+            addressed().on("DATA", "354 go ahead").drain(),
+        ),
+        kind(
+            "injection",
+            Injecting,
+            "22023",
+            greeted().on("MAIL", "250 ok").drain(),
+        ),
+        Kind {
+            name: "not allowed",
+            peer: None,
+            manner: Plain,
+            outcome: "42501",
+        },
+    ]
+}
+
+/// A backend after its share of conversations.
+struct Sample {
+    pid: i32,
+    memory: u64,
+    descriptors: usize,
+    processor: Duration,
+    elapsed: Duration,
+}
+
+impl Sample {
+    fn take(session: &mut Session, share: usize, before: Duration, began: Instant) -> Self {
+        let each = u32::try_from(share).unwrap();
+        let elapsed = began.elapsed() / each;
+        let pid = session.pid();
+        let processor = (process::processor_time(pid) - before) / each;
+        let open: i64 = session.value("SELECT count(*) FROM utl_smtp.connections()");
+        assert_eq!(open, 0, "connections are left");
+        Self {
+            pid,
+            memory: vigil::anonymous_memory(pid),
+            descriptors: vigil::descriptors(pid).len(),
+            processor,
+            elapsed,
+        }
+    }
+}
+
+impl std::fmt::Display for Sample {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            pid,
+            memory,
+            descriptors,
+            processor,
+            elapsed,
+        } = self;
+        write!(
+            f,
+            "backend {pid}, {memory} kB, {descriptors} descriptors, {processor:.2?} of the processor \
+             and {elapsed:.2?} a conversation"
+        )
+    }
+}
+
+/// Fails where a figure has risen since the warm-up.
+fn judge(backends: Vec<Vec<Sample>>) {
+    for samples in backends {
+        let (first, last) = (&samples[WARM_UP], &samples[SAMPLES - 1]);
+        let pid = last.pid;
+        assert!(
+            last.memory <= first.memory + GROWTH,
+            "backend {pid} grew from {} kB to {} kB",
+            first.memory,
+            last.memory
+        );
+        assert!(
+            last.descriptors <= first.descriptors,
+            "backend {pid}: {:?}",
+            vigil::descriptors(pid)
+        );
+        let mean = |range: &[Sample]| {
+            range
+                .iter()
+                .map(|one| one.processor.as_secs_f64())
+                .sum::<f64>()
+                / range.len() as f64
+        };
+        let (early, late) = (
+            mean(&samples[WARM_UP..SAMPLES / 2]),
+            mean(&samples[SAMPLES - 6..]),
+        );
+        assert!(
+            late <= early * SLOWER + 0.000_2,
+            "backend {pid}: a conversation went from {early:.6} s of the processor to {late:.6} s"
+        );
+    }
+}
+
+fn check_log(offset: u64) {
+    let log = std::fs::read(&Cluster::shared().log).unwrap();
+    let log = String::from_utf8_lossy(&log[usize::try_from(offset).unwrap()..]).into_owned();
+    for word in ["terminated by signal", "PANIC", "leaked", "wonderland"] {
+        assert!(!log.contains(word), "in the server log: {word}");
+    }
+}
