@@ -328,11 +328,10 @@ impl Session {
             }
             "QUIT" => "Use utl_smtp.quit.",
             "AUTH" => {
-                let scheme = raw
-                    .rest()
-                    .split_ascii_whitespace()
-                    .next()
-                    .unwrap_or_default();
+                // A name that goes on in ways no name does is that scheme for some servers.
+                let ends = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+                let rest = raw.rest().trim_start_matches(ends);
+                let scheme = rest.split(ends).next().unwrap_or_default();
                 if let Ok(schemes) = SchemeList::parse("arg", scheme) {
                     schemes.choose(None, self.encrypted || self.cleartext_auth)?;
                 }

@@ -60,6 +60,8 @@ fn raw_auth_in_clear_is_refused() {
         "XOAUTH2",
         "OAUTHBEARER",
         " PLAIN",
+        "PLAIN,x AGZvbwBiYXIhIQ==",
+        "\"LOGIN\"",
     ] {
         plain(&format!(
             "{}\n> raw AUTH {scheme}\n! no supported authentication scheme",
