@@ -187,7 +187,7 @@ mod tests {
         ));
     }
 
-    /// RPL-04: at the cap and one past, and while reading.
+    /// RPL-04, PAN-04: at the cap and one past, and while reading.
     #[test]
     fn a_line_is_capped_while_it_is_read() {
         let mut line = b"250 ".to_vec();
@@ -203,7 +203,7 @@ mod tests {
         );
     }
 
-    /// RPL-03: at the cap and one past.
+    /// RPL-03, PAN-04: at the cap and one past.
     #[test]
     fn a_reply_is_capped() {
         let line = b"250-123456789\r\n0".split_last().unwrap().1;

@@ -31,10 +31,12 @@ for _ in range(mails):
     server.quit()
 $body$;
 
+-- Bytes, made before: smtplib sends them as they are but for dots, while it would rewrite each line end of a text.
 CREATE FUNCTION bench.python_data(port integer, mails bigint, message text, OUT wall double precision, OUT cpu double precision)
 LANGUAGE plpython3u AS $body$
 import smtplib, time
 wall = cpu = 0.0
+message = message.encode()
 server = smtplib.SMTP("127.0.0.1", port, local_hostname="client.example.test", timeout=60)
 server.ehlo()
 for _ in range(mails):

@@ -85,7 +85,7 @@ const HIGH: f64 = 260.0;
 pub fn bars(outcomes: &[Outcome]) -> String {
     let rows: usize = outcomes.iter().map(|outcome| outcome.rows.len()).sum();
     let height = rows as f64 * ROW + outcomes.len() as f64 * 40.0 + 20.0;
-    let mut picture = Picture::new(760.0, height);
+    let mut picture = Picture::new(920.0, height);
     let mut y = 10.0;
     for outcome in outcomes {
         let what = match outcome.scale {
@@ -157,7 +157,7 @@ pub fn curves(title: &str, across: &str, up: &str, curves: &[Curve]) -> String {
         let points: Vec<(f64, f64)> = curve.points.iter().copied().map(place).collect();
         picture.line(&points, colour, 2.0);
         points.iter().for_each(|&point| picture.dot(point, colour));
-        let x = left + 10.0 + 170.0 * index as f64;
+        let x = left + 60.0 + 170.0 * index as f64;
         picture.bar(x, top - 18.0, 10.0, 10.0, colour);
         picture.text(x + 14.0, top - 9.0, "start", 11, &curve.name);
     }

@@ -302,7 +302,7 @@ impl SilentNameServer {
         let address = socket.local_addr().unwrap().ip();
         writeln!(
             configuration,
-            "nameserver {address}\noptions timeout:2 attempts:1"
+            "nameserver {address}\noptions timeout:6 attempts:1"
         )
         .unwrap();
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
@@ -326,9 +326,9 @@ impl SilentNameServer {
     }
 }
 
-/// Waits until this backend waits for its peer, and still does a moment later.
+/// Waits until these backends wait for their peers, and still do a moment later.
 #[track_caller]
-pub fn await_wait(observer: &mut Session, pid: i32, name: &str) {
+pub fn await_waits(observer: &mut Session, pids: &[i32], name: &str) {
     const LIMIT: Duration = Duration::from_secs(20);
     let began = Instant::now();
     let mut seen = 0;
@@ -337,11 +337,13 @@ pub fn await_wait(observer: &mut Session, pid: i32, name: &str) {
             began.elapsed() < LIMIT,
             "{name}: the backend did not get to wait"
         );
-        let waits: bool = observer.value(&format!(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity
-                             WHERE pid = {pid} AND state = 'active' AND wait_event_type = 'Extension')"
-        ));
-        seen = if waits { seen + 1 } else { 0 };
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                    WHERE pid = ANY ($1) AND state = 'active' AND wait_event_type = 'Extension'";
+        let waiting: i64 = observer.query_one(sql, &[&pids]).unwrap().get(0);
+        seen = match usize::try_from(waiting) {
+            Ok(count) if count == pids.len() => seen + 1,
+            _ => 0,
+        };
         std::thread::sleep(Duration::from_millis(20));
     }
 }

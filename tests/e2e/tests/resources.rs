@@ -639,7 +639,7 @@ fn a_hot_standby_sends_and_a_recovery_conflict_ends_a_wait() {
         (session, outcome)
     });
     let mut observer = standby.cluster.connect("postgres", "postgres");
-    e2e::waiting::await_wait(&mut observer, pid, "NOOP");
+    e2e::waiting::await_waits(&mut observer, &[pid], "NOOP");
     owner.run("DROP TABLE looked_at");
     let began = Instant::now();
     let (mut session, outcome) = waiting.join().unwrap();
