@@ -77,7 +77,9 @@ builds=$!
 set +m
 scripts/check.sh
 [[ ! -x scripts/cases.sh ]] || step "the table of cases" scripts/cases.sh --check
-step "compiling the tests" cargo test --locked --package smtp-core --package smtp-net --package e2e --no-run
+# Compiled by the same commands that run them: what else is selected may change the features of what they share.
+step "compiling the tests of the crates" cargo test --locked --package smtp-core --package smtp-net --no-run
+step "compiling the end-to-end tests" cargo test --locked --package e2e --no-run
 step "building the extension for ${#pg_configs[@]} versions of PostgreSQL" \
     tail --pid="$builds" --follow "$dir/build.log"
 wait "$builds" || { tail -n 60 "$dir/build.log" >&2; die "the extension does not build"; }

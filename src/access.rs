@@ -126,7 +126,20 @@ fn is_superuser() -> bool {
     unsafe { pg_sys::superuser() }
 }
 
+/// What the list says of the most specific pattern that it has an entry for. The first is the host itself and the one
+/// most often listed; an address has forty more, each a descent of the index.
 fn verdict(patterns: &[String], port: u16, privilege: Privilege) -> Verdict {
+    let (host, others) = patterns.split_at(patterns.len().min(1));
+    match look_up(host, port, privilege) {
+        Verdict::NoEntry => look_up(others, port, privilege),
+        verdict => verdict,
+    }
+}
+
+fn look_up(patterns: &[String], port: u16, privilege: Privilege) -> Verdict {
+    if patterns.is_empty() {
+        return Verdict::NoEntry;
+    }
     let privileges: Vec<&str> = match privilege {
         Privilege::Converse => vec!["connect", "smtp"],
         Privilege::UseClientCertificates => vec!["use_client_certificates"],

@@ -191,7 +191,9 @@ pub fn tls_options(
         .warnings()
         .iter()
         .for_each(|warning| warn(warning, None));
-    let client_identity = match access::may_use_client_certificates(host, port) {
+    let may_identify =
+        wallet.has_client_identity() && access::may_use_client_certificates(host, port);
+    let client_identity = match may_identify {
         true => wallet.client_identity(choice.wallet_password.as_ref())?,
         false => None,
     };
@@ -421,7 +423,9 @@ fn descriptor() -> Result<Descriptor, Report> {
     }
     // One is the socket's. The other is for the set of events to wait for it with: PostgreSQL counts that itself.
     let (socket, events) = (Descriptor::acquire(), Descriptor::acquire());
-    socket.filter(|_| events.is_some()).ok_or_else(no_descriptor)
+    socket
+        .filter(|_| events.is_some())
+        .ok_or_else(no_descriptor)
 }
 
 fn no_descriptor() -> Report {

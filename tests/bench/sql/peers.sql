@@ -36,7 +36,7 @@ CREATE FUNCTION bench.python_data(port integer, mails bigint, message text, OUT 
 LANGUAGE plpython3u AS $body$
 import smtplib, time
 wall = cpu = 0.0
-message = message.encode()
+octets = message.encode()
 server = smtplib.SMTP("127.0.0.1", port, local_hostname="client.example.test", timeout=60)
 server.ehlo()
 for _ in range(mails):
@@ -44,7 +44,7 @@ for _ in range(mails):
     server.rcpt("bob@example.test")
     wall -= time.perf_counter()
     cpu -= time.process_time()
-    server.data(message)
+    server.data(octets)
     wall += time.perf_counter()
     cpu += time.process_time()
 server.quit()

@@ -265,6 +265,32 @@ fn statement_timeout_ends_every_wait() {
     });
 }
 
+/// INT-02: from PostgreSQL 17 on.
+#[test]
+fn transaction_timeout_ends_every_wait_and_the_backend() {
+    let place = Place::shared();
+    let version = "SELECT current_setting('server_version_num')::integer";
+    if place.session().value::<i32>(version) < 170_000 {
+        eprintln!("not tried: there is no transaction_timeout before PostgreSQL 17");
+        return;
+    }
+    let limit = Duration::from_millis(300);
+    each_point(wait_points, |points| {
+        let setting = "SET transaction_timeout = 300";
+        let_expire(&place, points, PATIENT, setting, limit, |ended| {
+            let failure = ended.outcome.expect_err(ended.point.name);
+            assert!(
+                ["25P04", ""].contains(&failure.sqlstate.as_str()),
+                "{failure}"
+            );
+            let pid = ended.session.pid();
+            let gone = process::time_until(Duration::from_secs(1), || !process::is_alive(pid));
+            assert!(gone.is_some(), "{}", ended.point.name);
+            ended.point.finish();
+        })
+    });
+}
+
 /// INT-13, RPL-05, TLS-11, TLS-18, DAT-20: the limit is the command's, however the peer spends it.
 #[test]
 fn tx_timeout_ends_every_wait() {
@@ -489,10 +515,8 @@ fn end_of_the_cluster(
         .into_iter()
         .map(|point| place.start(point, PATIENT, "", true))
         .collect();
-    let mut observer = place.session();
-    for one in waiting.iter().rev() {
-        await_wait(&mut observer, one.pid, one.point.name);
-    }
+    let pids: Vec<i32> = waiting.iter().map(|one| one.pid).collect();
+    await_waits(&mut place.session(), &pids, "one of them");
     let Place::Own(cluster) = place else {
         panic!("the cluster belongs to others, too")
     };

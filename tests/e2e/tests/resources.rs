@@ -1,5 +1,7 @@
 //! Connections, descriptors and memory of a backend, and what transactions have to do with them: nothing.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use e2e::certs::{Authority, Wallet};
 use e2e::cluster::Cluster;
 use e2e::{
@@ -7,6 +9,7 @@ use e2e::{
 };
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -564,6 +567,117 @@ fn no_profile_aborts_on_panic() {
     assert_eq!(manifest.matches("panic = \"unwind\"").count(), 2);
     let library = std::fs::read_to_string(format!("{root}/src/lib.rs")).unwrap();
     assert!(library.contains("#[cfg(not(panic = \"unwind\"))]\ncompile_error!"));
+}
+
+/// PAN-01: what can panic can only do so inside a call from SQL, which pgrx guards; PostgreSQL calls nothing else.
+#[test]
+fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
+    let mut sources = Vec::new();
+    read_sources(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../src")
+            .as_path(),
+        &mut sources,
+    );
+    assert!(sources.len() > 10);
+    for (name, text) in &sources {
+        for callback in [
+            "XactCallback",
+            "on_proc_exit",
+            "on_shmem_exit",
+            "shmem_exit_hook",
+            "_hook =",
+        ] {
+            assert!(!text.contains(callback), "{name}: {callback}");
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let defines = line.contains("extern \"C-unwind\" fn") && line.ends_with('{');
+            // The one that PostgreSQL calls while it reports an error; there is nobody to catch a panic.
+            if !defines || line.contains("fn add_to_error(") {
+                continue;
+            }
+            assert_eq!(lines[number - 1].trim(), "#[pg_guard]", "{name}: {line}");
+        }
+    }
+    let routines: String = ["10_types.sql", "20_utl_smtp.sql", "30_acl_table.sql"]
+        .map(|file| {
+            let path = format!("{}/../../sql/install/{file}", env!("CARGO_MANIFEST_DIR"));
+            std::fs::read_to_string(path).unwrap()
+        })
+        .concat();
+    for line in routines
+        .lines()
+        .filter(|line| line.contains("'MODULE_PATHNAME'"))
+    {
+        assert!(
+            line.trim_end_matches([';', '\'']).ends_with("_wrapper"),
+            "{line}"
+        );
+    }
+}
+
+fn read_sources(directory: &Path, into: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, into);
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap();
+            into.push((path.display().to_string(), text));
+        }
+    }
+}
+
+/// A SEQUENCE in a SEQUENCE, so many times.
+fn nested(depth: usize) -> Vec<u8> {
+    let mut der = Vec::new();
+    for _ in 0..depth {
+        let length = u16::try_from(der.len()).unwrap().to_be_bytes();
+        der = [&[0x30, 0x82, length[0], length[1]][..], &der].concat();
+    }
+    der
+}
+
+/// PAN-03: a certificate as deep as a message of TLS can hold costs no stack, from the peer or in the wallet.
+#[test]
+fn a_certificate_nested_thousands_of_times_is_a_bad_certificate() {
+    let authority = Authority::new("Private CA");
+    let wallet = Wallet::of(&authority);
+    let database = Database::new();
+    let mut session = database.superuser();
+    let watch = Vigil::begin(&mut session);
+    for place in [0, 1] {
+        let mut identity = authority.issue(&["localhost"]);
+        identity.chain.insert(place, nested(12_000).into());
+        let peer = Peer::start(Script::new().handshake(identity.server()));
+        let locator = wallet.locator();
+        let outcome = Open::to("localhost", peer.port())
+            .wallet(&locator)
+            .implicit_tls()
+            .open(&mut session);
+        let failure = outcome.unwrap_err();
+        // One that is not needed may be there; then it is the greeting that is missing.
+        let expected: &[&str] = if place == 0 {
+            &["U9024", "U8860"]
+        } else {
+            &["U9024", "U8860", "U9278"]
+        };
+        assert!(expected.contains(&failure.sqlstate.as_str()), "{failure}");
+        peer.finish();
+    }
+    let wallet = Wallet::new();
+    let body = STANDARD.encode(nested(16_000));
+    wallet.add(
+        "deep.pem",
+        &format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"),
+    );
+    let sql = format!(
+        "SELECT count(*) FROM utl_smtp.wallet_certificates('{}')",
+        wallet.locator()
+    );
+    session.try_run(&sql).unwrap_err().expect("U8759");
+    watch.end(&mut session, &[]);
 }
 
 /// A copy of a cluster that follows it.

@@ -13,11 +13,10 @@ use rustls::{
 };
 
 use super::rejection::Rejection;
-use super::verifier::{TrustedBy, Verifier};
+use super::verifier::{TrustedBy, Verified, Verifier};
 use super::{TlsConfig, TlsInfo};
 use crate::error::{NetError, io_text};
 use crate::wait::{Deadline, Interest, Wait, ready};
-use crate::x509::Summary;
 
 const DOING: &str = "waiting for the TLS handshake";
 
@@ -139,8 +138,7 @@ fn is_record_type(byte: u8) -> bool {
 fn info(connection: &ClientConnection, verifier: &Verifier) -> Result<TlsInfo, NetError> {
     let chain = connection.peer_certificates().unwrap_or_default();
     let now = UnixTime::now();
-    let trusted_by = verifier.verify(chain, now)?;
-    let peer = chain.first().and_then(|der| Summary::of_certificate(der));
+    let Verified { trusted_by, leaf } = verifier.verify(chain, now)?;
     let soon = i64::try_from(now.as_secs())
         .unwrap_or(i64::MAX)
         .saturating_add(SOON);
@@ -159,10 +157,8 @@ fn info(connection: &ClientConnection, verifier: &Verifier) -> Result<TlsInfo, N
             .and_then(|suite| suite.suite().as_str())
             .map(|name| name.replacen("TLS13_", "TLS_", 1))
             .unwrap_or_default(),
-        peer_subject: peer
-            .as_ref()
-            .map_or_else(String::new, |p| p.subject.clone()),
-        peer_not_after: peer.map_or(0, |p| p.not_after),
+        peer_subject: leaf.subject,
+        peer_not_after: leaf.not_after,
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         anchor_expiring,
     })

@@ -12,11 +12,11 @@ mod verifier;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, SupportedProtocolVersion};
+use rustls::{CipherSuite, ClientConfig, SupportedProtocolVersion};
 use smtp_core::host::Host;
 
 pub use identity::ServerIdentity;
@@ -135,9 +135,24 @@ impl TlsCache {
     }
 }
 
+/// ring, with AES-128 preferred: as strong as any signature around it, and SHA-256 has instructions of its own on most
+/// processors, which SHA-384 has not.
+fn provider() -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| {
+        !matches!(
+            suite.suite(),
+            CipherSuite::TLS13_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+        )
+    });
+    provider
+}
+
 impl TlsConfig {
     fn new(options: &TlsOptions, server_name: ServerName<'static>) -> Result<Self, NetError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         let verifier = Arc::new(Verifier::new(
             Arc::clone(&options.wallet),
             options.identity.clone(),

@@ -5,7 +5,8 @@
 //! byte. Both ask for a matching name, dates, and absence from the wallet's revocation lists.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -28,6 +29,26 @@ pub(super) struct Verifier {
     wallet: Arc<Wallet>,
     identity: ServerIdentity,
     algorithms: WebPkiSupportedAlgorithms,
+    /// The last chain that was found good.
+    known: Mutex<Option<Known>>,
+}
+
+/// A chain that was found good. The decision depends on the chain, the wallet, the identity and the time; wallet and
+/// identity are the verifier's own, so it holds for the same chain until one of its certificates expires.
+#[derive(Debug)]
+struct Known {
+    chain: Vec<CertificateDer<'static>>,
+    valid: RangeInclusive<i64>,
+    verified: Verified,
+}
+
+/// A chain's good end.
+#[derive(Debug, Clone)]
+pub(super) struct Verified {
+    /// What it is trusted by.
+    pub trusted_by: TrustedBy,
+    /// The server's own certificate.
+    pub leaf: Summary,
 }
 
 /// What a certificate is trusted by.
@@ -49,6 +70,7 @@ impl Verifier {
             wallet,
             identity,
             algorithms,
+            known: Mutex::new(None),
         }
     }
 
@@ -57,7 +79,34 @@ impl Verifier {
         &self,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<TrustedBy, Rejection> {
+    ) -> Result<Verified, Rejection> {
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        // A poisoned lock holds a whole value or none: it is only ever replaced.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_ref()
+            && known.valid.contains(&seconds)
+            && known
+                .chain
+                .iter()
+                .map(|der| der.as_ref())
+                .eq(chain.iter().map(|der| der.as_ref()))
+        {
+            return Ok(known.verified.clone());
+        }
+        let verified = self.verify_anew(chain, now)?;
+        *known = Some(Known {
+            chain: chain.iter().map(|der| der.clone().into_owned()).collect(),
+            valid: validity(chain, &verified.trusted_by),
+            verified: verified.clone(),
+        });
+        Ok(verified)
+    }
+
+    fn verify_anew(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Verified, Rejection> {
         if chain.len() > limits::CERTIFICATE_CHAIN {
             return Err(Rejection::because(format!(
                 "the server sent {} certificates, more than {}",
@@ -81,7 +130,10 @@ impl Verifier {
             self.verify_path(&certificate, &summary, intermediates, now)?
         };
         self.verify_name(&certificate, leaf)?;
-        Ok(trusted_by)
+        Ok(Verified {
+            trusted_by,
+            leaf: summary,
+        })
     }
 
     fn verify_pinned(&self, leaf: &Summary, now: UnixTime) -> Result<TrustedBy, Rejection> {
@@ -199,6 +251,20 @@ impl Verifier {
             presented: names.iter().map(SubjectName::text).collect(),
         })
     }
+}
+
+/// When every certificate of a chain, and the issuer that it ends at, is valid.
+fn validity(chain: &[CertificateDer<'_>], trusted_by: &TrustedBy) -> RangeInclusive<i64> {
+    let end = match trusted_by {
+        TrustedBy::Issuer { not_after, .. } => *not_after,
+        TrustedBy::Pin => i64::MAX,
+    };
+    chain
+        .iter()
+        .filter_map(|der| Summary::of_certificate(der))
+        .fold(i64::MIN..=end, |all, one| {
+            *all.start().max(&one.not_before)..=*all.end().min(&one.not_after)
+        })
 }
 
 impl ServerCertVerifier for Verifier {

@@ -115,6 +115,11 @@ impl Wallet {
         &self.warnings
     }
 
+    /// Whether there is a client identity, whatever its key needs to be opened.
+    pub fn has_client_identity(&self) -> bool {
+        !self.identities.is_empty()
+    }
+
     /// The client identity, its key opened by the password if it needs one; `None` if the wallet has no key.
     pub fn client_identity(
         &self,

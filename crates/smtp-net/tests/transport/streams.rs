@@ -65,7 +65,7 @@ fn an_end_with_and_without_notice_can_be_told_apart() {
     }
 }
 
-/// INT-13
+/// INT-13, INT-18: no interrupt is let through here, and the wait ends all the same.
 #[test]
 fn reading_ends_at_the_deadline() {
     let address = listen(|mut socket| {
