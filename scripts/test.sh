@@ -36,14 +36,13 @@ major_of() {
     "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'
 }
 
-# PostgreSQL runs as a user who may not be able to see this directory: then it runs from a copy.
+# PostgreSQL runs as a user who may not be able to see .build: then that one runs from a copy.
 reachable() {
-    local pg_config=$1 home copy
+    local pg_config=$1 home copy=$dir/postgresql
     if ((EUID == 0)) && ! runuser -u "$(server_user)" -- test -x "$pg_config"; then
-        home=$(dirname "$(dirname "$pg_config")")
-        copy=$dir/postgresql-$(major_of "$pg_config")
+        home=${pg_config%/*/*/*/*}
         cp -a "$home" "$copy"
-        pg_config=$copy/bin/pg_config
+        pg_config=$copy${pg_config#"$home"}
     fi
     echo "$pg_config"
 }

@@ -194,9 +194,11 @@ fn new_set(socket: RawFd, interest: Interest) -> *mut pg_sys::WaitEventSet {
 fn wait_event() -> u32 {
     use std::cell::OnceCell;
     thread_local!(static EVENT: OnceCell<u32> = const { OnceCell::new() });
-    // SAFETY: a static C string; the server keeps one entry for each name.
     EVENT.with(|event| {
-        *event.get_or_init(|| unsafe { pg_sys::WaitEventExtensionNew(c"UtlSmtp".as_ptr()) })
+        *event.get_or_init(|| {
+            // SAFETY: a static C string; the server keeps one entry for each name.
+            unsafe { pg_sys::WaitEventExtensionNew(c"UtlSmtp".as_ptr()) }
+        })
     })
 }
 
