@@ -21,7 +21,7 @@ EXTDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 # Released versions, which never change again, and the ways between them.
 RELEASED = $(filter-out sql/utl_smtp--$(VERSION).sql, $(wildcard sql/utl_smtp--*.sql))
 
-.PHONY: build install installcheck package check test demo bench clean
+.PHONY: build install installcheck package check test demo bench soak fuzz clean
 
 # What is built is kept aside for each major version, so that `sudo make install` has nothing to compile.
 build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql
@@ -50,6 +50,14 @@ package: build
 
 check test demo bench:
 	@scripts/$@.sh
+
+# COUNT conversations in one backend, then in ten.
+soak:
+	@scripts/soak.sh $(or $(COUNT),50000)
+
+# SECONDS for each target, the whole minutes after which a finding becomes unlikely.
+fuzz:
+	@scripts/fuzz.sh $(or $(SECONDS),600)
 
 clean:
 	cargo clean

@@ -28,4 +28,4 @@ CREATE FUNCTION dbms_network_acl_utility.contains_host(host text, domain text) R
 LANGUAGE c IMMUTABLE STRICT
 AS 'MODULE_PATHNAME', 'contains_host_wrapper';
 COMMENT ON FUNCTION dbms_network_acl_utility.contains_host(text, text) IS
-'the precedence of an entry for the domain when the host is asked for: level + 1 of a host name, level of a domain, significant bits of an address or subnet, 0 for *; NULL if the host is not in it';
+'the precedence of an entry for the domain when the host is asked for: the level of a host name or domain, significant bits of an address or subnet, 0 for *; NULL if the host is not in it';
