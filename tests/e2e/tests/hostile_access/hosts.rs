@@ -328,7 +328,7 @@ fn a_refusal_tells_nothing_but_what_was_asked() {
         let text = failure.to_string();
         let text = text
             .replace(host, "HOST")
-            .replace(&port.to_string(), "PORT");
+            .replace(&format!(", {port}"), ", PORT");
         texts.insert(text);
     }
     assert_eq!(texts.len(), 1, "{texts:#?}");
