@@ -266,10 +266,8 @@ fn an_access_look_up_that_fails_or_calls_back_leaves_nothing_behind() {
     let authority = Authority::new("Private CA");
     let identity = authority.issue(&["localhost"]);
     let wallet = Wallet::of(&authority);
-    wallet.add(
-        "client.pem",
-        &authority.issue_client("the application").pem_with_key(),
-    );
+    let client = authority.issue_client("the application").pem_with_key();
+    wallet.add_with_mode("client.pem", &client, 0o600);
     let peer = Peer::start(
         Script::greeting()
             .answer(|_| b"250-peer\r\n250 STARTTLS\r\n".to_vec())
