@@ -105,11 +105,13 @@ fn a_backend_out_of_descriptors_says_so_and_goes_on() {
         );
 
         // PostgreSQL has kept what it needs for itself.
-        let rows: i64 = session.value(
-            "SELECT sum(length(query_to_xml(format('SELECT count(*) FROM %s', oid::regclass), true, true, '')::text))
-               FROM pg_class WHERE relkind = 'r'",
+        session.run(
+            "DO $$ DECLARE seen regclass; rows bigint; BEGIN
+               FOR seen IN SELECT oid FROM pg_class WHERE relkind = 'r' LOOP
+                 EXECUTE format('SELECT count(*) FROM %s', seen) INTO rows;
+               END LOOP;
+             END $$",
         );
-        assert!(rows > 0);
         assert_eq!(connections[0].noop(&mut session).unwrap().code, 250);
         connections
             .pop()
