@@ -762,6 +762,13 @@ fn a_hot_standby_sends_and_a_recovery_conflict_ends_a_wait() {
     let began = Instant::now();
     let (mut session, outcome) = waiting.join().unwrap();
     let failure = outcome.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(20));
+    // PostgreSQL cancels the statement, or, where the conflict comes again, ends the backend: then the connection is gone.
+    if failure.sqlstate.is_empty() {
+        silent.finish();
+        assert_eq!(observer.value::<i32>("SELECT 1"), 1);
+        return;
+    }
     assert!(
         ["40001", "40P01", "25P02"].contains(&failure.sqlstate.as_str()),
         "{failure}"
@@ -770,8 +777,6 @@ fn a_hot_standby_sends_and_a_recovery_conflict_ends_a_wait() {
         failure.message.contains("conflict with recovery"),
         "{failure}"
     );
-    assert!(began.elapsed() < Duration::from_secs(20));
-    // A second conflict, while the session idles in its failed transaction, ends the backend.
     if session.try_run("ROLLBACK").is_ok() {
         assert_eq!(open_count(&mut session), 0);
     }
