@@ -18,7 +18,7 @@ mod settings;
 
 use pgrx::prelude::*;
 
-::pgrx::pg_module_magic!(name = c"utl_smtp", version = c"0.1.0");
+::pgrx::pg_module_magic!(name = c"utl_smtp", version = c"0.2.0");
 
 // A panic must unwind into an ERROR. Where it aborts, one failed assertion restarts the whole cluster.
 #[cfg(not(panic = "unwind"))]
