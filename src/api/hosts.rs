@@ -6,6 +6,7 @@ use smtp_core::host::{self, HostPattern};
 use super::required;
 use crate::datum::{Bytes, Text};
 use crate::errors::Report;
+use crate::host_ace::{self, GrantType, Question};
 
 /// `utl_smtp.canonical_host_pattern`: the one spelling under which the list keeps a host.
 #[pg_extern(sql = false)]
@@ -15,6 +16,27 @@ fn canonical_host_pattern(host: Option<Bytes<'_>>) -> Text {
             .unwrap_or_else(|report| report.raise())
             .to_string(),
     )
+}
+
+/// `utl_smtp.host_access`: the look-up of open_connection, for tests and for an administrator.
+#[pg_extern(sql = false)]
+fn host_access(
+    candidates: Vec<Option<String>>,
+    port: i32,
+    role: pg_sys::Oid,
+    privileges: Vec<Option<String>>,
+) -> Option<Text> {
+    let privileges: Vec<&str> = privileges.iter().flatten().map(String::as_str).collect();
+    let question = Question {
+        port: u16::try_from(port).ok()?,
+        role,
+        privileges: &privileges,
+    };
+    let verdict = match host_ace::look_up(candidates.into_iter().flatten(), &question)? {
+        GrantType::Grant => "GRANT",
+        GrantType::Deny => "DENY",
+    };
+    Some(Text(verdict.to_owned()))
 }
 
 /// `dbms_network_acl_utility.domains`
