@@ -11,6 +11,7 @@
 //! - [`mail`]: the private Postfix: its ports, and the mail that it delivered
 //! - [`peer`]: a server that plays a script byte by byte and records what it hears
 //! - [`certs`]: private CAs, certificates, wallets
+//! - [`sink`]: smtp-sink, a server with faults to order
 //! - [`openssl`]: certificates and servers that the TLS library of the others won't make
 //! - [`waiting`]: a peer for every point at which a conversation can be made to wait
 //! - [`dialogues`]: scripts worded as well-known mail services word them
@@ -28,6 +29,7 @@ pub mod peer;
 pub mod process;
 pub mod resolver;
 pub mod scene;
+pub mod sink;
 pub mod smtp;
 pub mod vigil;
 pub mod waiting;
@@ -37,5 +39,6 @@ pub use mail::MailServer;
 pub use own_cluster::OwnCluster;
 pub use peer::{Peer, Script};
 pub use scene::Scene;
+pub use sink::Sink;
 pub use smtp::{Open, Reply, Smtp};
 pub use vigil::Vigil;
