@@ -79,6 +79,9 @@ tls_advertise_hosts = \${if eq{\$received_port}{$submission}{*}{}}
 auth_advertise_hosts = \${if def:tls_in_cipher{*}{}}
 message_size_limit = $SIZE_LIMIT
 smtputf8_advertise_hosts = *
+smtp_enforce_sync
+pipelining_advertise_hosts =
+pipelining_connect_advertise_hosts =
 host_lookup =
 rfc1413_hosts =
 acl_smtp_mail = from
