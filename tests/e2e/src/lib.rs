@@ -3,6 +3,7 @@
 //!
 //! - [`cluster`]: a fresh database for each test, sessions, roles and what they may reach
 //! - [`own_cluster`]: a cluster for one test alone
+//! - [`faults`]: a cluster whose system calls fail and lie to order
 //! - [`process`]: signals, and what /proc tells of a backend
 //! - [`resolver`]: a name server of the test's own
 //! - [`smtp`]: the SQL functions as Rust calls
@@ -22,6 +23,7 @@ pub mod certs;
 pub mod cluster;
 pub mod dialogues;
 mod environment;
+pub mod faults;
 pub mod mail;
 pub mod openssl;
 pub mod own_cluster;
@@ -35,6 +37,7 @@ pub mod vigil;
 pub mod waiting;
 
 pub use cluster::{Database, Failure, Session};
+pub use faults::Faults;
 pub use mail::MailServer;
 pub use own_cluster::OwnCluster;
 pub use peer::{Peer, Script};
