@@ -5,7 +5,7 @@
 -- The look-up in the list is done in the library.
 
 CREATE OR REPLACE FUNCTION utl_smtp.host_access(candidates text[], port integer, role oid, privileges text[]) RETURNS text
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'host_access_wrapper';
 
 -- It has no plan that statistics could make worse.

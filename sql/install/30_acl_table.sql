@@ -135,7 +135,7 @@ COMMENT ON TRIGGER keep_ports_apart_on_update ON utl_smtp.host_ace IS
 -- The look-up of open_connection, which is done in the library. This is it for a look from SQL.
 
 CREATE FUNCTION utl_smtp.host_access(candidates text[], port integer, role oid, privileges text[]) RETURNS text
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'host_access_wrapper';
 
 REVOKE ALL ON FUNCTION utl_smtp.host_access(text[], integer, oid, text[]) FROM PUBLIC;

@@ -21,18 +21,19 @@ fn canonical_host_pattern(host: Option<Bytes<'_>>) -> Text {
 /// `utl_smtp.host_access`: the look-up of open_connection, for tests and for an administrator.
 #[pg_extern(sql = false)]
 fn host_access(
-    candidates: Vec<Option<String>>,
-    port: i32,
-    role: pg_sys::Oid,
-    privileges: Vec<Option<String>>,
+    candidates: Option<Vec<Option<String>>>,
+    port: Option<i32>,
+    role: Option<pg_sys::Oid>,
+    privileges: Option<Vec<Option<String>>>,
 ) -> Option<Text> {
+    let privileges = privileges?;
     let privileges: Vec<&str> = privileges.iter().flatten().map(String::as_str).collect();
     let question = Question {
-        port: u16::try_from(port).ok()?,
-        role,
+        port: u16::try_from(port?).ok()?,
+        role: role?,
         privileges: &privileges,
     };
-    let verdict = match host_ace::look_up(candidates.into_iter().flatten(), &question)? {
+    let verdict = match host_ace::look_up(candidates?.into_iter().flatten(), &question)? {
         GrantType::Grant => "GRANT",
         GrantType::Deny => "DENY",
     };
