@@ -89,7 +89,7 @@ impl Stage {
     /// Lets the call strike at its first time, at its second, and so on until there are no more of them in a
     /// conversation; after each one a conversation must go through. The errors that came of it, and how many.
     fn strike_everywhere(&mut self, call: &str) -> (Vec<Failure>, i32) {
-        let descriptors = self.descriptors().len();
+        let before = self.descriptors();
         let mut failures = Vec::new();
         for time in 1.. {
             assert!(time < 2000, "{call} is called without end");
@@ -122,7 +122,10 @@ impl Stage {
             self.converse()
                 .unwrap_or_else(|failure| panic!("after {call} {time}: {failure}"));
             let open = self.descriptors();
-            assert!(open.len() <= descriptors, "{call} {time}: {open:?}");
+            assert!(
+                open.len() <= before.len(),
+                "{call} {time}: {open:?}, before {before:?}"
+            );
         }
         unreachable!("it is called only so often")
     }
