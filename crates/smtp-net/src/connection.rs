@@ -363,7 +363,7 @@ impl Connection {
                 let resumed = if info.resumed { "resumed" } else { "new" };
                 format!(
                     "TLS started: {}, {}, {resumed} session, certificate of {}",
-                    info.version, info.cipher, info.peer_subject
+                    info.version, info.cipher, info.peer
                 )
             });
         }
