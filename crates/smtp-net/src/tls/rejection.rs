@@ -146,6 +146,7 @@ impl Rejection {
             certificate.label(),
             date(certificate.not_after)
         ))
+        .with_hint("the server's administrator has to renew it".into())
     }
 
     fn not_yet_valid(certificate: &Summary) -> Self {
@@ -154,6 +155,7 @@ impl Rejection {
             certificate.label(),
             date(certificate.not_before)
         ))
+        .with_hint("compare the clock of this machine with the server's".into())
     }
 
     fn self_signed(leaf: &Summary) -> Self {
