@@ -162,8 +162,8 @@ fn codes(failures: &[Failure]) -> BTreeSet<&str> {
         .collect()
 }
 
-/// PAN-01: a panic at every look at the clock, every read and every write of a conversation: in the transport, in
-/// TLS while it verifies, on the way out of a wait, in the thread that looks names up.
+/// PAN-01, PAN-05: a panic at every look at the clock, every read and every write of a conversation: in the transport,
+/// in TLS while it verifies, on the way out of a wait, in the thread that looks names up. None tells the password.
 #[test]
 fn a_panic_anywhere_is_an_error_and_poisons_nothing() {
     let mut stage = Stage::set();
