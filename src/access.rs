@@ -33,7 +33,8 @@ pub fn caller() -> Result<pg_sys::Oid, Report> {
     // SAFETY: reads the backend's state.
     if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
         let message = "cannot use utl_smtp in a parallel worker";
-        return Err(Report::new(sqlstate::INVALID_TRANSACTION_STATE, message));
+        return Err(Report::new(sqlstate::INVALID_TRANSACTION_STATE, message)
+            .hint("Leave functions that call utl_smtp PARALLEL UNSAFE, as they are by default."));
     }
     Ok(role)
 }

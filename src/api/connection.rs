@@ -454,12 +454,7 @@ fn timeout(seconds: Option<i32>) -> Result<Option<Duration>, Report> {
     };
     u64::try_from(seconds)
         .map(|seconds| Some(Duration::from_secs(seconds)))
-        .map_err(|_| {
-            Report::argument(
-                "tx_timeout",
-                "a negative time limit; it is in seconds, 0 does not wait at all, NULL is utl_smtp.default_timeout",
-            )
-        })
+        .map_err(|_| Report::argument("tx_timeout", "a negative time limit"))
 }
 
 fn count(number: u64) -> i64 {

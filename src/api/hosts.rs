@@ -5,7 +5,7 @@ use smtp_core::host::{self, HostPattern};
 
 use super::required;
 use crate::datum::{Bytes, Text};
-use crate::errors::Report;
+use crate::errors::{Report, hints};
 use crate::host_ace::{self, GrantType, Question};
 
 /// `utl_smtp.canonical_host_pattern`: the one spelling under which the list keeps a host.
@@ -79,7 +79,8 @@ fn both(one: Named<'_>, other: Named<'_>) -> (HostPattern, HostPattern) {
 }
 
 fn pattern(argument: &'static str, text: Option<Bytes<'_>>) -> Result<HostPattern, Report> {
-    Ok(HostPattern::parse(argument, &required(argument, text)?)?)
+    HostPattern::parse(argument, &required(argument, text)?)
+        .map_err(|error| Report::from(error).hint(hints::HOST_PATTERN))
 }
 
 fn level(level: Option<u32>) -> Option<i32> {

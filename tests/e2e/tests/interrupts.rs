@@ -1,8 +1,12 @@
 //! Every wait of a conversation against everything that may end it, and signals at the worst of times.
 
 use e2e::cluster::Cluster;
+use e2e::resolver::{Answer, Resolver};
 use e2e::waiting::{SilentNameServer, WaitPoint, await_waits, name_look_up, timed, wait_points};
-use e2e::{Database, Failure, OwnCluster, Session, Vigil, own_cluster, process, vigil};
+use e2e::{
+    Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp, Vigil, own_cluster, process,
+    vigil,
+};
 use std::cell::RefCell;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
@@ -488,6 +492,55 @@ fn a_silent_name_server_keeps_nobody_and_a_fast_shutdown_ends_every_wait() {
     points.insert(points.len() - 1, name_look_up());
     let cluster = end_of_the_cluster(place, points, "INT", Duration::from_secs(2));
     assert!(cluster.log_text().contains("database system is shut down"));
+}
+
+/// INT-11: the look-up of the own name and the command share one time limit, and a server that answers is reached.
+#[test]
+fn helo_and_ehlo_look_up_the_own_name_within_their_own_time() {
+    if !own_cluster::is_root() {
+        eprintln!("not tried: a name server of one's own takes root");
+        return;
+    }
+    let resolver = Resolver::start();
+    resolver.say("sender", &[Answer::Silence]);
+    let prelude = format!("hostname sender\n{}", resolver.prelude());
+    let cluster = OwnCluster::start_in(&prelude, &[]);
+    let limit = Duration::from_secs(2);
+    let mut session = cluster.superuser();
+    for verb in ["HELO", "EHLO"] {
+        let peer = Peer::start(Script::greeting().on(verb, "250 hello").quit());
+        let (smtp, outcome, time) = say_hello(&mut session, verb, &peer);
+        outcome.unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(time < limit, "{verb} took {time:?}");
+        smtp.quit(&mut session).unwrap();
+        let said = &peer.finish().only().lines()[0];
+        assert_eq!(*said, format!("{verb} [127.0.0.1]"));
+
+        let peer = Peer::start(Script::greeting().line().hold());
+        let (_, outcome, time) = say_hello(&mut session, verb, &peer);
+        let failure = outcome.unwrap_err().expect("U9278");
+        let detail = format!("The tx_timeout of 2 s ended while waiting for the reply to {verb}.");
+        assert_eq!(failure.detail, detail);
+        let on_time = limit..limit + LATE;
+        assert!(on_time.contains(&time), "{verb} took {time:?}");
+    }
+    assert_eq!(resolver.asked()[0], "sender");
+}
+
+/// Opens a connection with a time limit of 2 seconds, says HELO or EHLO without a name, and how long that took.
+fn say_hello(
+    session: &mut Session,
+    verb: &str,
+    peer: &Peer,
+) -> (Smtp, Result<(), Failure>, Duration) {
+    let open = Open::to("127.0.0.1", peer.port()).timeout(2);
+    let smtp = open.open(session).unwrap();
+    let began = Instant::now();
+    let outcome = match verb {
+        "HELO" => smtp.helo(session, "").map(drop),
+        _ => smtp.ehlo(session, "").map(drop),
+    };
+    (smtp, outcome, began.elapsed())
 }
 
 /// INT-05

@@ -357,3 +357,46 @@ fn a_silent_resolver_meets_the_deadline() {
     let (smtp, _) = named.open("found.example.test", peer.port());
     smtp.quit(&mut named.app).unwrap();
 }
+
+/// LEAK-08: the resolver of the C library reads variables of the server's environment, which is the administrator's.
+/// They decide what a name without dots is short for; the list and the certificate go by the name as it was given.
+#[test]
+fn variables_of_the_resolver_neither_grant_nor_vouch() {
+    let resolver = Resolver::start();
+    let environment = "printf 'short relay.example.test\\n' >$1/aliases
+         export HOSTALIASES=$1/aliases LOCALDOMAIN=example.test RES_OPTIONS='ndots:1 attempts:1'";
+    let prelude = format!("{}\n{environment}", resolver.prelude());
+    let cluster = OwnCluster::start_in(&prelude, &[]);
+    let mut owner = cluster.superuser();
+    owner.run("CREATE ROLE app LOGIN; SET utl_smtp.wallet_roots = '/tmp'");
+    let mut app = cluster.connect("postgres", "app");
+    let authority = Authority::new("Private CA");
+    let wallet = Wallet::of(&authority);
+    let server = authority.issue(&["relay.example.test"]).server();
+    let tls = Script::new().handshake(server).send("220 peer\r\n").quit();
+    let (plain, tls) = (listening(), Peer::start(tls));
+    resolver.add("relay.example.test", &["127.0.0.1"]);
+
+    entry(&mut owner, "app", "relay.example.test", None, true);
+    for short in ["relay", "short"] {
+        assert_verdict(&mut app, short, plain.port(), DENIED);
+    }
+    assert_eq!(resolver.asked(), [""; 0]);
+
+    for short in ["relay", "short"] {
+        entry(&mut owner, "app", short, None, true);
+        let smtp = Open::to(short, plain.port()).open(&mut app).unwrap();
+        smtp.quit(&mut app).unwrap();
+        assert!(resolver.asked().contains(&"relay.example.test".to_owned()));
+        let locator = wallet.locator();
+        let open = |host| Open::to(host, tls.port()).wallet(&locator).implicit_tls();
+        let refused = open(short).open(&mut owner).unwrap_err();
+        refused.expect("U4263");
+        open("relay.example.test").open(&mut owner).unwrap();
+    }
+    entry(&mut owner, "app", "127.0.0.0/8", None, false);
+    for short in ["relay", "short"] {
+        assert_verdict(&mut app, short, plain.port(), DENIED);
+    }
+    owner.run("SELECT utl_smtp.close_all_connections()");
+}
