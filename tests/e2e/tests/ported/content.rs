@@ -20,6 +20,23 @@ fn header_and_body_in_one_data_call_arrive_as_they_were_put_together() {
     );
 }
 
+/// Half a megabyte; where it was cut shows nowhere.
+#[test]
+fn a_clob_in_pieces_arrives_in_one() {
+    for server in [MailServer::shared(), MailServer::exim()] {
+        let mut desk = Desk::plain_at(server, "clob");
+        desk.run("clob_body");
+        let expected: String = (1..=5000)
+            .map(|n| {
+                let dot = if n % 3 == 0 { "." } else { "" };
+                format!("{dot}{n} {}\n", "žluťoučký kůň ".repeat(n % 5))
+            })
+            .collect();
+        let message = desk.delivered("carol");
+        assert!(message.body() == expected.as_bytes(), "it has changed");
+    }
+}
+
 /// The octets of the old character set arrive, not those of UTF-8.
 #[test]
 fn raw_data_in_a_legacy_character_set_arrives_in_it() {
