@@ -57,6 +57,10 @@ fn an_address_has_one_spelling() {
 #[test]
 fn whatever_a_resolver_might_take_for_something_else_is_refused() {
     for text in [
+        "0.0.0.0",
+        "::",
+        "[::]",
+        "::ffff:0.0.0.0",
         "127.1",
         "0x7f.1",
         "2130706433",

@@ -333,6 +333,34 @@ fn an_alias_is_matched_and_verified_by_the_name_given() {
     named.verdict(target, DENIED);
 }
 
+/// ACL-08, ACL-12: the unspecified address would be this machine's, past an entry that denies loopback.
+#[test]
+fn a_name_that_resolves_to_the_unspecified_address_leads_nowhere() {
+    let mut named = Named::start();
+    named.entry("*", true);
+    named.entry("127.0.0.0/8", false);
+    named.entry("::1", false);
+    let peer = listening_on("0.0.0.0:0");
+    for addresses in [
+        &["0.0.0.0"][..],
+        &["::"],
+        &["::ffff:0.0.0.0"],
+        &["0.0.0.0", "::"],
+    ] {
+        named.resolver.add("evil.example.test", addresses);
+        let open = Open::to("evil.example.test", peer.port()).timeout(4);
+        let failure = open.open(&mut named.app).unwrap_err().expect("U9278");
+        assert!(failure.detail.contains("has no address"), "{failure}");
+        let failure = open.open(&mut named.owner).unwrap_err();
+        failure.expect("U9278");
+    }
+    named
+        .resolver
+        .add("evil.example.test", &["0.0.0.0", "127.0.0.1"]);
+    named.verdict("evil.example.test", DENIED);
+    assert_eq!(peer.finish().accepted(), 0);
+}
+
 /// INT-11: a resolver that does not answer costs the time-out and no more.
 #[test]
 fn a_silent_resolver_meets_the_deadline() {
