@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +125,25 @@ int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict l
 int getsockname(int fd, struct sockaddr *restrict address, socklen_t *restrict length) {
     FAIL("getsockname", ENOBUFS)
     return NEXT(getsockname)(fd, address, length);
+}
+
+ssize_t getrandom(void *buffer, size_t length, unsigned flags) {
+    FAIL("getrandom", EIO)
+    return syscall(SYS_getrandom, buffer, length, flags);
+}
+
+ssize_t read(int fd, void *buffer, size_t length) {
+    FAIL("read", EIO)
+    return syscall(SYS_read, fd, buffer, length);
+}
+
+int open64(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    FAIL("open64", EMFILE)
+    return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
 int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict how, void *(*run)(void *),
