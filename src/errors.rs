@@ -126,7 +126,7 @@ impl Report {
     /// A handle that stands for no open connection.
     pub fn no_connection() -> Self {
         Self::not_available("There is no open connection.").hint(
-            "The connection was never opened, was closed, ended by an error, or belongs to another session.",
+            "The connection was never opened (open_connection_reply gives NULL where it failed), was closed, ended by an error, or belongs to another session.",
         )
     }
 
