@@ -7,7 +7,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 use smtp_core::auth::{Credentials, SchemeList};
@@ -294,11 +293,6 @@ impl Connection {
     /// The address that accepted the connection.
     pub fn peer(&self) -> SocketAddr {
         self.peer
-    }
-
-    /// The number of the socket, for as long as the connection is open; -1 afterwards.
-    pub fn descriptor(&self) -> RawFd {
-        self.stream.as_ref().map_or(-1, Stream::descriptor)
     }
 
     /// This end's address.

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::AsFd;
 
 use rustls::ClientConnection;
 
@@ -147,11 +147,6 @@ impl Stream {
             Self::Plain(plain) => plain.ended,
             Self::Tls(tls) => tls.end == Some(End::Notified),
         }
-    }
-
-    /// The number of the socket.
-    pub fn descriptor(&self) -> RawFd {
-        self.socket().as_raw_fd()
     }
 
     /// The address of this side.
