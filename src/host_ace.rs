@@ -92,7 +92,7 @@ impl List {
             Self {
                 table,
                 index: relation(c"host_ace_key"),
-                snapshot: pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()),
+                snapshot: pg_sys::RegisterSnapshot(snapshot()),
             }
         }
     }
@@ -176,6 +176,21 @@ impl List {
                 start: time(attribute::START_DATE),
                 end: time(attribute::END_DATE),
             }
+        }
+    }
+}
+
+/// What is committed now; within a parallel plan, which may take no snapshot, what the statement sees.
+///
+/// # Safety
+/// Inside a transaction.
+unsafe fn snapshot() -> pg_sys::Snapshot {
+    // SAFETY: as the caller promises; a plan has an active snapshot.
+    unsafe {
+        if pg_sys::IsInParallelMode() {
+            pg_sys::GetActiveSnapshot()
+        } else {
+            pg_sys::GetLatestSnapshot()
         }
     }
 }

@@ -341,15 +341,7 @@ fn nothing_runs_in_a_parallel_worker() {
     let peer = obliging();
     let database = Database::new();
     let mut session = database.superuser();
-    let version: i32 = session.value("SELECT current_setting('server_version_num')::integer");
-    let setting = if version < 160_000 {
-        "force_parallel_mode"
-    } else {
-        "debug_parallel_query"
-    };
-    session.run(&format!(
-        "SET {setting} = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0"
-    ));
+    prefer_parallel(&mut session);
     let smtp = Open::to(HOST, peer.port()).open(&mut session).unwrap();
     assert_eq!(smtp.noop(&mut session).unwrap().code, 250);
     assert_eq!(
@@ -372,6 +364,43 @@ fn nothing_runs_in_a_parallel_worker() {
     }
     assert_eq!(smtp.noop(&mut session).unwrap().code, 250);
     assert_eq!(peer.finish().accepted(), 1);
+}
+
+/// EXT-08: without a worker the plan runs in the session itself, where no snapshot may be taken.
+#[test]
+fn a_parallel_plan_without_workers_opens_as_any_other() {
+    let peer = obliging();
+    let database = Database::new();
+    let mut session = database.role_for(HOST, peer.port());
+    database.superuser().run(
+        "ALTER FUNCTION utl_smtp.open_connection(text, integer, integer, text, text, boolean, text) PARALLEL SAFE;
+         CREATE TABLE one_row AS SELECT 1 AS n;
+         GRANT SELECT ON one_row TO PUBLIC",
+    );
+    prefer_parallel(&mut session);
+    session.run("SET max_parallel_workers = 0");
+    let open = format!(
+        "SELECT utl_smtp.open_connection('{HOST}', {}) FROM one_row",
+        peer.port()
+    );
+    let plan = session.query(&format!("EXPLAIN {open}"), &[]).unwrap();
+    assert!(plan[0].get::<_, String>(0).contains("Gather"));
+    session.run(&open);
+    let open: i64 = session.value("SELECT count(*) FROM utl_smtp.connections()");
+    assert_eq!(open, 1);
+}
+
+/// A plan of a parallel worker for whatever may run in one.
+fn prefer_parallel(session: &mut Session) {
+    let version: i32 = session.value("SELECT current_setting('server_version_num')::integer");
+    let setting = if version < 160_000 {
+        "force_parallel_mode"
+    } else {
+        "debug_parallel_query"
+    };
+    session.run(&format!(
+        "SET {setting} = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0"
+    ));
 }
 
 /// EXT-09: a value that was made up, is another session's or is old stands for nothing.
