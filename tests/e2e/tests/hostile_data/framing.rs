@@ -108,6 +108,9 @@ fn a_nul_in_a_body_is_refused_and_the_rest_can_still_be_sent() {
 #[test]
 fn postfix_takes_every_smuggling_sequence_as_plain_text() {
     let mail = MailServer::shared();
+    let log = || std::fs::read_to_string(&mail.log).unwrap();
+    // Other suites let it meet some on purpose.
+    let earlier = log().len();
     let database = Database::new();
     let mut session = database.role_for(&mail.host, mail.plain);
     let smtp = Open::to(&mail.host, mail.plain).open(&mut session).unwrap();
@@ -141,8 +144,8 @@ fn postfix_takes_every_smuggling_sequence_as_plain_text() {
         assert_eq!(text, expected, "{body:?}");
         assert_eq!(mail.count("bob", &mark), 1);
     }
-    let log = std::fs::read_to_string(&mail.log).unwrap();
-    assert!(!log.contains("bare <LF>"), "Postfix has met a bare LF");
+    let met = log()[earlier..].contains("bare <LF>");
+    assert!(!met, "Postfix has met a bare LF");
 }
 
 /// DAT-14: by data() and by the three calls.
