@@ -22,7 +22,7 @@ for name in "${@:-}"; do
 done
 
 need_rust
-need "${BUILD_PACKAGES[@]}" git
+need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}" git
 need_postgres
 # From the repository that this is, whichever one a hook runs in.
 unset "${!GIT_@}"
@@ -38,6 +38,7 @@ export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PRO
 dir=$(scratch mutants)
 finish() {
     stop_cluster
+    as_root scripts/mail-server.sh stop "$dir/mail" || true
     git worktree remove --force "$tree" 2>/dev/null || true
     as_root rm -rf "$dir"
 }
@@ -48,7 +49,7 @@ own_postgres() {
     local home share
     home=$(dirname "$("$PG_CONFIG" --bindir)")
     share=$("$PG_CONFIG" --sharedir)
-    cp -a --parents "$home" "$share" "$dir"
+    tar --create --directory=/ "${home#/}" "${share#/}" | tar --extract --directory="$dir"
 }
 
 # The tree as it is now, changes that are not committed included.
@@ -129,6 +130,8 @@ mutant() {
 }
 
 step "a tree and a PostgreSQL of its own" eval 'own_tree && own_postgres'
+step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
+export UTL_SMTP_MAIL=$dir/mail/env
 
 say "nothing taken away: every suite must pass"
 mapfile -t suites < <(for patch in "${patches[@]}"; do suites_of "$patch"; done | tr ' ' '\n' | sort -u)
