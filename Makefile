@@ -52,7 +52,7 @@ package: build
 check test demo bench:
 	@scripts/$@.sh
 
-# COUNT conversations in one backend, then in ten.
+# COUNT conversations in one backend, then in ten; then COUNT random queries.
 soak:
 	@scripts/soak.sh $(or $(COUNT),50000)
 

@@ -5,6 +5,7 @@
 #   bench.sh scaling     cost against size: docs/bench/scaling.md, scaling-*.svg
 #
 #   BENCH_ROUNDS=7 BENCH_MILLISECONDS=500 BENCH_MAILS=100000 BENCH_ONLY=W1,W2,memory BENCH_OUTPUT=docs/bench
+#   BENCH_PROCESSORS=0 (the list for taskset; empty: all)
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -12,6 +13,7 @@ cd "$ROOT"
 what=${1:-run}
 [[ $what == run || $what == scaling ]] || die "usage: bench.sh [run | scaling]"
 output=${BENCH_OUTPUT:-docs/bench}
+processors=${BENCH_PROCESSORS-0}
 mkdir -p "$output"
 
 need_rust
@@ -29,6 +31,10 @@ finish() {
 }
 trap finish EXIT
 
+# Waking a process on another processor costs a virtual machine more than a command does, and differs from run to run: the
+# figures would be about that. So all have one processor together, where a wake-up is a change of process.
+[[ -z $processors ]] || taskset --pid --cpu-list "$processors" $$ >/dev/null
+
 "$bench" certificates "$dir"
 gcc -O2 -shared -fPIC -I"$("$PG_CONFIG" --includedir-server)" -o "$dir/empty.so" tests/bench/empty.c
 
@@ -45,6 +51,6 @@ start_cluster() {
 }
 step "starting PostgreSQL" start_cluster
 
-say "measuring, with two processes at work: anything else on this machine shows in the figures"
+say "measuring: anything else at work on this machine shows in the figures"
 UTL_SMTP_CLUSTER=$dir/cluster/env "$bench" "$what" "$dir" "$output"
 say "done: see $output"

@@ -12,6 +12,8 @@ export STARTED
 BUILD_PACKAGES=(gcc libc6-dev make clang libclang-dev)
 POSTGRES_PACKAGES=(postgresql-15 postgresql-server-dev-15)
 MAIL_PACKAGES=(postfix dovecot-core openssl)
+# Programs of the tests that are no servers; smtp-sink is Postfix's.
+JUDGE_PACKAGES=(sqlsmith)
 
 # say TEXT: one line of progress, with the seconds since the first script started.
 say() {

@@ -56,6 +56,7 @@ default_transport = virtual
 smtpd_banner = \$myhostname ESMTP
 smtpd_helo_required = yes
 smtpd_forbid_bare_newline = reject
+smtpd_forbid_unauth_pipelining = yes
 smtpd_reject_unlisted_recipient = yes
 smtpd_sender_restrictions = reject_non_fqdn_sender
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination

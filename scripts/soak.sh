@@ -1,7 +1,8 @@
 #!/bin/bash
-# Mixed good and bad conversations in one backend and then in ten, whose memory, descriptors and time must stay flat.
+# Mixed good and bad conversations in one backend and then in ten, whose memory, descriptors and time must stay flat;
+# then SQLsmith's random queries.
 #
-#   soak.sh [COUNT]    COUNT conversations in each of the two rounds (50000)
+#   soak.sh [COUNT]    COUNT conversations in each of the two rounds, and as many queries (50000)
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -10,7 +11,7 @@ count=${1:-50000}
 [[ $count =~ ^[1-9][0-9]*$ ]] || die "usage: soak.sh [COUNT]"
 
 need_rust
-need "${BUILD_PACKAGES[@]}"
+need "${BUILD_PACKAGES[@]}" "${JUDGE_PACKAGES[@]}"
 need_postgres
 build_and_install
 
@@ -30,4 +31,7 @@ step "starting PostgreSQL" scripts/cluster.sh start "$dir/cluster"
 step "building the soak" cargo build --locked --release --package e2e --bin soak
 say "soaking"
 UTL_SMTP_CLUSTER=$dir/cluster/env "${CARGO_TARGET_DIR:-target}/release/soak" "$count"
+say "random queries"
+UTL_SMTP_CLUSTER=$dir/cluster/env UTL_SMTP_SQLSMITH=$count UTL_SMTP_SEED=$RANDOM \
+    cargo test --locked --package e2e --test sqlsmith -- --nocapture
 say "done"

@@ -7,7 +7,7 @@ cd "$ROOT"
 
 chosen=${PG_CONFIG:-}
 need_rust
-need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}"
+need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}" "${JUDGE_PACKAGES[@]}"
 need_postgres
 pg_configs=("$PG_CONFIG")
 [[ -n $chosen ]] || pg_configs+=("$(scripts/postgres18.sh)")

@@ -98,8 +98,8 @@ unsafe fn expanded_handle(datum: pg_sys::Datum) -> Option<Handle> {
         pg_sys::vartag_external::VARTAG_EXPANDED_RW,
     ];
     let varlena: *const pg_sys::varlena = datum.cast_mut_ptr();
-    // SAFETY: an expanded datum is a tag with a pointer behind it; the pointer is not aligned. A record that has its
-    // fields deformed has as many values as fields.
+    // SAFETY: an expanded datum is a tag with a pointer behind it; the pointer is not aligned. A record has its fields
+    // deformed, as many values as fields, or as a tuple of its descriptor, as the flags say.
     unsafe {
         if !pgrx::varlena::varatt_is_1b_e(varlena) {
             return None;
@@ -111,14 +111,22 @@ unsafe fn expanded_handle(datum: pg_sys::Datum) -> Option<Handle> {
         let pointer: *const *const pg_sys::ExpandedRecordHeader =
             (*external).va_data.as_ptr().cast();
         let record = &*pointer.read_unaligned();
-        let field = PRIVATE_TCP_CON as usize - 1;
-        let deformed = record.er_magic == pg_sys::ER_MAGIC as i32
-            && record.flags & pg_sys::ER_FLAG_DVALUES_VALID as i32 != 0
-            && record.nfields > field as i32;
-        if !deformed || *record.dnulls.add(field) {
+        if record.er_magic != pg_sys::ER_MAGIC as i32 {
             return None;
         }
-        Some(Handle((*record.dvalues.add(field)).value() as i64))
+        let has = |flag: u32| record.flags & flag as i32 != 0;
+        let mut is_null = true;
+        let mut handle = pg_sys::Datum::null();
+        let field = PRIVATE_TCP_CON as usize - 1;
+        if has(pg_sys::ER_FLAG_DVALUES_VALID) && record.nfields > field as i32 {
+            is_null = *record.dnulls.add(field);
+            handle = *record.dvalues.add(field);
+        } else if has(pg_sys::ER_FLAG_FVALUE_VALID) && !record.er_tupdesc.is_null() {
+            let attribute = i32::from(PRIVATE_TCP_CON);
+            handle =
+                pg_sys::heap_getattr(record.fvalue, attribute, record.er_tupdesc, &mut is_null);
+        }
+        (!is_null).then(|| Handle(handle.value() as i64))
     }
 }
 

@@ -6,6 +6,8 @@
 //! SQLSTATE and adds the one line of CONTEXT. PostgreSQL restores the stack when the error is caught. The panic must
 //! not be caught in Rust on the way.
 
+pub mod hints;
+
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::time::Duration;
@@ -51,6 +53,7 @@ pub mod sqlstate {
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
+    pub const UNDEFINED_TABLE: &[u8; 5] = b"42P01";
     pub const INTERNAL_ERROR: &[u8; 5] = b"XX000";
 }
 
@@ -90,14 +93,17 @@ impl Report {
     /// `reason` is a phrase that can stand alone, such as "a line feed at character 3".
     pub fn argument(argument: &str, reason: &str) -> Self {
         let message = format!("invalid value for argument \"{argument}\"");
-        Self::new(sqlstate::INVALID_PARAMETER_VALUE, message).detail(sentence(reason))
+        let mut report =
+            Self::new(sqlstate::INVALID_PARAMETER_VALUE, message).detail(sentence(reason));
+        report.hint = hints::for_value(argument, reason).map(str::to_owned);
+        report
     }
 
     pub fn null_argument(argument: &str) -> Self {
-        Self::new(
-            sqlstate::INVALID_PARAMETER_VALUE,
-            format!("argument \"{argument}\" must not be null"),
-        )
+        let message = format!("argument \"{argument}\" must not be null");
+        let mut report = Self::new(sqlstate::INVALID_PARAMETER_VALUE, message);
+        report.hint = hints::for_null(argument).map(str::to_owned);
+        report
     }
 
     /// A reply that is a failure.
@@ -120,7 +126,7 @@ impl Report {
     /// A handle that stands for no open connection.
     pub fn no_connection() -> Self {
         Self::not_available("There is no open connection.").hint(
-            "The connection was never opened, was closed, ended by an error, or belongs to another session.",
+            "The connection was never opened (open_connection_reply gives NULL where it failed), was closed, ended by an error, or belongs to another session.",
         )
     }
 
@@ -168,9 +174,12 @@ impl Report {
         Self::not_available(format!(
             "The tx_timeout{limit} ended while {doing}{detail}."
         ))
-        .hint(
-            "Give open_connection a longer tx_timeout, or find out why the server does not answer.",
-        )
+        .hint(match (what, verb) {
+            ("reading", Verb::Connect) => {
+                "Where TLS comes first, as on port 465, open_connection needs secure_connection_before_smtp => true. Else give it a longer tx_timeout."
+            }
+            _ => "Give open_connection a longer tx_timeout, or find out why the server does not answer.",
+        })
     }
 
     fn lost(what: &str, source: &std::io::Error, verb: Verb) -> Self {
@@ -200,6 +209,11 @@ impl From<Failure> for Report {
                 Self::timed_out(what, detail.as_deref(), verb, timeout)
             }
             Cause::Net(NetError::Io { what, source }) => Self::lost(what, &source, verb),
+            Cause::Net(error @ NetError::Tls { .. }) if verb == Verb::Connect => {
+                Self::from(error).hint(
+                    "Ports 25 and 587 begin in clear: leave secure_connection_before_smtp out there, and call starttls.",
+                )
+            }
             Cause::Net(error) => Self::from(error),
         };
         if message_sent {

@@ -11,6 +11,7 @@ mod api;
 mod datum;
 mod encoding;
 mod errors;
+mod host_ace;
 mod latch;
 mod notices;
 mod registry;

@@ -8,15 +8,12 @@
 //! shut down: dropping one closes a descriptor and calls nothing of PostgreSQL's.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 
 use pgrx::pg_sys;
 use smtp_core::host::Host;
 use smtp_core::secret::Secret;
 use smtp_net::connection::Connection;
 use smtp_net::wallet::WalletSource;
-
-use crate::latch::SocketLatch;
 
 /// The number that stands for a session in `connection.private_tcp_con`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,8 +23,6 @@ pub struct Handle(pub i64);
 pub struct Session {
     pub handle: Handle,
     pub connection: Connection,
-    /// How to wait on the connection's socket. Shared with the call that uses the session.
-    pub latch: Rc<SocketLatch>,
     pub host: Host,
     pub port: u16,
     /// The role that opened it.

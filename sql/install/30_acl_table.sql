@@ -132,62 +132,11 @@ COMMENT ON TRIGGER keep_ports_apart_on_update ON utl_smtp.host_ace IS
 'the port ranges of one host are equal or apart';
 
 
--- Sessions keep the plan of the look-up. A short list is read whole, a long one by its index, and it is ANALYZE that makes
--- every session plan anew: where the list has grown much since the last one, waiting for autovacuum would make each
--- open_connection read a long list whole.
-
-CREATE FUNCTION utl_smtp.host_ace_keep_plans_right() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF pg_relation_size('utl_smtp.host_ace') / current_setting('block_size')::integer
-       > (SELECT 4 + 2 * greatest(relpages, 0) FROM pg_class WHERE oid = 'utl_smtp.host_ace'::regclass) THEN
-        ANALYZE utl_smtp.host_ace;
-    END IF;
-    RETURN NULL;
-END
-$$;
-
-REVOKE ALL ON FUNCTION utl_smtp.host_ace_keep_plans_right() FROM PUBLIC;
-COMMENT ON FUNCTION utl_smtp.host_ace_keep_plans_right() IS
-'trigger of host_ace: analyzes the list when it has grown much';
-
-CREATE TRIGGER keep_plans_right_on_insert AFTER INSERT ON utl_smtp.host_ace
-    FOR EACH STATEMENT EXECUTE FUNCTION utl_smtp.host_ace_keep_plans_right();
-COMMENT ON TRIGGER keep_plans_right_on_insert ON utl_smtp.host_ace IS
-'a list that has grown much is analyzed';
-
-
--- The look-up.
---
--- The decision is the first row, in order of precedence, of the entries that apply to the role, the port, one of the
--- privileges and the present moment: the more specific host first; for one host a port range before none; then the
--- lowest ace_order. It is the first row of the query that Oracle's Security Guide gives users for USER_HOST_ACES
--- ("ORDER BY precedence DESC, lower_port NULLS LAST"), a view that leaves out the lists that "do not apply" to the
--- user. So an entry for mail.example.com that concerns another role doesn't hide this role's entry for *.example.com:
--- granting something to one role never takes it from another. Who wants it taken says DENY.
-
--- In PL/pgSQL, because that can keep one plan for the session: planning costs ten times as much as the look-up itself.
+-- The look-up of open_connection, which is done in the library. This is it for a look from SQL.
 
 CREATE FUNCTION utl_smtp.host_access(candidates text[], port integer, role oid, privileges text[]) RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-AS $$
-BEGIN
-    RETURN (
-        SELECT ace.grant_type
-        FROM utl_smtp.host_ace AS ace
-        WHERE ace.host = ANY (host_access.candidates)
-          AND (ace.lower_port IS NULL OR host_access.port BETWEEN ace.lower_port AND ace.upper_port)
-          AND ace.privilege = ANY (host_access.privileges)
-          AND (ace.start_date IS NULL OR ace.start_date <= clock_timestamp())
-          AND (ace.end_date IS NULL OR ace.end_date >= clock_timestamp())
-          AND (ace.principal = 0 OR pg_has_role(host_access.role, ace.principal, 'USAGE'))
-        ORDER BY array_position(host_access.candidates, ace.host), ace.lower_port IS NULL, ace.ace_order, ace.grant_type
-        LIMIT 1);
-END
-$$;
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'host_access_wrapper';
 
 REVOKE ALL ON FUNCTION utl_smtp.host_access(text[], integer, oid, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION utl_smtp.host_access(text[], integer, oid, text[]) IS

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use pgrx::datum::{Inet, TimestampWithTimeZone};
@@ -22,7 +21,6 @@ use super::{
 use crate::access;
 use crate::datum::{Bytes, ConnectionRow, OpenRow, ReplyRow, Text};
 use crate::errors::{Report, sqlstate};
-use crate::latch::{Latch, SocketLatch};
 use crate::registry::{self, Descriptor, Handle, Session, TlsChoice};
 use crate::settings;
 
@@ -298,9 +296,7 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
         secure_host,
     };
     let implicit_tls = arguments.secure_connection_before_smtp.unwrap_or(false);
-    let opened = with_io(&Latch, |io| {
-        connect(&host, port, timeout, &tls, implicit_tls, io)
-    });
+    let opened = with_io(|io| connect(&host, port, timeout, &tls, implicit_tls, io));
     let host_text = host.to_string();
     let (connection, reply) = match opened {
         Ok(opened) => opened,
@@ -326,7 +322,6 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
         let verb = connection.session().last_verb();
         return Err(Report::reply(&reply).context(&host_text, port, Some(verb)));
     }
-    let latch = SocketLatch::new(connection.descriptor()).ok_or_else(no_descriptor)?;
     let handle = new_handle()?;
     let row = ConnectionRow {
         host: given_host.into_owned(),
@@ -336,7 +331,6 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
     };
     registry::put(Box::new(Session {
         handle,
-        latch: Rc::new(latch),
         connection,
         host,
         port,
@@ -421,7 +415,7 @@ fn descriptor() -> Result<Descriptor, Report> {
             .detail(format!("This session has {} open, utl_smtp.max_connections is {most}.", registry::count()))
             .hint("Close what is not needed with quit or close_connection; utl_smtp.connections() lists what is open."));
     }
-    // One is the socket's. The other is for the set of events to wait for it with: PostgreSQL counts that itself.
+    // One is the socket's. The other is looked at only: PostgreSQL needs and counts one for each wait.
     let (socket, events) = (Descriptor::acquire(), Descriptor::acquire());
     socket
         .filter(|_| events.is_some())
@@ -460,12 +454,7 @@ fn timeout(seconds: Option<i32>) -> Result<Option<Duration>, Report> {
     };
     u64::try_from(seconds)
         .map(|seconds| Some(Duration::from_secs(seconds)))
-        .map_err(|_| {
-            Report::argument(
-                "tx_timeout",
-                "a negative time limit; it is in seconds, 0 does not wait at all, NULL is utl_smtp.default_timeout",
-            )
-        })
+        .map_err(|_| Report::argument("tx_timeout", "a negative time limit"))
 }
 
 fn count(number: u64) -> i64 {

@@ -36,8 +36,7 @@ fn command_replies(c: Option<Handle>, cmd: Option<Bytes<'_>>, arg: Option<Bytes<
 #[pg_extern(sql = false)]
 fn helo(c: Option<Handle>, domain: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let domain = client_name(session, domain, io)?;
-        Ok(session.connection.command(&Command::Helo(domain), io)?)
+        hello(session, domain, Command::Helo, io)
     }))
 }
 
@@ -45,8 +44,7 @@ fn helo(c: Option<Handle>, domain: Option<Bytes<'_>>) -> ReplyRow {
 #[pg_extern(sql = false)]
 fn ehlo(c: Option<Handle>, domain: Option<Bytes<'_>>) -> ReplyRows {
     ReplyRows(converse(c, Failures::AsSet, |session, io| {
-        let domain = client_name(session, domain, io)?;
-        Ok(session.connection.command(&Command::Ehlo(domain), io)?)
+        hello(session, domain, Command::Ehlo, io)
     }))
 }
 
@@ -161,17 +159,33 @@ fn esmtp_parameters(parameters: Option<Bytes<'_>>) -> Result<Parameters, Problem
     )?)
 }
 
+/// Looking up the own name, where none is given, is part of the command's time.
+fn hello(
+    session: &mut Session,
+    domain: Option<Bytes<'_>>,
+    command: fn(Domain) -> Command,
+    io: &Io<'_>,
+) -> Result<Reply, Problem> {
+    let deadline = session.connection.deadline();
+    let domain = client_name(session, domain, deadline, io)?;
+    Ok(session
+        .connection
+        .command_by(deadline, &command(domain), io)?)
+}
+
 /// The name given, else this machine's, else the address literal of this end of the connection (RFC 5321 §4.1.4).
 fn client_name(
     session: &Session,
     domain: Option<Bytes<'_>>,
+    deadline: Deadline,
     io: &Io<'_>,
 ) -> Result<Domain, Problem> {
     if let Some(domain) = non_empty("domain", domain)? {
         return Ok(Domain::parse("domain", &domain)?);
     }
-    let deadline = Deadline::after(session.connection.timeout());
-    if let Some(name) = resolve::canonical_name(io.wait, deadline)
+    // A name server that does not answer costs half of the time, and the server gets the literal.
+    let look_up = Deadline::after(deadline.remaining().map(|left| left / 2));
+    if let Some(name) = resolve::canonical_name(io.wait, look_up)
         && let Ok(domain) = Domain::parse("domain", &name)
     {
         return Ok(domain);

@@ -15,7 +15,7 @@ use crate::registry::{Handle, Session};
 #[pg_extern(sql = false)]
 fn data(c: Option<Handle>, body: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let body = body.ok_or_else(|| null_piece("body"))?;
+        let body = body.ok_or_else(|| Report::null_argument("body"))?;
         let body = encoding::to_utf8("body", body.0)?;
         let reply = session.connection.command(&Command::Data, io)?;
         if reply.is_failure() {
@@ -65,7 +65,7 @@ fn piece<'a>(
     bytes: impl FnOnce(&'a [u8]) -> Result<std::borrow::Cow<'a, [u8]>, Report>,
 ) {
     converse(c, Failures::Raised, |session, io| {
-        let data = data.ok_or_else(|| null_piece("data"))?;
+        let data = data.ok_or_else(|| Report::null_argument("data"))?;
         write(session, &bytes(data.0)?, io)?;
         Ok(Reply::done())
     });
@@ -79,9 +79,4 @@ fn write(session: &mut Session, data: &[u8], io: &Io<'_>) -> Result<(), Problem>
         );
     }
     Ok(())
-}
-
-fn null_piece(argument: &str) -> Report {
-    Report::null_argument(argument)
-        .hint("In PostgreSQL || with NULL is NULL, unlike in Oracle; use coalesce or concat.")
 }

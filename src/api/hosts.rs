@@ -5,7 +5,8 @@ use smtp_core::host::{self, HostPattern};
 
 use super::required;
 use crate::datum::{Bytes, Text};
-use crate::errors::Report;
+use crate::errors::{Report, hints};
+use crate::host_ace::{self, GrantType, Question};
 
 /// `utl_smtp.canonical_host_pattern`: the one spelling under which the list keeps a host.
 #[pg_extern(sql = false)]
@@ -15,6 +16,28 @@ fn canonical_host_pattern(host: Option<Bytes<'_>>) -> Text {
             .unwrap_or_else(|report| report.raise())
             .to_string(),
     )
+}
+
+/// `utl_smtp.host_access`: the look-up of open_connection, for tests and for an administrator.
+#[pg_extern(sql = false)]
+fn host_access(
+    candidates: Option<Vec<Option<String>>>,
+    port: Option<i32>,
+    role: Option<pg_sys::Oid>,
+    privileges: Option<Vec<Option<String>>>,
+) -> Option<Text> {
+    let privileges = privileges?;
+    let privileges: Vec<&str> = privileges.iter().flatten().map(String::as_str).collect();
+    let question = Question {
+        port: u16::try_from(port?).ok()?,
+        role: role?,
+        privileges: &privileges,
+    };
+    let verdict = match host_ace::look_up(candidates?.into_iter().flatten(), &question)? {
+        GrantType::Grant => "GRANT",
+        GrantType::Deny => "DENY",
+    };
+    Some(Text(verdict.to_owned()))
 }
 
 /// `dbms_network_acl_utility.domains`
@@ -56,7 +79,8 @@ fn both(one: Named<'_>, other: Named<'_>) -> (HostPattern, HostPattern) {
 }
 
 fn pattern(argument: &'static str, text: Option<Bytes<'_>>) -> Result<HostPattern, Report> {
-    Ok(HostPattern::parse(argument, &required(argument, text)?)?)
+    HostPattern::parse(argument, &required(argument, text)?)
+        .map_err(|error| Report::from(error).hint(hints::HOST_PATTERN))
 }
 
 fn level(level: Option<u32>) -> Option<i32> {

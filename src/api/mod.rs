@@ -11,16 +11,14 @@ mod hosts;
 mod removed;
 mod wallet;
 
-use std::rc::Rc;
-
 use pgrx::PgLogLevel;
 use smtp_core::reply::Reply;
 use smtp_net::connection::{Cause, Failure, Io};
-use smtp_net::wait::Wait;
 
 use crate::access;
 use crate::datum::Bytes;
 use crate::errors::{Report, sqlstate};
+use crate::latch::Latch;
 use crate::notices;
 use crate::registry::{self, Handle, Session};
 use crate::settings::{self, Trace};
@@ -89,8 +87,7 @@ fn try_converse(
         };
     };
     // Whatever unwinds in here ends the session: it is out of the registry.
-    let latch = Rc::clone(&session.latch);
-    let result = with_io(&*latch, |io| step(&mut session, io));
+    let result = with_io(|io| step(&mut session, io));
     let result = match result {
         Ok(reply) if reply.is_failure() && !returned => {
             let verb = session.connection.session().last_verb();
@@ -131,7 +128,8 @@ fn take(handle: Option<Handle>) -> Result<Option<Box<Session>>, Report> {
 }
 
 /// Lends the backend's way to wait, and a reader for the transcript if one is wanted.
-fn with_io<T>(wait: &dyn Wait, run: impl FnOnce(&Io<'_>) -> T) -> T {
+fn with_io<T>(run: impl FnOnce(&Io<'_>) -> T) -> T {
+    let wait = &Latch;
     let level = match settings::trace() {
         Trace::Off => {
             return run(&Io { wait, trace: None });

@@ -102,8 +102,8 @@ impl Command {
     /// The line without its CRLF; an error where it is longer than a server must read.
     pub fn line(&self) -> Result<String, ArgumentError> {
         let line = match self {
-            Command::Helo(domain) => format!("HELO {domain}"),
-            Command::Ehlo(domain) => format!("EHLO {domain}"),
+            Command::Helo(domain) => ["HELO ", domain.as_str()].concat(),
+            Command::Ehlo(domain) => ["EHLO ", domain.as_str()].concat(),
             Command::StartTls => "STARTTLS".to_owned(),
             Command::Mail(from, parameters) => {
                 let mut line = path_line("MAIL FROM", from.as_str(), parameters);
@@ -143,8 +143,8 @@ impl Command {
 
 fn path_line(verb: &str, path: &str, parameters: &Parameters) -> String {
     match parameters.as_str() {
-        "" => format!("{verb}:<{path}>"),
-        parameters => format!("{verb}:<{path}> {parameters}"),
+        "" => [verb, ":<", path, ">"].concat(),
+        parameters => [verb, ":<", path, "> ", parameters].concat(),
     }
 }
 

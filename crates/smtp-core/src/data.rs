@@ -22,32 +22,40 @@ enum Place {
 }
 
 impl DataEncoder {
-    /// Appends the encoding of `input` to `out`.
+    /// Appends the encoding of `input` to `out`. What has the form of the wire already is copied in runs, not in lines.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
         let mut rest = input;
-        while let Some(&first) = rest.first() {
-            if self.place == Place::AfterCr && first == b'\n' {
-                self.place = Place::LineStart;
-                rest = &rest[1..];
+        if self.place == Place::AfterCr && rest.first() == Some(&b'\n') {
+            self.place = Place::LineStart;
+            rest = &rest[1..];
+        }
+        // `rest` begins with octets that go out as they are; `at` is behind those that have been looked at.
+        let mut at = 0;
+        while at < rest.len() {
+            if self.place != Place::InLine && rest[at] == b'.' {
+                out.extend_from_slice(&rest[..at]);
+                out.push(b'.');
+                rest = &rest[at..];
+                at = 0;
+            }
+            let Some(end) = memchr2(b'\r', b'\n', &rest[at..]).map(|end| at + end) else {
+                self.place = Place::InLine;
+                break;
+            };
+            self.place = Place::LineStart;
+            if rest[end..].starts_with(b"\r\n") {
+                at = end + 2;
                 continue;
             }
-            if self.place != Place::InLine && first == b'.' {
-                out.push(b'.');
-            }
-            let Some(end) = memchr2(b'\r', b'\n', rest) else {
-                out.extend_from_slice(rest);
-                self.place = Place::InLine;
-                return;
-            };
             out.extend_from_slice(&rest[..end]);
             out.extend_from_slice(b"\r\n");
-            self.place = if rest[end] == b'\r' {
-                Place::AfterCr
-            } else {
-                Place::LineStart
-            };
+            if rest[end] == b'\r' && end + 1 == rest.len() {
+                self.place = Place::AfterCr;
+            }
             rest = &rest[end + 1..];
+            at = 0;
         }
+        out.extend_from_slice(rest);
     }
 
     /// Appends the end of the message; the encoder is then ready for the next one.

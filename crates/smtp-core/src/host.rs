@@ -3,7 +3,8 @@
 //! Owns the canonical spelling, so that no second spelling slips past an entry: names compare as lower-case A-labels
 //! (UTS #46) without a trailing dot, addresses as numbers, and an IPv4-mapped IPv6 address is its IPv4 address.
 //! Refuses every spelling of an address that only a resolver would understand (`127.1`, `0x7f.1`, `2130706433`), zone
-//! identifiers, and anything that is more than a host: ports, paths, users. Implements RFC 1123 §2.1, RFC 4291 §2.2.
+//! identifiers, the unspecified address, and anything that is more than a host: ports, paths, users. Implements RFC 1123
+//! §2.1, RFC 4291 §2.2.
 
 mod pattern;
 
@@ -31,12 +32,24 @@ impl Host {
     /// Takes a name, an IPv4 address as four decimal numbers, or an IPv6 address with or without brackets.
     pub fn parse(argument: &'static str, text: &str) -> Result<Self, ArgumentError> {
         printable(argument, text)?;
-        Self::read(text).map_err(|reason| {
-            ArgumentError::new(
-                argument,
-                format!("{} is not a host: {reason}", quoted(text)),
-            )
-        })
+        Self::read(text)
+            .and_then(Self::specified)
+            .map_err(|reason| {
+                ArgumentError::new(
+                    argument,
+                    format!("{} is not a host: {reason}", quoted(text)),
+                )
+            })
+    }
+
+    /// `0.0.0.0` and `::` connect to loopback, whatever is said of that: a second identity. Entries may name them.
+    fn specified(self) -> Result<Self, String> {
+        match self {
+            Self::Address(address) if address.is_unspecified() => {
+                Err("the unspecified address is no machine's".to_owned())
+            }
+            host => Ok(host),
+        }
     }
 
     fn read(text: &str) -> Result<Self, String> {

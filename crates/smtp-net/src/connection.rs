@@ -147,7 +147,16 @@ impl Connection {
 
     /// One command and its reply, whatever it is. [`Connection::is_over`] tells whether the session outlived it.
     pub fn command(&mut self, command: &Command, io: &Io<'_>) -> Result<Reply, Failure> {
-        let deadline = self.deadline();
+        self.command_by(self.deadline(), command, io)
+    }
+
+    /// The same for a call that has done something else before: its deadline was [`Connection::deadline`] then.
+    pub fn command_by(
+        &mut self,
+        deadline: Deadline,
+        command: &Command,
+        io: &Io<'_>,
+    ) -> Result<Reply, Failure> {
         self.trace_as(io);
         self.run(command.verb(), |this| {
             this.session.issue(command)?;
@@ -302,9 +311,9 @@ impl Connection {
         self.stream.as_ref().and_then(Stream::tls_info)
     }
 
-    /// The limit of each command.
-    pub fn timeout(&self) -> Option<Duration> {
-        self.timeout
+    /// When a command that begins now has to be over.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::after(self.timeout)
     }
 
     /// The connection before its greeting, and the deadline of that.
@@ -354,16 +363,12 @@ impl Connection {
                 let resumed = if info.resumed { "resumed" } else { "new" };
                 format!(
                     "TLS started: {}, {}, {resumed} session, certificate of {}",
-                    info.version, info.cipher, info.peer_subject
+                    info.version, info.cipher, info.peer
                 )
             });
         }
         self.stream = Some(stream);
         Ok(())
-    }
-
-    fn deadline(&self) -> Deadline {
-        Deadline::after(self.timeout)
     }
 
     fn trace_as(&mut self, io: &Io<'_>) {

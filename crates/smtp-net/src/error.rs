@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 
 use smtp_core::text::ArgumentError;
 
@@ -145,8 +146,11 @@ impl NetError {
                 Some("connect by a name the certificate has, or give one as secure_host".into())
             }
             Self::WalletForbidden => {
-                Some("name a directory under one of those in utl_smtp.wallet_roots".into())
+                Some("name a directory under one of those in utl_smtp.wallet_roots, which a superuser sets".into())
             }
+            Self::TlsVersion { .. } => Some(
+                "TLS 1.2 is the oldest version known here, and utl_smtp.min_tls_version may ask for more".into(),
+            ),
             Self::Locator { .. } => {
                 Some("a wallet is \"file:/directory\", an absolute path, or \"system:\"".into())
             }
@@ -170,6 +174,16 @@ impl NetError {
         Self::Wallet {
             detail: detail.into(),
             hint: None,
+        }
+    }
+
+    /// A file or directory of a wallet that the system does not give us.
+    pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        Self::Wallet {
+            detail: format!("\"{}\": {}", path.display(), io_text(error)),
+            hint: Some(
+                "the path is one of the database server's machine, and the server's user must be able to read it".into(),
+            ),
         }
     }
 

@@ -22,7 +22,8 @@ const LOOKUPS: usize = 8;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// The addresses of a host, in the resolver's order, each once. An address literal is its own answer.
+/// The addresses of a host, in the resolver's order, each once. An address literal is its own answer. The unspecified
+/// address is left out: it would connect to this machine, past whatever is said of loopback.
 pub fn resolve(
     host: &str,
     port: u16,
@@ -69,7 +70,8 @@ pub fn resolve(
 fn worth_trying(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
-        if addresses.len() < limits::ADDRESSES && !addresses.contains(&address) {
+        let unspecified = address.ip().to_canonical().is_unspecified();
+        if addresses.len() < limits::ADDRESSES && !unspecified && !addresses.contains(&address) {
             addresses.push(address);
         }
     }

@@ -77,11 +77,11 @@ fn connect_one(
         Err(error) => return Err(error),
     }
     loop {
-        if let Some(error) = socket.take_error()? {
-            return Err(error);
-        }
         if socket.peer_addr().is_ok() {
             return Ok(Some(socket.into()));
+        }
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
         }
         if deadline.passed() || !wait.wait(socket.as_fd(), Interest::Writable, deadline) {
             return Ok(None);

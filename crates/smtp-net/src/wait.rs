@@ -70,25 +70,34 @@ pub struct PollWait;
 
 impl Wait for PollWait {
     fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool {
-        let flags = match interest {
-            Interest::Readable => PollFlags::POLLIN,
-            Interest::Writable => PollFlags::POLLOUT,
-        };
         loop {
-            // Rounded up: waking a fraction of a millisecond early would spin.
-            let timeout = deadline.remaining().map_or(PollTimeout::NONE, |left| {
-                PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
-            });
-            match poll(&mut [PollFd::new(fd, flags)], timeout) {
-                Ok(0) if deadline.passed() => return false,
-                Ok(0) | Err(Errno::EINTR | Errno::EAGAIN) => continue,
-                // Any other failure of poll shows itself on the descriptor's next use.
-                Ok(_) | Err(_) => return true,
+            let left = deadline.remaining().unwrap_or(Duration::MAX);
+            if poll_for(fd, interest, left) {
+                return true;
+            }
+            if deadline.passed() {
+                return false;
             }
         }
     }
 
     fn check(&self) {}
+}
+
+/// Waits by poll(2) until the descriptor is ready (`true`), or the time is over or a signal has come (`false`).
+pub fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -> bool {
+    let flags = match interest {
+        Interest::Readable => PollFlags::POLLIN,
+        Interest::Writable => PollFlags::POLLOUT,
+    };
+    // Rounded up: waking a fraction of a millisecond early would spin.
+    let milliseconds = time.as_micros().div_ceil(1000);
+    let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
+    // A failure of poll other than a signal shows itself on the descriptor's next use.
+    !matches!(
+        poll(&mut [PollFd::new(fd, flags)], timeout),
+        Ok(0) | Err(Errno::EINTR | Errno::EAGAIN)
+    )
 }
 
 /// Waits, or fails with a time-out. A deadline that is over already costs no wait at all: the caller has tried once.

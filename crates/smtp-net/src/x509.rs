@@ -21,6 +21,8 @@ const SHOWN: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub subject: String,
+    /// The first of its alternative names, whatever its kind, where the subject is empty.
+    first_name: Option<String>,
     pub issuer: String,
     pub raw_subject: Vec<u8>,
     pub raw_issuer: Vec<u8>,
@@ -45,8 +47,14 @@ impl Summary {
             // X.509 v1 knows no extensions: the roots of that age are told by being their own issuers.
             None => certificate.version() == X509Version::V1 && self_issued,
         };
+        let subject = name_text(certificate.subject());
+        let first_name = match subject.is_empty() {
+            true => first_name(&certificate),
+            false => None,
+        };
         Some(Self {
-            subject: name_text(certificate.subject()),
+            subject,
+            first_name,
             issuer: name_text(certificate.issuer()),
             raw_subject: certificate.subject().as_raw().to_vec(),
             raw_issuer: certificate.issuer().as_raw().to_vec(),
@@ -60,6 +68,17 @@ impl Summary {
 
     pub fn is_self_issued(&self) -> bool {
         self.raw_subject == self.raw_issuer
+    }
+
+    /// What to call it in a message: its subject, else what else tells it from others (RFC 5280 §4.1.2.6 lets the
+    /// subject be empty).
+    pub fn label(&self) -> String {
+        match &self.first_name {
+            _ if !self.subject.is_empty() => self.subject.clone(),
+            Some(name) => name.clone(),
+            None if self.issuer.is_empty() => format!("serial {}", hex(&self.serial)),
+            None => format!("serial {} of {}", hex(&self.serial), self.issuer),
+        }
     }
 }
 
@@ -141,6 +160,16 @@ impl SubjectName {
             _ => None,
         }
     }
+}
+
+fn first_name(certificate: &X509Certificate<'_>) -> Option<String> {
+    let extension = certificate.subject_alternative_name().ok()??;
+    let name = match extension.value.general_names.first()? {
+        GeneralName::RFC822Name(text) | GeneralName::URI(text) => harmless(text),
+        GeneralName::DirectoryName(name) => name_text(name),
+        other => SubjectName::from_general_name(other)?.text(),
+    };
+    Some(name)
 }
 
 /// The common name of a certificate's subject, which names no server any more (RFC 9525 §2): for messages only.

@@ -3,6 +3,7 @@
 //!
 //! - [`cluster`]: a fresh database for each test, sessions, roles and what they may reach
 //! - [`own_cluster`]: a cluster for one test alone
+//! - [`faults`]: a cluster whose system calls fail and lie to order
 //! - [`process`]: signals, and what /proc tells of a backend
 //! - [`resolver`]: a name server of the test's own
 //! - [`smtp`]: the SQL functions as Rust calls
@@ -11,6 +12,7 @@
 //! - [`mail`]: the private Postfix: its ports, and the mail that it delivered
 //! - [`peer`]: a server that plays a script byte by byte and records what it hears
 //! - [`certs`]: private CAs, certificates, wallets
+//! - [`sink`]: smtp-sink, a server with faults to order
 //! - [`openssl`]: certificates and servers that the TLS library of the others won't make
 //! - [`waiting`]: a peer for every point at which a conversation can be made to wait
 //! - [`dialogues`]: scripts worded as well-known mail services word them
@@ -21,6 +23,7 @@ pub mod certs;
 pub mod cluster;
 pub mod dialogues;
 mod environment;
+pub mod faults;
 pub mod mail;
 pub mod openssl;
 pub mod own_cluster;
@@ -28,14 +31,17 @@ pub mod peer;
 pub mod process;
 pub mod resolver;
 pub mod scene;
+pub mod sink;
 pub mod smtp;
 pub mod vigil;
 pub mod waiting;
 
 pub use cluster::{Database, Failure, Session};
+pub use faults::Faults;
 pub use mail::MailServer;
 pub use own_cluster::OwnCluster;
 pub use peer::{Peer, Script};
 pub use scene::Scene;
+pub use sink::Sink;
 pub use smtp::{Open, Reply, Smtp};
 pub use vigil::Vigil;

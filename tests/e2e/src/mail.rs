@@ -28,6 +28,13 @@ pub struct MailServer {
     boxes: PathBuf,
 }
 
+/// A certificate that the server takes for a login of [`MailServer::user`], by EXTERNAL.
+pub struct ClientCertificate {
+    /// The certificate and its key, which is encrypted.
+    pub pem: String,
+    pub key_password: String,
+}
+
 impl MailServer {
     /// Postfix with Dovecot's SASL: the server of nearly all tests.
     pub fn shared() -> &'static Self {
@@ -45,6 +52,16 @@ impl MailServer {
     pub fn opensmtpd() -> &'static Self {
         static SHARED: OnceLock<MailServer> = OnceLock::new();
         SHARED.get_or_init(|| Self::named_by("UTL_SMTP_OPENSMTPD"))
+    }
+
+    /// What an application that Exim knows by its certificate has in its wallet.
+    pub fn exim_client() -> ClientCertificate {
+        let environment = Environment::from_variable("UTL_SMTP_EXIM");
+        let content = |name: &str| std::fs::read_to_string(environment.text(name)).unwrap();
+        ClientCertificate {
+            pem: content("MAIL_CLIENT_CERTIFICATE") + &content("MAIL_CLIENT_KEY"),
+            key_password: environment.text("MAIL_CLIENT_KEY_PASSWORD"),
+        }
     }
 
     fn named_by(variable: &str) -> Self {

@@ -22,8 +22,8 @@ impl OwnCluster {
         Self::start_in("", settings)
     }
 
-    /// As [`OwnCluster::start`], after these shell commands, which run as the test's own user in a mount
-    /// namespace of their own where that user is root.
+    /// As [`OwnCluster::start`], after these shell commands, which run as the test's own user, where that is root
+    /// with mounts and a host name of their own.
     pub fn start_in(prelude: &str, settings: &[&str]) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("own.")
@@ -32,7 +32,7 @@ impl OwnCluster {
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let mut command = if is_root() && !prelude.is_empty() {
             let mut command = Command::new("unshare");
-            command.args(["--mount", "bash"]);
+            command.args(["--mount", "--uts", "bash"]);
             command
         } else {
             Command::new("bash")

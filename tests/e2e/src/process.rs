@@ -20,6 +20,15 @@ pub fn is_alive(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists() && !state.starts_with('Z')
 }
 
+/// The files that the process has mapped, each as often as it is.
+pub fn libraries(pid: i32) -> Vec<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let paths = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|at| line[at..].to_owned()));
+    paths.collect()
+}
+
 /// What the process has computed so far, in user and system mode together.
 pub fn processor_time(pid: i32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

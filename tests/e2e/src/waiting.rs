@@ -40,6 +40,7 @@ struct FullBacklog {
 
 const HOST: &str = "127.0.0.1";
 const OPEN: &str = "{open}";
+const OPEN_TLS: &str = "{open tls}";
 const EHLO: &str = "utl_smtp.ehlo({c}, 'client.example.test')";
 const MAIL: &str = "utl_smtp.mail({c}, 'sender@example.test')";
 const RCPT: &str = "utl_smtp.rcpt({c}, 'recipient@example.test')";
@@ -59,10 +60,11 @@ pub fn wait_points() -> Vec<WaitPoint> {
             OPEN,
             Script::new().drip("220-peer\r\n".repeat(1000), Duration::from_millis(20)),
         ),
-        point("implicit TLS", &[], "{open tls}", Script::new().hold()),
+        point("implicit TLS", &[], OPEN_TLS, Script::new().hold()),
         point("EHLO", &[OPEN], EHLO, greeting().line().hold()),
     ];
     points.extend(tls_points());
+    points.extend(encrypted_points());
     points.extend(auth_points());
     points.extend(transaction_points());
     points
@@ -92,6 +94,40 @@ fn tls_points() -> [WaitPoint; 2] {
                 .read_until("\x16\x03")
                 .drip(record, Duration::from_millis(20)),
         ),
+    ]
+}
+
+/// Waits under TLS, which are the transport's own: a record to come, a record to get rid of.
+fn encrypted_points() -> [WaitPoint; 2] {
+    let authority = Authority::new("Private CA");
+    let identity = authority.issue(&[HOST]);
+    let encrypted = || {
+        Script::new()
+            .handshake(identity.server())
+            .then(Script::greeting())
+    };
+    let data = encrypted()
+        .on("EHLO", "250 peer")
+        .on("MAIL", "250 ok")
+        .on("RCPT", "250 ok")
+        .on("DATA", "354 go ahead");
+    let with_wallet = |point: WaitPoint| WaitPoint {
+        wallet: Some(Wallet::of(&authority)),
+        ..point
+    };
+    [
+        with_wallet(point(
+            "reply under TLS",
+            &[OPEN_TLS],
+            EHLO,
+            encrypted().line().hold(),
+        )),
+        with_wallet(point(
+            "body under TLS",
+            &[OPEN_TLS, EHLO, MAIL, RCPT, DATA, LINE],
+            BODY,
+            data.hold(),
+        )),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The same conversation with servers that word and order things in their own ways.
 
-use e2e::{Database, MailServer, Open};
+use e2e::certs::Wallet;
+use e2e::{Database, Failure, MailServer, Open, Reply, Session, Smtp};
 
 #[test]
 fn exim_takes_mail_after_starttls_and_each_of_its_schemes() {
@@ -91,4 +92,123 @@ fn exim_and_opensmtpd_take_local_mail_in_clear() {
             "{name}"
         );
     }
+}
+
+/// A role with a wallet for Exim: its CA, and the client certificate with an encrypted key.
+struct Application {
+    wallet: Wallet,
+    key_password: String,
+    role: String,
+    database: Database,
+}
+
+impl Application {
+    fn new() -> Self {
+        let exim = MailServer::exim();
+        let wallet = Wallet::new();
+        let certificate = MailServer::exim_client();
+        let ca = std::fs::read_to_string(format!("{}/ca.pem", exim.wallet)).unwrap();
+        wallet.add("ca.pem", &ca);
+        wallet.add_with_mode("client.pem", &certificate.pem, 0o600);
+        let database = Database::new();
+        database.set("utl_smtp.wallet_roots", "/tmp");
+        let role = database.role("app");
+        database.allow(&role, &exim.host, exim.submission);
+        Self {
+            wallet,
+            key_password: certificate.key_password,
+            role,
+            database,
+        }
+    }
+
+    /// By default a role may talk to the host, and not show who it is.
+    fn allow_client_certificates(&self) {
+        self.database.superuser().run(&format!(
+            "SELECT dbms_network_acl_admin.append_host_ace(
+                 host => '{}',
+                 ace => dbms_network_acl_admin.xs$ace_type(
+                     privilege_list => dbms_network_acl_admin.xs$name_list('use_client_certificates'),
+                     principal_name => '{}'))",
+            MailServer::exim().host,
+            self.role
+        ));
+    }
+
+    /// Up to the second EHLO, under TLS.
+    fn secured(&self, session: &mut Session) -> Result<Smtp, Failure> {
+        let exim = MailServer::exim();
+        let smtp = Open::to(&exim.host, exim.submission)
+            .wallet(&self.wallet.locator())
+            .wallet_password(&self.key_password)
+            .open(session)?;
+        smtp.ehlo(session, "client.example.test")?;
+        smtp.starttls(session)?;
+        smtp.ehlo(session, "client.example.test")?;
+        Ok(smtp)
+    }
+}
+
+/// EXTERNAL: the password is the key's, and nobody's at the server.
+fn external(session: &mut Session, smtp: &Smtp, user: &str) -> Result<Reply, Failure> {
+    smtp.reply(session, "auth", &[&user, &None::<&str>, &"EXTERNAL"])
+}
+
+#[test]
+fn exim_lets_a_client_certificate_log_in_by_external() {
+    let exim = MailServer::exim();
+    let application = Application::new();
+    application.allow_client_certificates();
+    let mut session = application.database.connect(&application.role);
+    let mark = format!("exim-EXTERNAL-{}", std::process::id());
+    let smtp = application.secured(&mut session).unwrap();
+    assert_eq!(external(&mut session, &smtp, &exim.user).unwrap().code, 235);
+    let used = "SELECT auth_scheme || ' ' || authenticated_as FROM utl_smtp.connections()";
+    assert_eq!(
+        session.value::<String>(used),
+        format!("EXTERNAL {}", exim.user)
+    );
+    smtp.mail(&mut session, &exim.user).unwrap();
+    smtp.rcpt(&mut session, "someone@elsewhere.test").unwrap();
+    smtp.data(&mut session, &format!("Subject: {mark}\r\n\r\nknown\r\n"))
+        .unwrap();
+    smtp.quit(&mut session).unwrap();
+    assert_eq!(exim.delivered("relayed", &mark).body(), b"known\n");
+}
+
+/// The certificate is for alice; whoever else it claims to be for, the server says no, and the session goes on.
+#[test]
+fn exim_refuses_external_for_somebody_else_than_the_certificate_names() {
+    let application = Application::new();
+    application.allow_client_certificates();
+    let mut session = application.database.connect(&application.role);
+    let smtp = application.secured(&mut session).unwrap();
+    let refused = external(&mut session, &smtp, "bob@example.test")
+        .unwrap_err()
+        .expect("U9279");
+    assert!(refused.message.contains("535"), "{refused}");
+    let user = &MailServer::exim().user;
+    assert_eq!(external(&mut session, &smtp, user).unwrap().code, 235);
+    smtp.quit(&mut session).unwrap();
+}
+
+/// Not granted, the certificate stays here. Exim offers EXTERNAL to those who have shown one.
+#[test]
+fn external_without_a_client_certificate_is_no_supported_scheme() {
+    let exim = MailServer::exim();
+    let application = Application::new();
+    let mut session = application.database.connect(&application.role);
+    let smtp = application.secured(&mut session).unwrap();
+    let refused = external(&mut session, &smtp, &exim.user)
+        .unwrap_err()
+        .expect("U4250");
+    assert!(refused.detail.contains("EXTERNAL"), "{refused}");
+    // Said all the same, it is the server that refuses.
+    smtp.command(&mut session, "AUTH", Some("EXTERNAL ="))
+        .unwrap_err()
+        .expect("U9279");
+    assert_eq!(smtp.noop(&mut session).unwrap().code, 250);
+    smtp.auth(&mut session, &exim.user, &exim.password, "EXTERNAL PLAIN")
+        .unwrap();
+    smtp.quit(&mut session).unwrap();
 }

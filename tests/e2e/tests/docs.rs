@@ -90,6 +90,29 @@ fn the_picture_of_the_phases_equals_their_table() {
     assert_eq!(picture, table);
 }
 
+/// Each promise of SECURITY.md names the tests that hold it.
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let mut sources = String::new();
+    for directory in ["tests", "crates"] {
+        read_rust(&root().join(directory), &mut sources);
+    }
+    let text = page("SECURITY.md");
+    let promises: Vec<&str> = text.split("\n- ").skip(1).collect();
+    assert_eq!(promises.len(), 9);
+    for promise in promises {
+        let named = promise.split("\n\n").next().unwrap().lines();
+        let tests: Vec<&str> = named
+            .filter_map(|line| line.strip_prefix("  - `")?.strip_suffix('`'))
+            .collect();
+        assert!(tests.len() >= 2, "{promise}");
+        for test in tests {
+            let definition = format!("#[test]\nfn {test}() {{");
+            assert!(sources.contains(&definition), "there is no test {test}");
+        }
+    }
+}
+
 #[test]
 fn every_setting_has_a_heading() {
     let text = page("docs/settings.md");
@@ -109,6 +132,17 @@ fn root() -> PathBuf {
 
 fn page(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap()
+}
+
+fn read_rust(directory: &Path, into: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_rust(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
 }
 
 fn pages() -> Vec<PathBuf> {

@@ -396,3 +396,61 @@ fn tx_timeout_may_be_zero_null_or_huge_but_not_negative() {
     assert_eq!(smtp.quit(&mut session).unwrap().code, 221);
     peer.finish();
 }
+
+/// INT-18: PostgreSQL compares keys with a page of the index locked, and holds interrupts off meanwhile. A comparison
+/// that talks to a silent server is bounded by its own time limit, computes nothing, and what was asked for meanwhile
+/// comes afterwards.
+#[test]
+fn a_wait_with_interrupts_held_off_is_bounded_by_the_time_limit() {
+    let peer = Peer::start(Script::greeting().line().hold());
+    let database = Database::new();
+    let mut session = database.superuser();
+    session.run(
+        "CREATE TABLE keyed (k integer);
+         INSERT INTO keyed SELECT generate_series(1, 10);
+         CREATE FUNCTION compare(a integer, b integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $body$
+         DECLARE
+             c text := current_setting('e2e.c', true);
+         BEGIN
+             IF c <> '' THEN
+                 PERFORM set_config('e2e.c', '', false);
+                 PERFORM utl_smtp.noop(c::utl_smtp.connection);
+             END IF;
+             RETURN btint4cmp(a, b);
+         END $body$;
+         CREATE OPERATOR CLASS talking FOR TYPE integer USING btree AS
+             OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 compare(integer, integer);
+         CREATE INDEX keyed_index ON keyed (k talking);
+         SET enable_seqscan = off; SET enable_bitmapscan = off;
+         PREPARE look AS SELECT k FROM keyed WHERE k = 5 ORDER BY k USING <",
+    );
+    assert_eq!(session.value::<i32>("EXECUTE look"), 5);
+    let pid = session.pid();
+    for timeout in ["0", "300"] {
+        let smtp = Open::to("127.0.0.1", peer.port())
+            .timeout(2)
+            .open(&mut session)
+            .unwrap();
+        session.run(&format!("SET e2e.c = '{}'", smtp.handle));
+        session.run(&format!("SET statement_timeout = {timeout}"));
+        let mut other = database.superuser();
+        let canceller = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(500));
+            other.run(&format!("SELECT pg_cancel_backend({pid})"));
+        });
+        let (began, computed) = (Instant::now(), process::processor_time(pid));
+        let failure = session.try_run("EXECUTE look").unwrap_err();
+        let took = began.elapsed();
+        canceller.join().unwrap();
+        failure.clone().expect("U9278");
+        assert!(failure.detail.contains("tx_timeout of 2 s"), "{failure}");
+        assert!(took >= Duration::from_secs(2), "not held off: {took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        let computed = process::processor_time(pid) - computed;
+        assert!(computed < Duration::from_millis(300), "{computed:?}");
+        session.run("RESET statement_timeout; RESET e2e.c");
+        vigil::assert_over(&mut session, &smtp);
+        assert_eq!(session.value::<i32>("EXECUTE look"), 5);
+    }
+    peer.finish();
+}

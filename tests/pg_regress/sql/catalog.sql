@@ -56,7 +56,7 @@ SELECT oid::regprocedure AS exception
 FROM routine
 WHERE pronamespace::regnamespace::text = 'utl_smtp' AND language = 'c' AND proname <> 'canonical_host_pattern'
   AND (provolatile <> 'v' OR proparallel <> 'u' OR proisstrict OR prosecdef OR NOT public);
--- with the owner's rights: only what cannot be fooled by a caller's search_path
+-- nothing runs with the owner's rights
 SELECT oid::regprocedure AS definer FROM routine WHERE prosecdef;
 -- names in a body mean what they meant when it was written
 SELECT oid::regprocedure AS unpinned

@@ -116,12 +116,12 @@ impl fmt::Display for HostPattern {
 }
 
 /// Every canonical text of a pattern that matches `host`, the narrowest first. Of the two spellings of an IPv4
-/// network the one with the prefix length comes first.
-pub fn candidates(host: &Host) -> Vec<String> {
-    wider(&HostPattern::from(host))
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+/// network the one with the prefix length comes first. An IPv6 address has 130: none is made before it is asked for.
+pub fn candidates(host: &Host) -> impl Iterator<Item = String> + use<> {
+    let narrowest = HostPattern::from(host);
+    let first = std::iter::once(narrowest.to_string());
+    let others = std::iter::once_with(move || wider(&narrowest)).flatten();
+    first.chain(others.skip(1).map(|pattern| pattern.to_string()))
 }
 
 /// Oracle's DOMAINS: the host and the domains or subnets that it lies in, the narrowest first. IPv6 addresses and

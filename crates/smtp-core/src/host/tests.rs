@@ -2,6 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn all_candidates(host: &Host) -> Vec<String> {
+    candidates(host).collect()
+}
+
 fn host(text: &str) -> Host {
     Host::parse("host", text).unwrap()
 }
@@ -53,6 +57,10 @@ fn an_address_has_one_spelling() {
 #[test]
 fn whatever_a_resolver_might_take_for_something_else_is_refused() {
     for text in [
+        "0.0.0.0",
+        "::",
+        "[::]",
+        "::ffff:0.0.0.0",
         "127.1",
         "0x7f.1",
         "2130706433",
@@ -274,11 +282,11 @@ fn the_narrower_pattern_is_the_more_specific() {
 #[test]
 fn candidates_are_every_pattern_that_could_match() {
     assert_eq!(
-        candidates(&host("www.Example.com")),
+        all_candidates(&host("www.Example.com")),
         ["www.example.com", "*.example.com", "*.com", "*"]
     );
-    assert_eq!(candidates(&host("localhost")), ["localhost", "*"]);
-    let v4 = candidates(&host("10.1.2.3"));
+    assert_eq!(all_candidates(&host("localhost")), ["localhost", "*"]);
+    let v4 = all_candidates(&host("10.1.2.3"));
     assert_eq!(v4.len(), 1 + 32 + 3 + 1);
     assert_eq!(v4[..3], ["10.1.2.3", "10.1.2.2/31", "10.1.2.0/30"]);
     assert_eq!(v4[v4.len() - 2..], ["0.0.0.0/0", "*"]);
@@ -292,7 +300,7 @@ fn candidates_are_every_pattern_that_could_match() {
     ] {
         assert!(v4.iter().any(|candidate| candidate == text), "{text}");
     }
-    assert_eq!(candidates(&host("2001:db8::1")).len(), 1 + 128 + 1);
+    assert_eq!(candidates(&host("2001:db8::1")).count(), 1 + 128 + 1);
 }
 
 /// Oracle's documentation of DBMS_NETWORK_ACL_UTILITY.DOMAINS.
@@ -458,7 +466,7 @@ proptest! {
     fn a_pattern_is_a_candidate_exactly_when_it_matches(host in hosts(), text in patterns()) {
         // Host bits beyond the prefix are refused; then there is nothing to compare.
         if let Ok(pattern) = HostPattern::parse("host", &text) {
-            let is_candidate = candidates(&host).contains(&pattern.to_string());
+            let is_candidate = all_candidates(&host).contains(&pattern.to_string());
             prop_assert_eq!(is_candidate, pattern.matches(&host), "{} {}", pattern, host);
         }
     }
@@ -480,6 +488,6 @@ proptest! {
         };
         let pattern = pattern(&format!("{network}/{bits}"));
         prop_assert!(pattern.matches(&host));
-        prop_assert!(candidates(&host).contains(&pattern.to_string()));
+        prop_assert!(all_candidates(&host).contains(&pattern.to_string()));
     }
 }

@@ -162,7 +162,7 @@ impl<'a> Scanner<'a> {
         let text = match domain.strip_prefix('@') {
             Some(domain) => {
                 let domain = Domain::parse(self.argument, domain)?;
-                format!("{local_part}@{domain}")
+                [local_part, "@", domain.as_str()].concat()
             }
             None => local_part.to_owned(),
         };

@@ -143,7 +143,7 @@ fn info(connection: &ClientConnection, verifier: &Verifier) -> Result<TlsInfo, N
         .unwrap_or(i64::MAX)
         .saturating_add(SOON);
     let anchor_expiring = match trusted_by {
-        TrustedBy::Issuer { subject, not_after } if not_after < soon => Some((subject, not_after)),
+        TrustedBy::Issuer { label, not_after } if not_after < soon => Some((label, not_after)),
         _ => None,
     };
     Ok(TlsInfo {
@@ -157,6 +157,7 @@ fn info(connection: &ClientConnection, verifier: &Verifier) -> Result<TlsInfo, N
             .and_then(|suite| suite.suite().as_str())
             .map(|name| name.replacen("TLS13_", "TLS_", 1))
             .unwrap_or_default(),
+        peer: leaf.label(),
         peer_subject: leaf.subject,
         peer_not_after: leaf.not_after,
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),

@@ -74,7 +74,9 @@ pub struct TlsInfo {
     pub version: String,
     /// Such as `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
-    /// The subject of the server's certificate.
+    /// What to call the server's certificate.
+    pub peer: String,
+    /// The subject of the server's certificate, which may be empty.
     pub peer_subject: String,
     /// When that expires, in seconds since 1970.
     pub peer_not_after: i64,

@@ -82,7 +82,7 @@ impl Rejection {
     pub fn revoked(certificate: &Summary) -> Self {
         Self::because(format!(
             "the certificate of \"{}\" has been revoked by a revocation list in the wallet",
-            certificate.subject
+            certificate.label()
         ))
     }
 
@@ -134,7 +134,7 @@ impl Rejection {
             }
             other => Self::because(format!(
                 "the certificate of \"{}\": {}",
-                leaf.subject,
+                leaf.label(),
                 reason(other)
             )),
         }
@@ -143,23 +143,25 @@ impl Rejection {
     fn expired(certificate: &Summary) -> Self {
         Self::because(format!(
             "the certificate of \"{}\" expired on {}",
-            certificate.subject,
+            certificate.label(),
             date(certificate.not_after)
         ))
+        .with_hint("the server's administrator has to renew it".into())
     }
 
     fn not_yet_valid(certificate: &Summary) -> Self {
         Self::because(format!(
             "the certificate of \"{}\" is not yet valid: its time begins on {}",
-            certificate.subject,
+            certificate.label(),
             date(certificate.not_before)
         ))
+        .with_hint("compare the clock of this machine with the server's".into())
     }
 
     fn self_signed(leaf: &Summary) -> Self {
         Self::because(format!(
             "the certificate of \"{}\" is self-signed and not in the wallet",
-            leaf.subject
+            leaf.label()
         ))
         .with_hint("to trust this very certificate, add it to the wallet as a .pem file".into())
     }
@@ -177,7 +179,8 @@ impl Rejection {
         }
         Self::because(format!(
             "the certificate of \"{}\" was issued by \"{}\", which is not in the wallet \"{location}\"",
-            last.subject, last.issuer
+            last.label(),
+            last.issuer
         ))
         .with_hint(format!(
             "add the certificate of \"{}\" to the wallet as a .pem file, or have the server send its whole chain",

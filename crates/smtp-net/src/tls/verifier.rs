@@ -55,7 +55,7 @@ pub(super) struct Verified {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TrustedBy {
     /// An issuer of the wallet.
-    Issuer { subject: String, not_after: i64 },
+    Issuer { label: String, not_after: i64 },
     /// Its own presence in the wallet.
     Pin,
 }
@@ -184,7 +184,7 @@ impl Verifier {
         );
         match (outcome, trusted.get()) {
             (Ok(_), Some(anchor)) => Ok(TrustedBy::Issuer {
-                subject: anchor.subject.clone(),
+                label: anchor.label(),
                 not_after: anchor.not_after,
             }),
             (Ok(_), None) => Err(Rejection::because("no issuer of it is in the wallet")),
@@ -220,7 +220,7 @@ impl Verifier {
         if anchor.path_length.is_some_and(|most| between > most) {
             return Err(refused(Rejection::because(format!(
                 "the chain is longer than the issuer \"{}\" allows",
-                anchor.subject
+                anchor.label()
             ))));
         }
         match certificates.iter().find(|c| self.is_revoked(c)) {

@@ -191,9 +191,12 @@ impl SealedIdentity {
                 return Ok(chain);
             }
         }
-        Err(NetError::wallet(
-            self.says("does not match any certificate in the same file"),
-        ))
+        Err(NetError::Wallet {
+            detail: self.says("does not match any certificate in the same file"),
+            hint: Some(
+                "put the key and the certificate that was issued for it into one file".into(),
+            ),
+        })
     }
 
     fn says(&self, what: &str) -> String {

@@ -12,7 +12,7 @@ use smtp_core::limits;
 use zeroize::Zeroizing;
 
 use super::locator::is_under;
-use crate::error::{NetError, io_text};
+use crate::error::NetError;
 
 /// Where distributions keep their trust store, most common first. Environment variables that would point elsewhere
 /// are not asked: they belong to whoever started the server.
@@ -95,8 +95,7 @@ pub(super) fn system_stamps() -> Option<Vec<Stamp>> {
 /// Reads a directory. With `roots`, a file that is a link to somewhere outside of them is left out.
 pub(super) fn directory(directory: &Path, roots: Option<&[PathBuf]>) -> Result<Listing, NetError> {
     let location = directory.display().to_string();
-    let failed =
-        |error: io::Error| NetError::wallet(format!("\"{location}\": {}", io_text(&error)));
+    let failed = |error: io::Error| NetError::unreadable(directory, &error);
     let metadata = fs::metadata(directory).map_err(failed)?;
     if !metadata.is_dir() {
         return Err(NetError::Wallet {
@@ -209,8 +208,7 @@ fn read_file(
     name: String,
     roots: Option<&[PathBuf]>,
 ) -> Result<Result<WalletFile, String>, NetError> {
-    let failed =
-        |error: io::Error| NetError::wallet(format!("\"{}\": {}", path.display(), io_text(&error)));
+    let failed = |error: io::Error| NetError::unreadable(path, &error);
     let resolved = fs::canonicalize(path);
     if let Some(roots) = roots
         && !resolved.as_ref().is_ok_and(|path| is_under(path, roots))

@@ -6,13 +6,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
-use crate::error::{NetError, io_text};
+use crate::error::NetError;
 
 /// Where a wallet is said to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +108,8 @@ impl Locator {
             Self::Directory(path) => path,
         };
         let Some(roots) = roots else {
-            let path = fs::canonicalize(path).map_err(|error| unusable(path, &error))?;
+            let path =
+                fs::canonicalize(path).map_err(|error| NetError::unreadable(path, &error))?;
             return Ok(WalletSource::Directory { path, roots: None });
         };
         let roots: Vec<PathBuf> = roots
@@ -121,7 +121,7 @@ impl Locator {
                 path: found,
                 roots: Some(roots),
             }),
-            Err(error) if would_be_under(path, &roots) => Err(unusable(path, &error)),
+            Err(error) if would_be_under(path, &roots) => Err(NetError::unreadable(path, &error)),
             _ => Err(NetError::WalletForbidden),
         }
     }
@@ -148,10 +148,6 @@ fn would_be_under(path: &Path, roots: &[PathBuf]) -> bool {
         }
     }
     false
-}
-
-fn unusable(path: &Path, error: &io::Error) -> NetError {
-    NetError::wallet(format!("\"{}\": {}", path.display(), io_text(error)))
 }
 
 fn is_drive(scheme: &str) -> bool {

@@ -62,6 +62,41 @@ fn an_unknown_issuer_is_refused_and_named() {
     );
 }
 
+/// RFC 5280 lets the subject be empty, and many servers' is.
+#[test]
+fn a_certificate_without_a_subject_is_told_by_its_first_name_or_its_serial_number() {
+    let unnamed = |names: &[&str]| {
+        let mut params = leaf_params(names);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.serial_number = Some(SerialNumber::from(0x2a17));
+        params
+    };
+    let (known, unknown) = (root("known"), root("unknown"));
+    let label_of = |credentials: &Credentials| {
+        let (detail, _) = refused(attempt(credentials, wallet(&[known.pem()]), NAME));
+        let rest = detail.strip_prefix("the certificate of \"").unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let named = Credentials::issued(unnamed(&[NAME, "other.example.test"]), &unknown);
+    assert_eq!(label_of(&named), NAME);
+    let address = Credentials::issued(unnamed(&["192.0.2.1"]), &unknown);
+    assert_eq!(label_of(&address), "192.0.2.1");
+    let mut params = unnamed(&[]);
+    let mail = Ia5String::try_from("ops@example.test").unwrap();
+    params.subject_alt_names = vec![SanType::Rfc822Name(mail)];
+    let mailbox = Credentials::issued(params, &unknown);
+    assert_eq!(label_of(&mailbox), "ops@example.test");
+    let bare = Credentials::issued(unnamed(&[]), &unknown);
+    assert_eq!(label_of(&bare), "serial 2a17 of CN=unknown");
+    let nobody = Credentials::self_signed(unnamed(&[]));
+    assert_eq!(label_of(&nobody), "serial 2a17");
+    // Every other thing that is said of one, too.
+    let mut params = unnamed(&[NAME]);
+    valid(&mut params, -30, -1);
+    let expired = Credentials::issued(params, &known);
+    assert_eq!(label_of(&expired), NAME);
+}
+
 /// An issuer of the same name as one in the wallet, with another key, is another issuer (CERT-21).
 #[test]
 fn a_namesake_of_an_issuer_is_refused() {

@@ -170,6 +170,13 @@ fn a_host_is_a_name_or_an_address_and_nothing_else() {
     let long_label = format!("{}.example.test", "a".repeat(64));
     let long_name = format!("{}example.test", "abcdefghi.".repeat(25));
     let hosts = [
+        "0.0.0.0",
+        "::",
+        "[::]",
+        "::0",
+        "0:0:0:0:0:0:0:0",
+        "::ffff:0.0.0.0",
+        "::ffff:0:0",
         "127.1",
         "127.0.1",
         "0x7f.1",

@@ -333,6 +333,34 @@ fn an_alias_is_matched_and_verified_by_the_name_given() {
     named.verdict(target, DENIED);
 }
 
+/// ACL-08, ACL-12: the unspecified address would be this machine's, past an entry that denies loopback.
+#[test]
+fn a_name_that_resolves_to_the_unspecified_address_leads_nowhere() {
+    let mut named = Named::start();
+    named.entry("*", true);
+    named.entry("127.0.0.0/8", false);
+    named.entry("::1", false);
+    let peer = listening_on("0.0.0.0:0");
+    for addresses in [
+        &["0.0.0.0"][..],
+        &["::"],
+        &["::ffff:0.0.0.0"],
+        &["0.0.0.0", "::"],
+    ] {
+        named.resolver.add("evil.example.test", addresses);
+        let open = Open::to("evil.example.test", peer.port()).timeout(4);
+        let failure = open.open(&mut named.app).unwrap_err().expect("U9278");
+        assert!(failure.detail.contains("has no address"), "{failure}");
+        let failure = open.open(&mut named.owner).unwrap_err();
+        failure.expect("U9278");
+    }
+    named
+        .resolver
+        .add("evil.example.test", &["0.0.0.0", "127.0.0.1"]);
+    named.verdict("evil.example.test", DENIED);
+    assert_eq!(peer.finish().accepted(), 0);
+}
+
 /// INT-11: a resolver that does not answer costs the time-out and no more.
 #[test]
 fn a_silent_resolver_meets_the_deadline() {
@@ -356,4 +384,47 @@ fn a_silent_resolver_meets_the_deadline() {
     let peer = listening();
     let (smtp, _) = named.open("found.example.test", peer.port());
     smtp.quit(&mut named.app).unwrap();
+}
+
+/// LEAK-08: the resolver of the C library reads variables of the server's environment, which is the administrator's.
+/// They decide what a name without dots is short for; the list and the certificate go by the name as it was given.
+#[test]
+fn variables_of_the_resolver_neither_grant_nor_vouch() {
+    let resolver = Resolver::start();
+    let environment = "printf 'short relay.example.test\\n' >$1/aliases
+         export HOSTALIASES=$1/aliases LOCALDOMAIN=example.test RES_OPTIONS='ndots:1 attempts:1'";
+    let prelude = format!("{}\n{environment}", resolver.prelude());
+    let cluster = OwnCluster::start_in(&prelude, &[]);
+    let mut owner = cluster.superuser();
+    owner.run("CREATE ROLE app LOGIN; SET utl_smtp.wallet_roots = '/tmp'");
+    let mut app = cluster.connect("postgres", "app");
+    let authority = Authority::new("Private CA");
+    let wallet = Wallet::of(&authority);
+    let server = authority.issue(&["relay.example.test"]).server();
+    let tls = Script::new().handshake(server).send("220 peer\r\n").quit();
+    let (plain, tls) = (listening(), Peer::start(tls));
+    resolver.add("relay.example.test", &["127.0.0.1"]);
+
+    entry(&mut owner, "app", "relay.example.test", None, true);
+    for short in ["relay", "short"] {
+        assert_verdict(&mut app, short, plain.port(), DENIED);
+    }
+    assert_eq!(resolver.asked(), [""; 0]);
+
+    for short in ["relay", "short"] {
+        entry(&mut owner, "app", short, None, true);
+        let smtp = Open::to(short, plain.port()).open(&mut app).unwrap();
+        smtp.quit(&mut app).unwrap();
+        assert!(resolver.asked().contains(&"relay.example.test".to_owned()));
+        let locator = wallet.locator();
+        let open = |host| Open::to(host, tls.port()).wallet(&locator).implicit_tls();
+        let refused = open(short).open(&mut owner).unwrap_err();
+        refused.expect("U4263");
+        open("relay.example.test").open(&mut owner).unwrap();
+    }
+    entry(&mut owner, "app", "127.0.0.0/8", None, false);
+    for short in ["relay", "short"] {
+        assert_verdict(&mut app, short, plain.port(), DENIED);
+    }
+    owner.run("SELECT utl_smtp.close_all_connections()");
 }

@@ -184,3 +184,43 @@ fn a_command_line_is_at_most_998_octets_and_never_cut() {
     });
     assert_eq!(lines, expected);
 }
+
+/// HINT tells what is wanted, DETAIL what is wrong with what was given.
+#[test]
+fn a_refused_argument_is_told_what_it_should_be() {
+    let mut scene = scene();
+    let none = &None::<&str> as Argument<'_>;
+    let long = "x".repeat(1000);
+    let cases: &[(&str, &[Argument<'_>], &str)] = &[
+        ("helo", &[&"a b"], "NULL looks the name up"),
+        ("mail", &[&"Bob <b@c.test>"], "without a display name"),
+        ("mail", &[none], "null sender"),
+        ("mail", &[&"b@c.test", &"SIZE=ö"], "keywords in ASCII"),
+        ("rcpt", &[&"a@b.test,c@d.test"], "a call of its own"),
+        ("rcpt", &[none], ""),
+        (
+            "command",
+            &[&"AUTH", &"PLAIN Zm9v\n"],
+            "encode(..., 'base64')",
+        ),
+        ("command", &[&long], ""),
+        ("auth", &[&"user", &"secret\n", &"PLAIN"], "rtrim"),
+        ("auth", &[&"user", none, &"PLAIN"], "EXTERNAL"),
+        ("auth", &[none, &"secret", &"EXTERNAL"], "certificate"),
+        ("auth", &[&"user", &"secret", none], "Leave it out"),
+        ("auth", &[&"user", &"secret", &" "], "all_schemes()"),
+        ("data", &[none], "coalesce or concat"),
+        ("starttls", &[&"*"], "*.example.com"),
+    ];
+    let lines = lines_of(&mut scene, |stage, smtp| {
+        for (function, arguments, hint) in cases {
+            let outcome = smtp.reply(stage.session, function, arguments);
+            let failure = outcome.unwrap_err().expect("22023");
+            assert_eq!(failure.hint.is_empty(), hint.is_empty(), "{failure}");
+            assert!(failure.hint.contains(hint), "{failure}");
+        }
+        let nul = smtp.write_raw_data(stage.session, b"a\0b").unwrap_err();
+        assert!(nul.expect("22023").hint.contains("base64"));
+    });
+    assert!(lines.is_empty(), "{lines:?}");
+}

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use e2e::cluster::Cluster;
 use e2e::own_cluster::is_root;
 use e2e::scene::{CLIENT, NAME};
-use e2e::{Database, Open, OwnCluster, Peer, Scene, Script, Vigil, vigil};
+use e2e::{Database, Open, OwnCluster, Peer, Scene, Script, Vigil, process, vigil};
 use std::fmt::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;

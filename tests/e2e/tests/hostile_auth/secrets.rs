@@ -344,6 +344,20 @@ fn variables_in_the_servers_environment_change_nothing() {
     smtp.quit(&mut session).unwrap();
     assert!(!std::path::Path::new(&keys).exists(), "keys were logged");
     assert_eq!(peer.finish().accepted(), 2);
+    // Nothing in the library would know them.
+    let library = process::libraries(session.pid());
+    let library = library.iter().find(|path| path.ends_with("utl_smtp.so"));
+    let code = std::fs::read(library.unwrap()).unwrap();
+    for name in [
+        "RUST_LOG",
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "SMTP_PROXY",
+    ] {
+        let known = code.windows(name.len()).any(|word| word == name.as_bytes());
+        assert!(!known, "{name}");
+    }
 }
 
 /// LEAK-10

@@ -211,6 +211,27 @@ fn a_late_reply_to_the_final_dot_is_waited_for() {
     });
 }
 
+/// DAT-21: half a minute is none of the limits that there are inside.
+#[test]
+fn a_reply_to_the_final_dot_after_half_a_minute_is_waited_for() {
+    let mut scene = Scene::new();
+    let slow = ready()
+        .on("DATA", "354 go ahead")
+        .body()
+        .sleep(Duration::from_secs(31))
+        .send("250 queued at last\r\n")
+        .quit();
+    scene.play(slow, |stage| {
+        let smtp = stage.open().timeout(60).open(stage.session).unwrap();
+        stage.ehlo(&smtp);
+        smtp.mail(stage.session, "a@example.test").unwrap();
+        smtp.rcpt(stage.session, "b@example.test").unwrap();
+        let reply = smtp.data(stage.session, "body").unwrap();
+        assert_eq!(reply.text, "queued at last");
+        smtp.quit(stage.session).unwrap();
+    });
+}
+
 /// DAT-22: an error that is not the connection's leaves it where it was: in the message.
 #[test]
 fn errors_and_rollbacks_leave_the_message_open() {

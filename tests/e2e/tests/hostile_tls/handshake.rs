@@ -108,6 +108,7 @@ fn implicit_tls_to_a_plain_server_says_so_without_its_banner() {
             let open = stage.open().implicit_tls().timeout(5);
             let failure = open.open(stage.session).unwrap_err().expect("U8860");
             assert!(failure.detail.contains("does not speak TLS"), "{failure}");
+            assert!(failure.hint.contains("call starttls"), "{failure}");
             assert!(!failure.to_string().contains("555"), "{failure}");
             assert_eq!(stage.sessions(), 0);
         });
@@ -121,7 +122,9 @@ fn plain_smtp_to_a_tls_port_is_bounded() {
     let mut scene = Scene::new();
     let waits = Script::new().handshake(scene.identity().server());
     let record = scene.play(waits, |stage| {
-        times_out(|| stage.open().timeout(1).open(stage.session).unwrap_err());
+        let failure = times_out(|| stage.open().timeout(1).open(stage.session).unwrap_err());
+        let way_out = "secure_connection_before_smtp => true";
+        assert!(failure.hint.contains(way_out), "{failure}");
     });
     assert!(record.only().plain.is_empty());
     // One that loses patience sends an alert, which is no greeting.
@@ -164,7 +167,11 @@ fn version_1_2_is_refused_where_1_3_is_asked_for() {
     let old = identity.server_with(&[&rustls::version::TLS12], ring::DEFAULT_CIPHER_SUITES);
     scene.play(offering().starttls(old), |stage| {
         let smtp = stage.greet();
-        starttls_fails(stage, &smtp, "U9019");
+        let failure = starttls_fails(stage, &smtp, "U9019");
+        assert!(
+            failure.hint.contains("utl_smtp.min_tls_version"),
+            "{failure}"
+        );
         assert_over(stage.session, &smtp);
     });
     scene.play(offering().starttls(identity.server()), |stage| {

@@ -1,8 +1,14 @@
 //! Every wait of a conversation against everything that may end it, and signals at the worst of times.
 
+mod endings;
+
 use e2e::cluster::Cluster;
+use e2e::resolver::{Answer, Resolver};
 use e2e::waiting::{SilentNameServer, WaitPoint, await_waits, name_look_up, timed, wait_points};
-use e2e::{Database, Failure, OwnCluster, Session, Vigil, own_cluster, process, vigil};
+use e2e::{
+    Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp, Vigil, own_cluster, process,
+    vigil,
+};
 use std::cell::RefCell;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
@@ -268,16 +274,19 @@ fn statement_timeout_ends_every_wait() {
 /// INT-02: from PostgreSQL 17 on.
 #[test]
 fn transaction_timeout_ends_every_wait_and_the_backend() {
-    let place = Place::shared();
+    transactions_time_out(&Place::shared(), wait_points);
+}
+
+fn transactions_time_out(place: &Place, points: impl Fn() -> Vec<WaitPoint>) {
     let version = "SELECT current_setting('server_version_num')::integer";
     if place.session().value::<i32>(version) < 170_000 {
         eprintln!("not tried: there is no transaction_timeout before PostgreSQL 17");
         return;
     }
     let limit = Duration::from_millis(300);
-    each_point(wait_points, |points| {
+    each_point(points, |points| {
         let setting = "SET transaction_timeout = 300";
-        let_expire(&place, points, PATIENT, setting, limit, |ended| {
+        let_expire(place, points, PATIENT, setting, limit, |ended| {
             let failure = ended.outcome.expect_err(ended.point.name);
             assert!(
                 ["25P04", ""].contains(&failure.sqlstate.as_str()),
@@ -435,108 +444,4 @@ fn an_idle_transaction_that_times_out_takes_its_connection_along() {
     assert!(gone.is_some_and(|time| time < Duration::from_secs(3)));
     assert!(session.try_run("SELECT 1").is_err());
     assert_eq!(peer.finish().only().plain, b"");
-}
-
-/// INT-11, and INT-01, 02, 03, 06 and 13 at the one wait that the kernel would not let anybody interrupt; INT-05
-/// for it and the others together.
-#[test]
-fn a_silent_name_server_keeps_nobody_and_a_fast_shutdown_ends_every_wait() {
-    if !own_cluster::is_root() {
-        eprintln!("not tried: a name server of one's own takes root");
-        return;
-    }
-    let server = SilentNameServer::start();
-    let place = Place::Own(OwnCluster::start_in(&server.prelude(), &[]));
-    let point = || vec![name_look_up()];
-    // What a look-up that was given up leaves goes when the resolver gives up, too: for all of them at once.
-    let given_up = RefCell::new(Vec::new());
-    let keep = |ended| given_up.borrow_mut().push(ended);
-    each_point(point, |points| {
-        interrupt_each(&place, points, true, "pg_cancel_backend", |ended| {
-            ended.expect("57014", CANCELLED);
-            keep(ended);
-        })
-    });
-    assert!(server.was_asked());
-    each_point(point, |points| {
-        let (setting, limit) = ("SET statement_timeout = 300", Duration::from_millis(300));
-        let_expire(&place, points, PATIENT, setting, limit, |ended| {
-            ended.expect("57014", "statement timeout");
-            keep(ended);
-        })
-    });
-    each_point(point, |points| {
-        let_expire(&place, points, 1, "", Duration::from_secs(1), |ended| {
-            ended.expect("U9278", "421 Service not available");
-            keep(ended);
-        })
-    });
-    each_point(point, |points| {
-        interrupt_each(&place, points, true, "pg_terminate_backend", |ended| {
-            gone(place.cluster().0, ended);
-        })
-    });
-    each_point(point, |points| clients_leave(&place, points));
-
-    given_up
-        .into_inner()
-        .into_iter()
-        .for_each(Ended::leaves_nothing);
-
-    // Both QUIT, the last of the table, and the resolver give up by themselves after some seconds.
-    let mut points = wait_points();
-    points.insert(points.len() - 1, name_look_up());
-    let cluster = end_of_the_cluster(place, points, "INT", Duration::from_secs(2));
-    assert!(cluster.log_text().contains("database system is shut down"));
-}
-
-/// INT-05
-#[test]
-fn an_immediate_shutdown_ends_every_wait() {
-    let place = Place::Own(OwnCluster::start(&[]));
-    end_of_the_cluster(place, wait_points(), "QUIT", Duration::from_secs(2));
-}
-
-/// INT-04
-#[test]
-fn the_death_of_the_postmaster_ends_every_wait() {
-    let place = Place::Own(OwnCluster::start(&[]));
-    end_of_the_cluster(place, wait_points(), "KILL", Duration::from_secs(1));
-}
-
-/// Signals the postmaster while every point is waited at: all backends must be gone within the limit.
-fn end_of_the_cluster(
-    place: Place,
-    points: Vec<WaitPoint>,
-    name: &str,
-    limit: Duration,
-) -> OwnCluster {
-    let waiting: Vec<_> = points
-        .into_iter()
-        .map(|point| place.start(point, PATIENT, "", true))
-        .collect();
-    let pids: Vec<i32> = waiting.iter().map(|one| one.pid).collect();
-    await_waits(&mut place.session(), &pids, "one of them");
-    let Place::Own(cluster) = place else {
-        panic!("the cluster belongs to others, too")
-    };
-    process::signal(cluster.postmaster, name);
-    let due = Instant::now();
-    for one in waiting {
-        let left = (due + limit).saturating_duration_since(Instant::now());
-        let gone = process::time_until(left, || !process::is_alive(one.pid));
-        let point = one.point.name;
-        assert!(gone.is_some(), "{point}: still there after {limit:?}");
-        let pid = one.pid;
-        let ended = one.join(due);
-        assert!(ended.outcome.is_err(), "{point}");
-        if name == "INT" {
-            assert_terminated(&cluster, pid, &ended);
-        }
-        ended.point.finish();
-    }
-    let postmaster = i32::try_from(cluster.postmaster).unwrap();
-    let ended = process::time_until(Duration::from_secs(10), || !process::is_alive(postmaster));
-    assert!(ended.is_some());
-    cluster
 }

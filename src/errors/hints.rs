@@ -1,0 +1,69 @@
+//! What an argument is to be, for those who gave something else: the HINT of most errors 22023. It says what DETAIL
+//! does not, and nothing where there is nothing more to say.
+
+/// For a host of the access control list.
+pub const HOST_PATTERN: &str = "Give a name, an address, or a pattern: *.example.com, 192.0.2.*, 192.0.2.0/24, 2001:db8::/32 or *.";
+
+/// For a value that can't be used; `reason` is DETAIL.
+pub fn for_value(argument: &str, reason: &str) -> Option<&'static str> {
+    let ends_a_line = reason.contains("line feed") || reason.contains("carriage return");
+    Some(match argument {
+        "host" => {
+            "Give a name such as mail.example.com, or an address; the port has an argument of its own."
+        }
+        "port" => {
+            "Mail servers listen on 25, on 587 for submission, or on 465 for TLS from the first byte."
+        }
+        "tx_timeout" => {
+            "It is in seconds; 0 does not wait at all, NULL takes utl_smtp.default_timeout."
+        }
+        "wallet_path" => "A wallet is \"file:/directory\", an absolute path, or \"system:\".",
+        "secure_host" => {
+            "Give a name of the server's certificate, or *.example.com for any that has one label more."
+        }
+        "domain" => {
+            "Give this machine's name, such as app.example.com, or an address literal such as [192.0.2.1]; NULL looks the name up."
+        }
+        "sender" | "recipient" if reason.contains("SMTPUTF8") => {
+            "Call ehlo, after starttls once more. Servers without SMTPUTF8 take ASCII before the \"@\" only."
+        }
+        "sender" => {
+            "Give one address such as user@example.com, without a display name; '' is the null sender."
+        }
+        "recipient" => {
+            "Give one address such as user@example.com, without a display name; of a list, each in a call of its own."
+        }
+        "parameters" => {
+            "Give keywords in ASCII with spaces between them, such as NOTIFY=NEVER RET=HDRS."
+        }
+        "cmd" | "arg" if ends_a_line => {
+            "A command is one line, and its end is added. replace(..., E'\\n', '') joins the lines that encode(..., 'base64') makes."
+        }
+        "schemes" => "Give names with spaces between them, or utl_smtp.all_schemes().",
+        "username" | "password" if reason.contains("control character") => {
+            "It may be the line end of the file that it was read from: rtrim(..., E'\\r\\n') takes it off."
+        }
+        "data" if reason.contains("NUL") => {
+            "Send what is not text as encode(..., 'base64') and say so in the header Content-Transfer-Encoding."
+        }
+        "body" | "data" => {
+            "write_raw_data sends text in any other encoding, as convert_to makes it."
+        }
+        _ => return None,
+    })
+}
+
+/// For NULL where a value is needed.
+pub fn for_null(argument: &str) -> Option<&'static str> {
+    Some(match argument {
+        "port" => "Leave it out for 25.",
+        "sender" => "'' is the null sender.",
+        "schemes" => "Leave it out for utl_smtp.non_cleartext_password_schemes().",
+        "username" => "For EXTERNAL, '' leaves it to the certificate.",
+        "password" => "Only EXTERNAL goes without one.",
+        "body" | "data" => {
+            "In PostgreSQL || with NULL is NULL, unlike in Oracle; use coalesce or concat."
+        }
+        _ => return None,
+    })
+}

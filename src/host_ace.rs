@@ -1,0 +1,241 @@
+//! The look-up in `utl_smtp.host_ace`: what the list says of a role, a host and a port.
+//!
+//! Reads the table as PostgreSQL reads its own catalogs: by its index, without a plan, an executor or anything that a
+//! caller's search_path, temporary tables or privileges could come between. It sees what is committed at this moment,
+//! and what this transaction has written.
+//!
+//! Of the entries that apply to the role, the port, one of the privileges and the present moment, the first in order of
+//! precedence decides: the more specific host first; for one host a port range before none; then the lowest
+//! `ace_order`, and a DENY before a GRANT. This is the first row of the query that Oracle's Security Guide gives users for
+//! USER_HOST_ACES ("ORDER BY precedence DESC, lower_port NULLS LAST"), a view that leaves out the lists that "do not
+//! apply" to the user. So an entry for mail.example.com that concerns another role doesn't hide this role's entry for
+//! *.example.com: granting something to one role never takes it from another. Who wants it taken says DENY.
+
+use pgrx::{FromDatum, IntoDatum, pg_sys};
+
+use crate::access::role_has_privileges_of;
+use crate::datum::{Bytes, Text};
+use crate::errors::{Report, sqlstate};
+
+/// What an entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GrantType {
+    Deny,
+    Grant,
+}
+
+/// Whose entries for what are looked for.
+pub struct Question<'a> {
+    pub port: u16,
+    pub role: pg_sys::Oid,
+    /// Any of them will do.
+    pub privileges: &'a [&'a str],
+}
+
+/// What decides between entries that apply: the least comes first.
+type Precedence = (usize, bool, i32, GrantType);
+
+/// The attributes of host_ace, counted from 0.
+mod attribute {
+    pub const HOST: usize = 0;
+    pub const LOWER_PORT: usize = 1;
+    pub const UPPER_PORT: usize = 2;
+    pub const ACE_ORDER: usize = 3;
+    pub const PRINCIPAL: usize = 4;
+    pub const PRIVILEGE: usize = 5;
+    pub const GRANT_TYPE: usize = 6;
+    pub const START_DATE: usize = 7;
+    pub const END_DATE: usize = 8;
+    pub const COUNT: usize = 9;
+}
+
+/// What the list says of a host that is given as the patterns that match it, the most specific first; `None` where no
+/// entry applies.
+pub fn look_up(
+    mut patterns: impl Iterator<Item = String>,
+    question: &Question<'_>,
+) -> Option<GrantType> {
+    let list = List::open();
+    // The first is the host itself and the one most often listed; an address has many more, each a descent of the index.
+    let host: Vec<String> = patterns.by_ref().take(1).collect();
+    let verdict = list
+        .first_of(&host, question)
+        .or_else(|| list.first_of(&patterns.collect::<Vec<_>>(), question));
+    list.close();
+    verdict
+}
+
+/// The table and its index, open. What unwinds before [`List::close`] leaves them to the transaction's end, which closes
+/// them: there is no destructor, because inside an abort it would be the second to do so.
+struct List {
+    table: pg_sys::Relation,
+    index: pg_sys::Oid,
+    snapshot: pg_sys::Snapshot,
+}
+
+impl List {
+    fn open() -> Self {
+        // SAFETY: catalog look-ups by constant names; what is opened is closed by close() or by the end of the transaction.
+        unsafe {
+            let schema = pg_sys::get_namespace_oid(c"utl_smtp".as_ptr(), true);
+            let relation = |name: &std::ffi::CStr| pg_sys::get_relname_relid(name.as_ptr(), schema);
+            let table = relation(c"host_ace");
+            if table == pg_sys::InvalidOid {
+                not_the_list();
+            }
+            let table = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
+            let (class, attributes) = (&*(*table).rd_rel, &*(*table).rd_att);
+            let is_table = class.relkind == pg_sys::RELKIND_RELATION as i8;
+            if !is_table || attributes.natts < attribute::COUNT as i32 {
+                not_the_list();
+            }
+            Self {
+                table,
+                index: relation(c"host_ace_key"),
+                snapshot: pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()),
+            }
+        }
+    }
+
+    fn close(self) {
+        // SAFETY: both were opened in open().
+        unsafe {
+            pg_sys::UnregisterSnapshot(self.snapshot);
+            pg_sys::table_close(self.table, pg_sys::AccessShareLock as i32);
+        }
+    }
+
+    /// What the entry says that comes first among those for any of the patterns.
+    fn first_of(&self, patterns: &[String], question: &Question<'_>) -> Option<GrantType> {
+        if patterns.is_empty() {
+            return None;
+        }
+        // SAFETY: reads a variable.
+        let by_index = self.index != pg_sys::InvalidOid && !unsafe { pg_sys::IgnoreSystemIndexes };
+        let mut key = pg_sys::ScanKeyData::default();
+        let mut first: Option<Precedence> = None;
+        // SAFETY: the key compares text with text, or by the index with an array of text; without the index all rows are
+        // read. Each tuple is looked at before the next one is asked for.
+        unsafe {
+            pg_sys::ScanKeyInit(
+                &mut key,
+                attribute::HOST as i16 + 1,
+                pg_sys::BTEqualStrategyNumber as u16,
+                pg_sys::Oid::from(pg_sys::F_TEXTEQ),
+                patterns_datum(patterns),
+            );
+            if patterns.len() > 1 {
+                key.sk_flags |= pg_sys::SK_SEARCHARRAY as i32;
+            }
+            let scan = pg_sys::systable_beginscan(
+                self.table,
+                self.index,
+                by_index,
+                self.snapshot,
+                i32::from(by_index),
+                &mut key,
+            );
+            loop {
+                let tuple = pg_sys::systable_getnext(scan);
+                if tuple.is_null() {
+                    break;
+                }
+                let entry = self.entry(tuple).precedence(patterns, question);
+                first = [first, entry].into_iter().flatten().min();
+            }
+            pg_sys::systable_endscan(scan);
+        }
+        first.map(|(.., grant_type)| grant_type)
+    }
+
+    /// # Safety
+    /// The tuple is a row of the table, and outlives the entry.
+    unsafe fn entry<'a>(&self, tuple: pg_sys::HeapTuple) -> Entry<'a> {
+        // SAFETY: the arrays have room for every attribute, and the attributes have the types that the table gives them.
+        unsafe {
+            let descriptor = (*self.table).rd_att;
+            let attributes = (*descriptor).natts as usize;
+            let mut values = vec![pg_sys::Datum::null(); attributes];
+            let mut nulls = vec![true; attributes];
+            pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            let text =
+                |at: usize| Bytes::from_datum(values[at], nulls[at]).map_or(&[][..], |text| text.0);
+            let integer = |at: usize| i32::from_datum(values[at], nulls[at]);
+            let time = |at: usize| i64::from_datum(values[at], nulls[at]);
+            Entry {
+                host: text(attribute::HOST),
+                ports: integer(attribute::LOWER_PORT).zip(integer(attribute::UPPER_PORT)),
+                order: integer(attribute::ACE_ORDER).unwrap_or_default(),
+                principal: pg_sys::Oid::from(values[attribute::PRINCIPAL].value() as u32),
+                privilege: text(attribute::PRIVILEGE),
+                // Whatever is no grant is a denial.
+                grant_type: match text(attribute::GRANT_TYPE) {
+                    b"GRANT" => GrantType::Grant,
+                    _ => GrantType::Deny,
+                },
+                start: time(attribute::START_DATE),
+                end: time(attribute::END_DATE),
+            }
+        }
+    }
+}
+
+/// One access control entry.
+struct Entry<'a> {
+    host: &'a [u8],
+    ports: Option<(i32, i32)>,
+    order: i32,
+    principal: pg_sys::Oid,
+    privilege: &'a [u8],
+    grant_type: GrantType,
+    start: Option<pg_sys::TimestampTz>,
+    end: Option<pg_sys::TimestampTz>,
+}
+
+impl Entry<'_> {
+    /// Where it comes among the entries that apply; `None` if it doesn't.
+    fn precedence(&self, patterns: &[String], question: &Question<'_>) -> Option<Precedence> {
+        let rank = patterns
+            .iter()
+            .position(|pattern| pattern.as_bytes() == self.host)?;
+        let port = i32::from(question.port);
+        let applies = self
+            .ports
+            .is_none_or(|(lower, upper)| lower <= port && port <= upper)
+            && question
+                .privileges
+                .iter()
+                .any(|privilege| privilege.as_bytes() == self.privilege)
+            && self.is_in_force()
+            && (self.principal == pg_sys::InvalidOid
+                || role_has_privileges_of(question.role, self.principal));
+        applies.then_some((rank, self.ports.is_none(), self.order, self.grant_type))
+    }
+
+    fn is_in_force(&self) -> bool {
+        if self.start.is_none() && self.end.is_none() {
+            return true;
+        }
+        // SAFETY: reads the clock.
+        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        self.start.is_none_or(|start| start <= now) && self.end.is_none_or(|end| now <= end)
+    }
+}
+
+/// A text for one pattern, an array of them for several.
+fn patterns_datum(patterns: &[String]) -> pg_sys::Datum {
+    let datum = match patterns {
+        [pattern] => Text(pattern.clone()).into_datum(),
+        several => several.to_vec().into_datum(),
+    };
+    datum.unwrap_or(pg_sys::Datum::null())
+}
+
+fn not_the_list() -> ! {
+    Report::new(
+        sqlstate::UNDEFINED_TABLE,
+        "utl_smtp.host_ace is not the table of the extension",
+    )
+    .hint("Run CREATE EXTENSION utl_smtp in this database.")
+    .raise()
+}

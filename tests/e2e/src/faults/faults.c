@@ -1,0 +1,153 @@
+/*
+ * Preloaded into a server: system calls of utl_smtp.so, and of nothing else, that fail or lie when the test says so,
+ * and a clock that the test can step. What is lied about makes Rust panic, for real and in the library as it is
+ * shipped: a clock that can't be read, more octets received or sent than there was room for, an address too short.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Shared with the test; see mod.rs. */
+struct control {
+    char call[16];     /* which one is to strike */
+    int32_t countdown; /* the how-manieth time */
+    int32_t struck;    /* how often it has */
+    int64_t step;      /* added to the time of day, in seconds */
+};
+
+static struct control none;
+static volatile struct control *control = &none;
+
+__attribute__((constructor)) static void begin(void) {
+    const char *name = getenv("UTL_SMTP_FAULTS");
+    int file = name ? open(name, O_RDWR | O_CLOEXEC) : -1;
+    if (file < 0) return;
+    void *mapped = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (mapped != MAP_FAILED) control = mapped;
+    close(file);
+}
+
+static int strikes(const char *call, void *caller) {
+    Dl_info info;
+    if (strcmp((const char *)control->call, call) != 0) return 0;
+    if (!dladdr(caller, &info) || !strstr(info.dli_fname, "utl_smtp")) return 0;
+    if (__sync_sub_and_fetch(&control->countdown, 1) != 0) return 0;
+    __sync_add_and_fetch(&control->struck, 1);
+    return 1;
+}
+
+#define STRIKES(call) strikes(call, __builtin_return_address(0))
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define FAIL(call, error) if (STRIKES(call)) { errno = error; return -1; }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    FAIL("clock_gettime", EINVAL)
+    int result = syscall(SYS_clock_gettime, clock, now);
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += control->step;
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    int result = syscall(SYS_gettimeofday, now, zone);
+    if (result == 0) now->tv_sec += control->step;
+    return result;
+}
+
+time_t time(time_t *store) {
+    time_t now = syscall(SYS_time, NULL) + control->step;
+    if (store) *store = now;
+    return now;
+}
+
+ssize_t recv(int fd, void *buffer, size_t length, int flags) {
+    if (STRIKES("recv")) return length + 1;
+    FAIL("recv fails", EIO)
+    return NEXT(recv)(fd, buffer, length, flags);
+}
+
+ssize_t send(int fd, const void *data, size_t length, int flags) {
+    if (STRIKES("send")) return length + 1;
+    FAIL("send fails", EIO)
+    return NEXT(send)(fd, data, length, flags);
+}
+
+ssize_t writev(int fd, const struct iovec *pieces, int count) {
+    FAIL("writev", EIO)
+    return NEXT(writev)(fd, pieces, count);
+}
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+    int is_struck = STRIKES("getaddrinfo");
+    int result = NEXT(getaddrinfo)(node, service, hints, found);
+    if (is_struck && result == 0) (*found)->ai_addrlen = 1;
+    return result;
+}
+
+int socket(int domain, int type, int protocol) {
+    FAIL("socket", EMFILE)
+    return NEXT(socket)(domain, type, protocol);
+}
+
+int socketpair(int domain, int type, int protocol, int pair[2]) {
+    FAIL("socketpair", EMFILE)
+    return NEXT(socketpair)(domain, type, protocol, pair);
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t length) {
+    FAIL("connect", ENETUNREACH)
+    return NEXT(connect)(fd, address, length);
+}
+
+int setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
+    FAIL("setsockopt", ENOBUFS)
+    return NEXT(setsockopt)(fd, level, name, value, length);
+}
+
+int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict length) {
+    FAIL("getpeername", ENOTCONN)
+    return NEXT(getpeername)(fd, address, length);
+}
+
+int getsockname(int fd, struct sockaddr *restrict address, socklen_t *restrict length) {
+    FAIL("getsockname", ENOBUFS)
+    return NEXT(getsockname)(fd, address, length);
+}
+
+ssize_t getrandom(void *buffer, size_t length, unsigned flags) {
+    FAIL("getrandom", EIO)
+    return syscall(SYS_getrandom, buffer, length, flags);
+}
+
+ssize_t read(int fd, void *buffer, size_t length) {
+    FAIL("read", EIO)
+    return syscall(SYS_read, fd, buffer, length);
+}
+
+int open64(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    FAIL("open64", EMFILE)
+    return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict how, void *(*run)(void *),
+                   void *restrict argument) {
+    if (STRIKES("pthread_create")) return EAGAIN;
+    return NEXT(pthread_create)(thread, how, run, argument);
+}

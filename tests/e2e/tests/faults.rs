@@ -1,0 +1,287 @@
+//! System calls that fail, calls that lie so that Rust panics, and a clock that is stepped: in the library as it is
+//! shipped. A panic is an ERROR, its connection is dropped, and nothing is poisoned for the next.
+
+use e2e::certs::{Authority, Identity, Wallet};
+use e2e::{Failure, Faults, Open, Peer, Script, Session, Smtp, process, vigil, waiting};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// One of everything that touches the system: a look-up, a connect, a wallet, two handshakes, message data.
+const CONVERSE: &str = "
+CREATE FUNCTION converse(port integer, wallet text) RETURNS text
+LANGUAGE plpgsql AS $body$
+DECLARE
+    c utl_smtp.connection := utl_smtp.open_connection('localhost', port, 20, wallet);
+BEGIN
+    PERFORM utl_smtp.ehlo(c, NULL);
+    PERFORM utl_smtp.starttls(c);
+    PERFORM utl_smtp.ehlo(c, 'client.example.test');
+    PERFORM utl_smtp.auth(c, 'alice', reverse('dnalrednow'), 'PLAIN');
+    PERFORM utl_smtp.mail(c, 'sender@example.test');
+    PERFORM utl_smtp.rcpt(c, 'recipient@example.test');
+    PERFORM utl_smtp.open_data(c);
+    PERFORM utl_smtp.write_data(c, repeat(E'.body\\r\\n', 20000));
+    PERFORM utl_smtp.close_data(c);
+    PERFORM utl_smtp.quit(c);
+    PERFORM utl_smtp.wallet_certificates(wallet);
+    RETURN 'done';
+END
+$body$";
+
+/// A server that never tires; a conversation that breaks off is as good as any.
+fn server(identity: &Identity) -> Peer {
+    Peer::start(
+        Script::greeting()
+            .answer(|_| b"250-peer\r\n250 STARTTLS\r\n".to_vec())
+            .starttls(identity.server())
+            .answer_all(|line| match line {
+                "DATA" => b"354 go ahead\r\n".to_vec(),
+                "QUIT" => b"221 bye\r\n".to_vec(),
+                _ if line.starts_with("..body") => Vec::new(),
+                _ if line.starts_with("EHLO") => b"250-peer\r\n250 AUTH PLAIN\r\n".to_vec(),
+                _ if line.starts_with("AUTH") => b"235 welcome\r\n".to_vec(),
+                _ => b"250 ok\r\n".to_vec(),
+            }),
+    )
+}
+
+struct Stage {
+    faults: Faults,
+    peer: Peer,
+    authority: Authority,
+    wallet: Wallet,
+    session: Session,
+    /// A connection of the same backend to which nothing happens.
+    bystander: Smtp,
+    _quiet: Peer,
+    /// How many connections outlived what struck them: where nothing had been sent yet.
+    survivors: usize,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let authority = Authority::new("Private CA");
+        let identity = authority.issue(&["localhost"]);
+        let faults = Faults::start();
+        let mut session = faults.cluster.superuser();
+        session.run(CONVERSE);
+        let peer = server(&identity);
+        let quiet = Peer::start(Script::greeting().answer_all(|_| b"250 ok\r\n".to_vec()));
+        let open = Open::to("127.0.0.1", quiet.port());
+        let bystander = open.open(&mut session).unwrap();
+        let mut stage = Self {
+            bystander,
+            _quiet: quiet,
+            survivors: 0,
+            peer,
+            wallet: Wallet::of(&authority),
+            authority,
+            faults,
+            session,
+        };
+        stage.converse().unwrap();
+        stage
+    }
+
+    fn converse(&mut self) -> Result<(), Failure> {
+        let (port, wallet) = (self.peer.port(), self.wallet.locator());
+        self.session
+            .try_run(&format!("SELECT converse({port}, '{wallet}')"))
+    }
+
+    /// Lets the call strike at its first time, at its second, and so on until there are no more of them in a
+    /// conversation; after each one a conversation must go through. The errors that came of it, and how many.
+    fn strike_everywhere(&mut self, call: &str) -> (Vec<Failure>, i32) {
+        let before = self.descriptors();
+        let mut failures = Vec::new();
+        for time in 1.. {
+            assert!(time < 2000, "{call} is called without end");
+            // What is kept must be made anew, so that making it can fail as well.
+            self.wallet.add("ca.pem", &self.authority.pem());
+            self.faults.arm(call, time);
+            let outcome = self.converse();
+            if !self.faults.disarm() {
+                outcome.unwrap_or_else(|failure| panic!("{call}, not struck: {failure}"));
+                return (failures, time - 1);
+            }
+            if let Err(failure) = outcome {
+                assert!(
+                    !failure.sqlstate.is_empty(),
+                    "{call} {time}: the backend is gone"
+                );
+                for word in ["borrow", "poison", "wonderland"] {
+                    assert!(
+                        !failure.to_string().contains(word),
+                        "{call} {time}: {failure}"
+                    );
+                }
+                failures.push(failure);
+            }
+            self.survivors += self.check_connections(&format!("{call} {time}"));
+            self.converse()
+                .unwrap_or_else(|failure| panic!("after {call} {time}: {failure}"));
+            let open = self.descriptors();
+            assert!(
+                open.len() <= before.len(),
+                "{call} {time}: {open:?}, before {before:?}"
+            );
+        }
+        unreachable!("it is called only so often")
+    }
+
+    /// The bystander is in step, and so is whatever else is left, which is then closed; how many that were.
+    fn check_connections(&mut self, after: &str) -> usize {
+        assert_eq!(self.bystander.noop(&mut self.session).unwrap().code, 250);
+        let sql = "SELECT format('(,,,%s,)', handle) FROM utl_smtp.connections() WHERE host <> '127.0.0.1'";
+        let rows = self.session.query(sql, &[]).unwrap();
+        for row in &rows {
+            let smtp = Smtp { handle: row.get(0) };
+            let reply = smtp.noop(&mut self.session);
+            assert_eq!(
+                reply
+                    .unwrap_or_else(|failure| panic!("{after}: {failure}"))
+                    .code,
+                250
+            );
+            smtp.quit(&mut self.session).unwrap();
+        }
+        rows.len()
+    }
+
+    fn descriptors(&self) -> Vec<String> {
+        let mut open = vigil::descriptors(self.session.pid());
+        open.retain(|one| !one.starts_with(&self.faults.cluster.data_directory));
+        open
+    }
+
+    /// The end: one backend has gone through all of it.
+    fn strike(mut self, pid: i32) {
+        assert_eq!(self.session.pid(), pid);
+        let log = self.faults.cluster.log_text();
+        for word in [
+            "terminated by signal",
+            "PANIC",
+            "leaked",
+            "crash",
+            "wonderland",
+        ] {
+            assert!(!log.contains(word), "in the server log: {word}\n{log}");
+        }
+        self.bystander.quit(&mut self.session).unwrap();
+        drop(self.session);
+        self.peer.finish();
+    }
+}
+
+fn codes(failures: &[Failure]) -> BTreeSet<&str> {
+    failures
+        .iter()
+        .map(|failure| failure.sqlstate.as_str())
+        .collect()
+}
+
+/// PAN-01, PAN-05: a panic at every look at the clock, every read and every write of a conversation: in the transport,
+/// in TLS while it verifies, on the way out of a wait, in the thread that looks names up. None tells the password.
+#[test]
+fn a_panic_anywhere_is_an_error_and_poisons_nothing() {
+    let mut stage = Stage::set();
+    let pid = stage.session.pid();
+    for (call, at_least) in [("clock_gettime", 15), ("recv", 15), ("send", 2)] {
+        let (failures, struck) = stage.strike_everywhere(call);
+        eprintln!(
+            "{call}: {struck} struck, {} failed: {:?}",
+            failures.len(),
+            codes(&failures)
+        );
+        assert!(struck >= at_least, "{call}: only {struck}");
+        assert_eq!(codes(&failures), BTreeSet::from(["XX000"]), "{failures:?}");
+        assert_eq!(
+            failures.len() as i32,
+            struck,
+            "{call}: a panic was swallowed"
+        );
+    }
+    assert_eq!(stage.survivors, 0, "a panic drops its connection");
+    // The thread is nobody's but its own: its end is an answer that did not come.
+    let (failures, struck) = stage.strike_everywhere("getaddrinfo");
+    eprintln!("getaddrinfo: {struck} struck: {:?}", codes(&failures));
+    assert_eq!(codes(&failures), BTreeSet::from(["U9278"]), "{failures:?}");
+    stage.strike(pid);
+}
+
+/// RES-01, INT-15: a system call that fails, whichever it is and wherever, is an error that names the trouble.
+#[test]
+fn a_system_call_that_fails_is_an_error_like_any_other() {
+    let mut stage = Stage::set();
+    let pid = stage.session.pid();
+    for call in [
+        "socket",
+        "connect",
+        "socketpair",
+        "pthread_create",
+        "setsockopt",
+        "recv fails",
+        "send fails",
+        "writev",
+        "getpeername",
+        "getsockname",
+        "getrandom",
+        "read",
+        "open64",
+    ] {
+        let (failures, struck) = stage.strike_everywhere(call);
+        eprintln!("{call}: {struck} struck: {:?}", codes(&failures));
+        assert!(struck > 0, "{call} is not called");
+        let expected: &[&str] = match call {
+            "getrandom" => &["XX000", "U9278", "U8860"],
+            "open64" | "read" => &["U8759"],
+            _ => &["U9278", "U8860"],
+        };
+        let codes = codes(&failures);
+        assert!(
+            codes.iter().all(|code| expected.contains(code)),
+            "{call}: {failures:?}"
+        );
+    }
+    stage.strike(pid);
+}
+
+/// INT-14: the time of day is stepped by an hour, forth and back, while the extension waits.
+#[test]
+fn a_stepped_clock_moves_no_deadline() {
+    let faults = Faults::start();
+    let mut session = faults.cluster.superuser();
+    let mut observer = faults.cluster.superuser();
+    let now = "SELECT extract(epoch FROM clock_timestamp())::bigint";
+    let real = observer.value::<i64>(now);
+    for step in [3600, -3600] {
+        let peer = Peer::start(Script::greeting().line().hold());
+        let smtp = Open::to("127.0.0.1", peer.port())
+            .timeout(2)
+            .open(&mut session)
+            .unwrap();
+        let pid = session.pid();
+        let began = Instant::now();
+        let outcome = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| smtp.noop(&mut session));
+            waiting::await_waits(&mut observer, &[pid], "NOOP");
+            faults.step_clock(step);
+            let seen = observer.value::<i64>(now);
+            assert!(
+                (seen - real - step).abs() < 60,
+                "the clock was not stepped: {seen}, {real}"
+            );
+            waiting.join().unwrap()
+        });
+        let failure = outcome.unwrap_err().expect("U9278");
+        assert!(failure.detail.contains("tx_timeout of 2 s"), "{failure}");
+        let took = began.elapsed();
+        assert!(
+            took >= Duration::from_secs(2) && took < Duration::from_secs(4),
+            "{took:?}"
+        );
+        faults.step_clock(0);
+        peer.finish();
+    }
+    assert!(process::is_alive(session.pid()));
+}

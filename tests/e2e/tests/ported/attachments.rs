@@ -1,0 +1,59 @@
+//! Attachments, in the pieces that Oracle's limits made people use.
+
+use super::mime::{field, parts};
+use super::*;
+
+/// Some 300 kB, with every value of an octet, in a table as documents are kept.
+fn store_document(desk: &mut Desk) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_be_bytes()[0]
+    };
+    let content: Vec<u8> = std::iter::repeat_with(next).take(300_011).collect();
+    desk.session
+        .run("CREATE TABLE documents (name text, content bytea)");
+    let insert = "INSERT INTO documents VALUES ('report.bin', $1)";
+    desk.session.execute(insert, &[&content]).unwrap();
+    content
+}
+
+#[test]
+fn an_attachment_by_lines_of_57_bytes_is_the_original() {
+    let mut desk = Desk::plain("by-lines");
+    let content = store_document(&mut desk);
+    assert!(desk.run("attachment_by_lines").is_empty());
+    let parts = parts(&desk.delivered("bob"));
+    let [text, attachment] = parts.as_slice() else {
+        panic!("{} parts", parts.len())
+    };
+    assert_eq!(text.body, "See the attachment.\n");
+    let disposition = field(&attachment.header, "Content-Disposition").unwrap();
+    assert_eq!(disposition, "attachment; filename=\"report.bin\"");
+    let lines: Vec<&str> = attachment.body.trim_end().lines().collect();
+    assert_eq!(lines.len(), content.len().div_ceil(57));
+    assert!(lines[..lines.len() - 1].iter().all(|line| line.len() == 76));
+    assert!(
+        attachment.decoded() == content,
+        "the attachment has changed"
+    );
+}
+
+/// The line feeds of PostgreSQL's `encode` become CRLF; a bare one would be refused by this server.
+#[test]
+fn attachments_by_pieces_of_24573_bytes_are_the_original() {
+    let mut desk = Desk::plain("by-pieces");
+    let content = store_document(&mut desk);
+    assert!(desk.run("attachment_by_pieces").is_empty());
+    let parts = parts(&desk.delivered("bob"));
+    let [written, raw] = parts.as_slice() else {
+        panic!("{} parts", parts.len())
+    };
+    for part in [written, raw] {
+        assert!(part.body.lines().all(|line| line.len() <= 76));
+        assert!(part.decoded() == content, "the attachment has changed");
+    }
+    assert_eq!(written.body, raw.body);
+}

@@ -1,0 +1,177 @@
+//! How long a connection lives: across rollbacks and resets, as long as its backend, and in no other process.
+
+use super::{HOST, obliging, open, open_count};
+use e2e::certs::{Authority, Wallet};
+use e2e::{Database, Open, Peer, Script, Vigil, process, vigil};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// RES-04
+#[test]
+fn a_connection_out_of_scope_is_listed_and_can_be_closed() {
+    let peer = obliging();
+    let database = Database::new();
+    let mut session = database.role_for(HOST, peer.port());
+    let watch = Vigil::begin(&mut session);
+    session.run(&format!(
+        "DO $$ DECLARE c utl_smtp.connection;
+         BEGIN FOR i IN 1..3 LOOP c := utl_smtp.open_connection('{HOST}', {}, 10); END LOOP; END $$",
+        peer.port()
+    ));
+    assert_eq!(open_count(&mut session), 3);
+    assert_eq!(
+        session.value::<i32>("SELECT utl_smtp.close_all_connections()"),
+        3
+    );
+    assert_eq!(open_count(&mut session), 0);
+    watch.end(&mut session, &[]);
+    assert_eq!(peer.finish().accepted(), 3);
+}
+
+/// RES-05, RES-06: mail can't be unsent, so neither can what leads to it.
+#[test]
+fn sessions_live_across_rollbacks() {
+    let peer = obliging();
+    let database = Database::new();
+    let mut session = database.role_for(HOST, peer.port());
+    session.run("BEGIN");
+    let first = open(&mut session, &peer).unwrap();
+    session.run("SAVEPOINT inner_one");
+    let second = open(&mut session, &peer).unwrap();
+    session.run("ROLLBACK TO inner_one");
+    assert_eq!(second.noop(&mut session).unwrap().code, 250);
+    session.try_run("SELECT 1 / 0").unwrap_err();
+    session.run("ROLLBACK");
+    assert_eq!(first.noop(&mut session).unwrap().code, 250);
+    assert_eq!(open_count(&mut session), 2);
+
+    // Raised by the extension itself, but about nothing that was sent.
+    first
+        .mail(&mut session, "a\r\nb@example.test")
+        .unwrap_err()
+        .expect("22023");
+    assert_eq!(first.noop(&mut session).unwrap().code, 250);
+
+    // In the data phase it stays there.
+    first.open_data(&mut session).unwrap();
+    session.run("BEGIN");
+    first.write_data(&mut session, "one line\r\n").unwrap();
+    session.run("ROLLBACK");
+    first.noop(&mut session).unwrap_err().expect("U9277");
+    first.write_data(&mut session, "another line\r\n").unwrap();
+    session.run("SELECT utl_smtp.close_all_connections()");
+    let record = peer.finish();
+    assert!(record.conversations.iter().all(|one| !one.heard(b"RSET")));
+}
+
+/// RES-08: a reset of the session doesn't reach what is no part of it; who may use it stays.
+#[test]
+fn discard_all_leaves_connections_to_the_role_that_opened_them() {
+    let peer = obliging();
+    let database = Database::new();
+    let (one, other) = (database.role("one"), database.role("other"));
+    database.allow(&one, HOST, peer.port());
+    let mut session = database.superuser();
+    session.run(&format!("SET SESSION AUTHORIZATION {one}"));
+    let smtp = open(&mut session, &peer).unwrap();
+    session.run("DISCARD ALL");
+    session.run(&format!("SET SESSION AUTHORIZATION {other}"));
+    smtp.noop(&mut session).unwrap_err().expect("42501");
+    assert_eq!(open_count(&mut session), 0);
+    assert_eq!(
+        session.value::<i32>("SELECT utl_smtp.close_all_connections()"),
+        0
+    );
+    session.run(&format!("SET SESSION AUTHORIZATION {one}"));
+    assert_eq!(smtp.noop(&mut session).unwrap().code, 250);
+    session.run("SELECT utl_smtp.close_all_connections(); RESET SESSION AUTHORIZATION");
+}
+
+/// RES-09, EXT-05 in spirit: the end of a backend is the end of its connections, with TLS and without.
+#[test]
+fn a_backend_that_ends_closes_its_connections() {
+    let authority = Authority::new("Private CA");
+    let identity = authority.issue(&["localhost"]);
+    let wallet = Wallet::of(&authority);
+    let plain = obliging();
+    let tls = Peer::start(
+        Script::new()
+            .handshake(identity.server())
+            .send("220 peer\r\n")
+            .answer_all(|_| b"250 ok\r\n".to_vec()),
+    );
+    let database = Database::new();
+    let mut session = database.superuser();
+    let mut observer = database.superuser();
+    let watch = Vigil::begin(&mut observer);
+    let locator = wallet.locator();
+    for _ in 0..5 {
+        open(&mut session, &plain).unwrap();
+        Open::to("localhost", tls.port())
+            .wallet(&locator)
+            .implicit_tls()
+            .open(&mut session)
+            .unwrap();
+    }
+    let pid = session.pid();
+    drop(session);
+    assert!(process::time_until(Duration::from_secs(5), || !process::is_alive(pid)).is_some());
+    watch.end(&mut observer, &[]);
+    assert_eq!(plain.finish().accepted(), 5);
+    assert_eq!(tls.finish().accepted(), 5);
+}
+
+/// RES-13, RPL-19
+#[test]
+fn a_peer_that_goes_away_while_idle_is_noticed_by_the_next_command() {
+    let ways: [(&str, Script); 3] = [
+        ("half-closed", Script::greeting().close_notify().drain()),
+        ("closed", Script::greeting().cut()),
+        ("reset", Script::greeting().reset()),
+    ];
+    let database = Database::new();
+    let mut session = database.superuser();
+    for (way, script) in ways {
+        let peer = Peer::start(script);
+        let watch = Vigil::begin(&mut session);
+        let smtp = open(&mut session, &peer).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        let began = Instant::now();
+        let failure = smtp.noop(&mut session).unwrap_err().expect("U9278");
+        assert!(failure.message.contains("421"), "{way}: {failure}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{way}");
+        vigil::assert_over(&mut session, &smtp);
+        watch.end(&mut session, &[]);
+        peer.finish();
+    }
+}
+
+fn sockets(pid: i32) -> Vec<String> {
+    let mut open = vigil::descriptors(pid);
+    open.retain(|one| one.starts_with("socket"));
+    open
+}
+
+/// RES-14
+#[test]
+fn a_program_that_the_backend_starts_inherits_no_connection() {
+    let peer = obliging();
+    let database = Database::new();
+    let mut session = database.superuser();
+    let before = sockets(session.pid());
+    open(&mut session, &peer).unwrap();
+    let mut ours = sockets(session.pid());
+    ours.retain(|one| !before.contains(one));
+    assert_eq!(ours.len(), 1, "before {before:?}, then {ours:?}");
+    session.run("CREATE TEMP TABLE inherited (target text)");
+    session.run("COPY inherited FROM PROGRAM 'readlink /proc/self/fd/* || true'");
+    let inherited: Vec<String> = session
+        .query("SELECT target FROM inherited", &[])
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert!(!inherited.is_empty());
+    assert!(!inherited.contains(&ours[0]), "{inherited:?}");
+    session.run("SELECT utl_smtp.close_all_connections()");
+}

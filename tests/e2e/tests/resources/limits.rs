@@ -1,0 +1,109 @@
+//! How many connections there may be, and what happens at the end of the descriptors.
+
+use super::{HOST, dead_port, obliging, open};
+use e2e::{Database, OwnCluster, Smtp, Vigil, vigil};
+
+/// RES-01
+#[test]
+fn the_seventeenth_connection_is_one_too_many() {
+    let peer = obliging();
+    let database = Database::new();
+    let mut session = database.role_for(HOST, peer.port());
+    let watch = Vigil::begin(&mut session);
+    let all: Vec<Smtp> = (0..16)
+        .map(|_| open(&mut session, &peer).unwrap())
+        .collect();
+    let failure = open(&mut session, &peer).unwrap_err().expect("54000");
+    assert!(
+        failure
+            .message
+            .contains("ORA-30678: too many open connections"),
+        "{failure}"
+    );
+    assert!(failure.hint.contains("connections()"), "{failure}");
+    all[3].close_connection(&mut session).unwrap();
+    open(&mut session, &peer).unwrap();
+    open(&mut session, &peer).unwrap_err().expect("54000");
+    for smtp in &all[4..] {
+        assert_eq!(smtp.noop(&mut session).unwrap().code, 250);
+    }
+    session.run("SELECT utl_smtp.close_all_connections()");
+    watch.end(&mut session, &[]);
+    assert_eq!(
+        peer.finish().accepted(),
+        17,
+        "a refused one got to the server"
+    );
+}
+
+/// RES-01, RES-02: what is left to extensions of the descriptors is the limit that no setting lifts.
+#[test]
+fn a_backend_out_of_descriptors_says_so_and_goes_on() {
+    let peer = obliging();
+    let settings = [
+        "max_files_per_process = 64",
+        "utl_smtp.max_connections = 1000",
+    ];
+    for prelude in ["", "ulimit -n 80"] {
+        let cluster = OwnCluster::start_in(prelude, &settings);
+        let mut session = cluster.superuser();
+        let before = vigil::descriptors(session.pid()).len();
+        let mut connections = Vec::new();
+        let failure = loop {
+            match open(&mut session, &peer) {
+                Ok(smtp) => connections.push(smtp),
+                Err(failure) => break failure,
+            }
+            assert!(connections.len() < 100, "there is no end of descriptors");
+        };
+        failure.clone().expect("53000");
+        assert!(failure.message.contains("too many open files"), "{failure}");
+        assert!(failure.hint.contains("max_files_per_process"), "{failure}");
+        assert!(
+            connections.len() >= 4,
+            "only {} were open",
+            connections.len()
+        );
+
+        // PostgreSQL has kept what it needs for itself.
+        session.run(
+            "DO $$ DECLARE seen regclass; rows bigint; BEGIN
+               FOR seen IN SELECT oid FROM pg_class WHERE relkind = 'r' LOOP
+                 EXECUTE format('SELECT count(*) FROM %s', seen) INTO rows;
+               END LOOP;
+             END $$",
+        );
+        assert_eq!(connections[0].noop(&mut session).unwrap().code, 250);
+        connections
+            .pop()
+            .unwrap()
+            .close_connection(&mut session)
+            .unwrap();
+        open(&mut session, &peer).unwrap();
+        session.run("SELECT utl_smtp.close_all_connections()");
+        let left = vigil::descriptors(session.pid())
+            .iter()
+            .filter(|one| one.starts_with("socket"))
+            .count();
+        assert!(left <= before, "{left} sockets are left");
+        assert_eq!(session.value::<i32>("SELECT 1"), 1);
+    }
+    drop(peer);
+}
+
+/// RES-02: the limit of the machine, not of PostgreSQL: an honest error, and the count of descriptors stays right.
+#[test]
+fn failed_openings_use_up_no_descriptors() {
+    let port = i32::from(dead_port());
+    let database = Database::new();
+    let mut session = database.superuser();
+    let watch = Vigil::begin(&mut session);
+    session.run("SET utl_smtp.raise_reply_errors = off");
+    let refused: i64 = session.value(&format!(
+        "SELECT count(*) FROM generate_series(1, 3000) AS n,
+                LATERAL utl_smtp.open_connection_reply('{HOST}', {port}, 5 + n * 0) AS o
+          WHERE o.c IS NULL AND (o.reply).code = 421"
+    ));
+    assert_eq!(refused, 3000);
+    watch.end(&mut session, &[]);
+}

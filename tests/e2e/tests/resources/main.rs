@@ -1,0 +1,38 @@
+//! Connections, descriptors and memory of a backend, and what transactions have to do with them: nothing.
+
+mod lifetime;
+mod limits;
+mod memory;
+mod panics;
+mod standby;
+mod statements;
+
+use e2e::{Failure, Open, Peer, Script, Session, Smtp};
+use std::net::TcpListener;
+
+const HOST: &str = "127.0.0.1";
+
+/// A peer that says 250 to everything, to any number of connections.
+fn obliging() -> Peer {
+    Peer::start(Script::greeting().answer_all(|line| match line {
+        "DATA" => b"354 go ahead\r\n".to_vec(),
+        _ => b"250 ok\r\n".to_vec(),
+    }))
+}
+
+fn open(session: &mut Session, peer: &Peer) -> Result<Smtp, Failure> {
+    Open::to(HOST, peer.port()).open(session)
+}
+
+fn open_count(session: &mut Session) -> i64 {
+    session.value("SELECT count(*) FROM utl_smtp.connections()")
+}
+
+/// A port on which nobody listens.
+fn dead_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}

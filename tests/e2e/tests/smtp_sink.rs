@@ -1,0 +1,459 @@
+//! Postfix's smtp-sink with each of its faults: a judge that none of us wrote. Whatever it does, the error is of the
+//! right class, the session is in step or over, and nothing is left behind.
+
+use e2e::scene::CLIENT;
+use e2e::{Failure, Open, Reply, Scene, Session, Sink, Smtp, vigil};
+use postgres::NoTls;
+use std::time::{Duration, Instant};
+
+/// What is said up to and with a command, by the name that smtp-sink has for it.
+fn steps_to(command: &str) -> &'static [&'static str] {
+    match command {
+        "CONNECT" => &[],
+        "HELO" => &["HELO"],
+        "EHLO" => &["EHLO"],
+        "VRFY" => &["EHLO", "VRFY"],
+        "NOOP" => &["EHLO", "NOOP"],
+        "QUIT" => &["EHLO", "QUIT"],
+        "MAIL" => &["EHLO", "MAIL"],
+        "RSET" => &["EHLO", "MAIL", "RSET"],
+        "RCPT" => &["EHLO", "MAIL", "RCPT"],
+        "DATA" => &["EHLO", "MAIL", "RCPT", "DATA"],
+        "." => &["EHLO", "MAIL", "RCPT", "DATA", "."],
+        _ => panic!("no such command: {command}"),
+    }
+}
+
+const COMMANDS: [&str; 11] = [
+    "CONNECT", "HELO", "EHLO", "VRFY", "NOOP", "QUIT", "MAIL", "RSET", "RCPT", "DATA", ".",
+];
+
+/// The phase after this command was refused; none where the session is over.
+fn phase_after_refusal(command: &str) -> Option<&'static str> {
+    match command {
+        "CONNECT" | "QUIT" => None,
+        "HELO" | "EHLO" => Some("connected"),
+        "VRFY" | "NOOP" | "MAIL" | "." => Some("ready"),
+        "RSET" | "RCPT" => Some("mail"),
+        "DATA" => Some("recipient"),
+        _ => panic!("no such command: {command}"),
+    }
+}
+
+fn say(session: &mut Session, smtp: &Smtp, command: &str) -> Result<Reply, Failure> {
+    match command {
+        "HELO" => smtp.helo(session, CLIENT),
+        "EHLO" => Ok(smtp.ehlo(session, CLIENT)?.remove(0)),
+        "VRFY" => smtp.reply(session, "vrfy", &[&"someone"]),
+        "NOOP" => smtp.noop(session),
+        "QUIT" => smtp.quit(session),
+        "MAIL" => smtp.mail(session, "a@example.test"),
+        "RSET" => smtp.rset(session),
+        "RCPT" => smtp.rcpt(session, "b@example.test"),
+        "DATA" => smtp.open_data(session),
+        _ => {
+            smtp.write_data(session, "Subject: sink\r\n\r\nbody\r\n")?;
+            smtp.close_data(session)
+        }
+    }
+}
+
+/// Says what leads to the command, then the command; its outcome, with the connection if one was opened.
+fn run_to(
+    session: &mut Session,
+    sink: &Sink,
+    command: &str,
+) -> (Option<Smtp>, Result<Reply, Failure>) {
+    let smtp = match Open::to("127.0.0.1", sink.port()).open(session) {
+        Ok(smtp) => smtp,
+        Err(failure) => return (None, Err(failure)),
+    };
+    let steps = steps_to(command);
+    let Some((last, before)) = steps.split_last() else {
+        panic!("smtp-sink greeted");
+    };
+    for step in before {
+        say(session, &smtp, step).unwrap_or_else(|failure| panic!("{step}: {failure}"));
+    }
+    let outcome = say(session, &smtp, last);
+    (Some(smtp), outcome)
+}
+
+fn phase(session: &mut Session) -> Option<String> {
+    let rows = session.query("SELECT phase FROM utl_smtp.connections()", &[]);
+    rows.unwrap().first().map(|row| row.get(0))
+}
+
+/// To the mail that the session has under way, or a new one, so that the server's word counts again.
+#[track_caller]
+fn still_works(session: &mut Session, smtp: &Smtp, refused: &str) {
+    if !["EHLO", "HELO"].contains(&refused) {
+        for step in ["NOOP", "RSET", "EHLO"] {
+            if step != refused {
+                let reply = say(session, smtp, step).unwrap_or_else(|f| panic!("{refused}: {f}"));
+                assert_eq!(reply.code, 250, "{step} after {refused}");
+            }
+        }
+    }
+    assert_eq!(say(session, smtp, "QUIT").unwrap().code, 221, "{refused}");
+}
+
+/// RPL-08, RPL-14 to RPL-16: `-f` and `-r`: each command refused for good and for now.
+#[test]
+fn each_refused_command_is_an_error_of_its_class_and_leaves_the_session_in_step() {
+    let mut scene = Scene::new();
+    for (option, sqlstate, text) in [("-f", "U9279", "500 5.3.0"), ("-r", "U9278", "450 4.3.0")] {
+        for command in COMMANDS {
+            let sink = Sink::start(&format!("{option} {command}"));
+            scene.watch(&[], |session| {
+                let (smtp, outcome) = run_to(session, &sink, command);
+                if command == "VRFY" {
+                    let code = text[..3].parse::<i32>().unwrap();
+                    assert_eq!(outcome.unwrap().code, code, "never raised");
+                } else {
+                    let failure = outcome.expect_err(command).expect(sqlstate);
+                    assert!(failure.message.contains(text), "{command}: {failure}");
+                }
+                assert_eq!(
+                    phase(session).as_deref(),
+                    phase_after_refusal(command),
+                    "{command}"
+                );
+                match (smtp, phase_after_refusal(command)) {
+                    (Some(smtp), None) => vigil::assert_over(session, &smtp),
+                    (Some(smtp), Some(_)) => still_works(session, &smtp, command),
+                    (None, _) => assert_eq!(command, "CONNECT"),
+                }
+            });
+        }
+    }
+}
+
+/// RPL-18, RPL-19, DAT-21: `-q` and `-Q`: the connection is cut at each command, without a word and after 421.
+#[test]
+fn a_connection_cut_at_any_command_is_421_and_over() {
+    let mut scene = Scene::new();
+    for option in ["-q", "-Q"] {
+        for command in COMMANDS {
+            let sink = Sink::start(&format!("{option} {command}"));
+            scene.watch(&[], |session| {
+                let (smtp, outcome) = run_to(session, &sink, command);
+                let case = format!("{option} {command}");
+                match (command, option) {
+                    // What passes any reply through, and what has nothing left to fail at.
+                    ("VRFY", _) | ("QUIT", "-q") => {
+                        assert_eq!(outcome.unwrap().code, 421, "{case}")
+                    }
+                    _ => {
+                        let failure = outcome.expect_err(&case).expect("U9278");
+                        assert!(failure.message.contains("421"), "{case}: {failure}");
+                        let doubt = failure.detail.contains("may have been accepted");
+                        assert_eq!(doubt, case == "-q .", "{case}: {failure}");
+                    }
+                }
+                assert_eq!(phase(session), None, "{case}");
+                if let Some(smtp) = smtp {
+                    vigil::assert_over(session, &smtp);
+                }
+            });
+        }
+    }
+}
+
+fn capabilities(session: &mut Session) -> Vec<String> {
+    session.value("SELECT coalesce(capabilities, '{}') FROM utl_smtp.connections()")
+}
+
+fn send(session: &mut Session, smtp: &Smtp, body: &str) -> Result<(), Failure> {
+    smtp.mail(session, "a@example.test")?;
+    smtp.rcpt(session, "b@example.test")?;
+    smtp.data(session, body)?;
+    smtp.quit(session)?;
+    Ok(())
+}
+
+/// AUTH-02, DAT-16: what is not announced is not used, and what is announced is used.
+#[test]
+fn what_is_not_announced_is_not_used() {
+    let mut scene = Scene::new();
+    for (option, missing) in [
+        ("-8", "8BITMIME"),
+        ("-a", "AUTH"),
+        ("-p", "PIPELINING"),
+        ("-N", "DSN"),
+    ] {
+        let sink = Sink::start(option);
+        let message = format!("Subject: {option}\n\nnaïve\n");
+        scene.watch(&["wonderland"], |session| {
+            let warnings = session.notices().len();
+            let smtp = Open::to("127.0.0.1", sink.port()).open(session).unwrap();
+            smtp.ehlo(session, CLIENT).unwrap();
+            let offered = capabilities(session);
+            assert!(offered.len() > 3, "{offered:?}");
+            assert!(
+                !offered.iter().any(|one| one.starts_with(missing)),
+                "{offered:?}"
+            );
+            // In clear either counts as not offered.
+            let schemes = "CRAM-MD5 PLAIN LOGIN";
+            let refused = smtp
+                .auth(session, "alice", "wonderland", schemes)
+                .unwrap_err();
+            refused.expect("U4250");
+            send(session, &smtp, &message).unwrap();
+            let warned = session.notices().len() - warnings;
+            assert_eq!(warned, usize::from(option == "-8"), "{option}");
+        });
+        assert_eq!(sink.only_message(), message.as_bytes(), "{option}");
+    }
+}
+
+/// RPL-15: `-e` and `-P`: a server of the time before ESMTP, and one behind a firewall that stars out its greeting.
+#[test]
+fn a_server_without_esmtp_takes_mail_after_helo() {
+    let mut scene = Scene::new();
+    for option in ["-e", "-P"] {
+        let sink = Sink::start(option);
+        scene.watch(&[], |session| {
+            let smtp = Open::to("127.0.0.1", sink.port()).open(session).unwrap();
+            if let Err(failure) = smtp.ehlo(session, CLIENT) {
+                failure.expect("U9279");
+            }
+            assert_eq!(smtp.helo(session, CLIENT).unwrap().code, 250);
+            assert_eq!(capabilities(session), Vec::<String>::new(), "{option}");
+            send(session, &smtp, "Subject: old\n\nbody\n").unwrap();
+        });
+        assert_eq!(sink.only_message(), b"Subject: old\n\nbody\n", "{option}");
+    }
+}
+
+/// AUTH-01: smtp-sink believes any password; it is sent in clear only where the superuser allows that.
+#[test]
+fn a_password_goes_out_in_clear_only_where_the_superuser_allows_it() {
+    let mut scene = Scene::new();
+    scene.database.set("utl_smtp.allow_cleartext_auth", "on");
+    let mut session = scene.database.connect(&scene.role);
+    let sink = Sink::start("");
+    scene.watch(&["wonderland"], |_| {
+        let smtp = Open::to("127.0.0.1", sink.port())
+            .open(&mut session)
+            .unwrap();
+        smtp.ehlo(&mut session, CLIENT).unwrap();
+        let reply = smtp
+            .auth(&mut session, "alice", "wonderland", "PLAIN")
+            .unwrap();
+        // smtp-sink has one answer to everything.
+        assert_eq!(reply.code, 250);
+        smtp.quit(&mut session).unwrap();
+    });
+}
+
+/// INT-13, RPL-05: `-w` and `-W`: a late reply is waited for, and one that is too late ends the session.
+#[test]
+fn a_late_reply_is_waited_for_as_long_as_the_limit_allows() {
+    let mut scene = Scene::new();
+    for (option, command) in [
+        ("-w 1", "DATA"),
+        ("-W EHLO:1", "EHLO"),
+        ("-W MAIL:1", "MAIL"),
+        ("-W RCPT:1", "RCPT"),
+        ("-W .:1", "."),
+        ("-W NOOP:1", "NOOP"),
+    ] {
+        let sink = Sink::start(option);
+        scene.watch(&[], |session| {
+            let began = Instant::now();
+            let (smtp, outcome) = run_to(session, &sink, command);
+            assert!(outcome.unwrap().code < 400, "{option}");
+            assert!(began.elapsed() >= Duration::from_secs(1), "{option}");
+            smtp.unwrap().close_connection(session).unwrap();
+        });
+    }
+    for (option, command) in [("-w 5", "DATA"), ("-W RCPT:5", "RCPT"), ("-W .:5", ".")] {
+        let sink = Sink::start(option);
+        scene.watch(&[], |session| {
+            let smtp = Open::to("127.0.0.1", sink.port())
+                .timeout(1)
+                .open(session)
+                .unwrap();
+            let (last, before) = steps_to(command).split_last().unwrap();
+            for step in before {
+                say(session, &smtp, step).unwrap();
+            }
+            let began = Instant::now();
+            let failure = say(session, &smtp, last).unwrap_err().expect("U9278");
+            assert!(began.elapsed() < Duration::from_secs(3), "{option}");
+            assert!(
+                failure.detail.contains("tx_timeout of 1 s"),
+                "{option}: {failure}"
+            );
+            vigil::assert_over(session, &smtp);
+            assert_eq!(phase(session), None);
+        });
+    }
+}
+
+/// Lines with dots, bare line ends, eight-bit text and long lines, as text and as raw octets.
+fn awkward_pieces() -> Vec<String> {
+    let mut pieces: Vec<String> = [
+        "Subject: awkward\r\n\r",
+        "\n.",
+        "\r\n",
+        "..\r\n.a\n",
+        ".",
+        "\n\n.\r",
+        "\r.\r\n",
+        "Grüße あ\r",
+        "\r\n",
+        "From the start\n",
+    ]
+    .map(str::to_owned)
+    .into();
+    pieces.push("long ".repeat(3000) + "\n");
+    pieces.extend((0..2000).map(|number| format!(".{number}\n")));
+    pieces.push("no end".to_owned());
+    pieces
+}
+
+/// What a server has of them on its disk.
+fn as_kept(pieces: &[String]) -> Vec<u8> {
+    let text = pieces.concat().replace("\r\n", "\n").replace('\r', "\n");
+    (text + "\n").into_bytes()
+}
+
+/// DAT-01, DAT-02, DAT-14, DAT-15: the octets that arrived are the octets that left.
+#[test]
+fn the_message_arrives_as_it_was_written() {
+    let mut scene = Scene::new();
+    let pieces = awkward_pieces();
+    for (raw, option) in [
+        (false, ""),
+        (true, ""),
+        (false, "-T 1024"),
+        (true, "-H 1 -T 512"),
+    ] {
+        let sink = Sink::start(option);
+        scene.watch(&[], |session| {
+            let smtp = Open::to("127.0.0.1", sink.port()).open(session).unwrap();
+            smtp.ehlo(session, CLIENT).unwrap();
+            smtp.mail(session, "a@example.test").unwrap();
+            smtp.rcpt(session, "b@example.test").unwrap();
+            smtp.open_data(session).unwrap();
+            for piece in &pieces {
+                match raw {
+                    true => smtp.write_raw_data(session, piece.as_bytes()).unwrap(),
+                    false => smtp.write_data(session, piece).unwrap(),
+                }
+            }
+            assert_eq!(smtp.close_data(session).unwrap().code, 250);
+            smtp.quit(session).unwrap();
+        });
+        assert!(
+            sink.only_message() == as_kept(&pieces),
+            "raw: {raw}, {option}"
+        );
+    }
+}
+
+/// Two megabytes: more than the buffers of a socket with so small a window hold.
+const BODY: &str = "SELECT utl_smtp.data($1::text::utl_smtp.connection, repeat(repeat('x', 98) || E'\\r\\n', 20000))";
+
+/// To RCPT, by a session that has used as much memory before as its message takes.
+#[track_caller]
+fn addressed(session: &mut Session, sink: &Sink, timeout: i32) -> Smtp {
+    let open = Open::to("127.0.0.1", sink.port()).timeout(timeout);
+    let smtp = open.open(session).unwrap();
+    for step in ["EHLO", "MAIL", "RCPT"] {
+        say(session, &smtp, step).unwrap();
+    }
+    smtp
+}
+
+fn warm_up(scene: &mut Scene) {
+    let body = "DO $$ BEGIN PERFORM length(repeat(repeat('x', 98) || E'\\r\\n', 20000)); END $$";
+    scene.session.run(body);
+}
+
+/// DAT-20: `-T`, `-H`: a window of next to nothing, and a server that does not read at first.
+#[test]
+fn a_slow_window_takes_the_whole_message() {
+    let mut scene = Scene::new();
+    warm_up(&mut scene);
+    for option in ["-T 1024 -H 1", "-T 4096"] {
+        let sink = Sink::start(option);
+        scene.watch(&[], |session| {
+            let smtp = addressed(session, &sink, 60);
+            session.query_one(BODY, &[&smtp.handle]).unwrap();
+            smtp.quit(session).unwrap();
+        });
+        let expected = ("x".repeat(98) + "\n").repeat(20_000);
+        assert!(sink.only_message() == expected.as_bytes(), "{option}");
+    }
+}
+
+/// DAT-20, DAT-22: the same with a cancel inside, and with a limit: no part of the message counts.
+#[test]
+fn a_slow_window_can_be_cancelled_and_meets_the_deadline() {
+    let mut scene = Scene::new();
+    warm_up(&mut scene);
+    for cancelled in [true, false] {
+        let sink = Sink::start("-T 1 -H 30");
+        scene.watch(&[], |session| {
+            let smtp = addressed(session, &sink, if cancelled { 60 } else { 1 });
+            let token = session.cancel_token();
+            let canceller = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(400));
+                if cancelled {
+                    token.cancel_query(NoTls).unwrap();
+                }
+            });
+            let began = Instant::now();
+            let failure = Failure::from(session.query_one(BODY, &[&smtp.handle]).unwrap_err());
+            canceller.join().unwrap();
+            failure.expect(if cancelled { "57014" } else { "U9278" });
+            assert!(began.elapsed() < Duration::from_secs(3));
+            vigil::assert_over(session, &smtp);
+            assert_eq!(phase(session), None);
+        });
+        assert!(sink.messages().iter().all(|one| one.len() < 2_000_000));
+    }
+}
+
+/// DAT-20, RPL-11: `-A`: a refusal in the middle of the message by a server that has stopped reading.
+#[test]
+fn a_refusal_in_the_middle_of_a_message_ends_the_session() {
+    let mut scene = Scene::new();
+    warm_up(&mut scene);
+    for option in ["-A 0", "-A 1 -T 1024"] {
+        let sink = Sink::start(option);
+        scene.watch(&[], |session| {
+            let smtp = addressed(session, &sink, 2);
+            let began = Instant::now();
+            let failure = Failure::from(session.query_one(BODY, &[&smtp.handle]).unwrap_err());
+            failure.expect("U9278");
+            assert!(began.elapsed() < Duration::from_secs(5), "{option}");
+            vigil::assert_over(session, &smtp);
+        });
+    }
+}
+
+/// RES-05: one server, many sessions one after another and at once; none is left.
+#[test]
+fn many_sessions_leave_nothing_behind() {
+    let mut scene = Scene::new();
+    let sink = Sink::start("-m 8");
+    scene.watch(&[], |session| {
+        for _ in 0..20 {
+            let open: Vec<Smtp> = (0..8)
+                .map(|_| Open::to("127.0.0.1", sink.port()).open(session).unwrap())
+                .collect();
+            for smtp in &open {
+                smtp.ehlo(session, CLIENT).unwrap();
+            }
+            for smtp in open {
+                send(session, &smtp, "Subject: many\n").unwrap();
+            }
+        }
+    });
+    assert_eq!(sink.messages().len(), 160);
+}
