@@ -5,6 +5,7 @@
 #   make package        .build/package/: a tarball, and on Debian a .deb
 #   make demo           from nothing to a delivered mail
 #   make test           everything that must hold
+#   make mutants        whether the tests notice when a guard is taken away
 
 PG_CONFIG ?= pg_config
 
@@ -21,7 +22,7 @@ EXTDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 # Released versions, which never change again, and the ways between them.
 RELEASED = $(filter-out sql/utl_smtp--$(VERSION).sql, $(wildcard sql/utl_smtp--*.sql))
 
-.PHONY: build install installcheck package check test demo bench soak fuzz clean
+.PHONY: build install installcheck package check test demo bench soak fuzz mutants clean
 
 # What is built is kept aside for each major version, so that `sudo make install` has nothing to compile.
 build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql
@@ -58,6 +59,10 @@ soak:
 # SECONDS for each target, the whole minutes after which a finding becomes unlikely.
 fuzz:
 	@scripts/fuzz.sh $(or $(SECONDS),600)
+
+# NAMES: only those patches of tests/mutants that have one of them in theirs.
+mutants:
+	@scripts/mutants.sh $(NAMES)
 
 clean:
 	cargo clean

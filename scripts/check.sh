@@ -1,6 +1,6 @@
 #!/bin/bash
 # What can be said of the source without running it: its form, the compiler's and clippy's opinion, that each
-# crate depends only on the one before it, and that one version is meant everywhere.
+# crate depends only on the one before it, that one version is meant everywhere, and that the mutants still fit.
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -27,8 +27,16 @@ versions_agree() {
         die "sql/install differs from version $version, which is released: raise the version"
 }
 
+# A patch that fits nowhere any more takes nothing away.
+mutants_apply() {
+    local patch
+    for patch in tests/mutants/*.patch; do
+        git apply --check "$patch" || die "$patch does not apply: write it anew"
+    done
+}
+
 need_rust
-need "${BUILD_PACKAGES[@]}"
+need "${BUILD_PACKAGES[@]}" git
 need_postgres
 feature=pg$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
 
@@ -36,6 +44,7 @@ step "rustfmt" cargo fmt --all --check
 step "the crates depend in one direction" eval \
     'refuses smtp-core smtp-net pgrx rustls && refuses smtp-net pgrx'
 step "one version everywhere" versions_agree
+step "every mutant applies" mutants_apply
 step "a panic unwinds, as pgrx needs" eval '! grep -rn "panic *= *.abort" Cargo.toml crates .cargo'
 step "clippy" env PGRX_PG_CONFIG_PATH="$PG_CONFIG" cargo clippy --locked --workspace --all-targets \
     --no-default-features --features "$feature" -- -D warnings

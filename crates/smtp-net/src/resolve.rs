@@ -59,6 +59,15 @@ pub fn resolve(
         }
         Err(LookupFailure::Failed(reason)) => return Err(failed(reason)),
     };
+    let addresses = worth_trying(found);
+    if addresses.is_empty() {
+        return Err(failed("the name has no address".into()));
+    }
+    Ok(addresses)
+}
+
+/// Each once, and no more than anybody would wait for.
+fn worth_trying(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
         let unspecified = address.ip().to_canonical().is_unspecified();
@@ -66,10 +75,7 @@ pub fn resolve(
             addresses.push(address);
         }
     }
-    if addresses.is_empty() {
-        return Err(failed("the name has no address".into()));
-    }
-    Ok(addresses)
+    addresses
 }
 
 /// This machine's fully qualified name, if it has one: its host name when that has a dot, else the canonical name
@@ -232,6 +238,17 @@ mod tests {
         unique.sort();
         unique.dedup();
         assert_eq!(unique.len(), found.len());
+    }
+
+    #[test]
+    fn of_endless_addresses_the_first_are_tried() {
+        let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let found = (1..=1000).flat_map(|port| [address(port), address(port)]);
+        let tried: Vec<u16> = worth_trying(found.collect())
+            .iter()
+            .map(SocketAddr::port)
+            .collect();
+        assert_eq!(tried, (1..=32).collect::<Vec<u16>>());
     }
 
     #[test]

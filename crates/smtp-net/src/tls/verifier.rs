@@ -337,3 +337,45 @@ impl ExtendedKeyUsageValidator for ServerUsage {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rustls::crypto::ring;
+
+    use super::*;
+
+    const NAME: &str = "mail.example.test";
+
+    /// A day in spring.
+    fn year(year: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_557_600 + 7_776_000))
+    }
+
+    /// CERT-07: what is remembered of a chain is not that it is good, but until when.
+    #[test]
+    fn a_known_chain_is_judged_anew_out_of_its_time() {
+        let mut root = CertificateParams::new(Vec::new()).unwrap();
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut leaf = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        leaf.not_before = rcgen::date_time_ymd(2030, 1, 1);
+        leaf.not_after = rcgen::date_time_ymd(2031, 1, 1);
+        let leaf = leaf.signed_by(&key, &root).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("root.pem"), root.pem()).unwrap();
+        let verifier = Verifier::new(
+            Arc::new(Wallet::open(directory.path()).unwrap()),
+            ServerIdentity::parse(NAME).unwrap(),
+            ring::default_provider().signature_verification_algorithms,
+        );
+        let chain = [leaf.der().clone()];
+        assert!(verifier.verify(&chain, year(2030)).is_ok());
+        assert!(verifier.verify(&chain, year(2030)).is_ok());
+        assert!(verifier.verify(&chain, year(2029)).is_err());
+        assert!(verifier.verify(&chain, year(2031)).is_err());
+    }
+}

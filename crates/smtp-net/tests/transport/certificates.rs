@@ -8,11 +8,12 @@ use rcgen::{
     GeneralSubtree, IsCa, KeyIdMethod, KeyPair, NameConstraints, RevokedCertParams, SanType,
     SerialNumber, date_time_ymd,
 };
+use rustls::version::{TLS12, TLS13};
 use smtp_net::NetError;
 
 use crate::support::{
-    Client, Credentials, Issuer, NAME, Server, attempt, intermediate, issuer_params, leaf_params,
-    misnamed, refused, root, root_with, valid, wallet,
+    Client, Credentials, Issuer, NAME, Server, ServerSetup, attempt, intermediate, issuer_params,
+    leaf_params, misnamed, refused, root, root_with, valid, wallet,
 };
 
 /// CERT-01
@@ -103,6 +104,24 @@ fn a_namesake_of_an_issuer_is_refused() {
     let credentials = Credentials::issued(leaf_params(&[NAME]), &impostor);
     let (detail, _) = refused(attempt(&credentials, wallet(&[known.pem()]), NAME));
     assert!(detail.contains("signature"), "{detail}");
+}
+
+/// Certificates are public: only its key says whose one is.
+#[test]
+fn a_certificate_without_its_key_is_refused() {
+    let root = root("root");
+    let mut credentials = Credentials::issued(leaf_params(&[NAME]), &root);
+    credentials.key = KeyPair::generate().unwrap();
+    for version in [&TLS12, &TLS13] {
+        let setup = ServerSetup {
+            versions: vec![version],
+            ..ServerSetup::default()
+        };
+        let server = Server::with(&credentials, setup);
+        let outcome = Client::new(wallet(&[root.pem()]), NAME).connect(server.address);
+        let (detail, _) = refused(outcome);
+        assert!(detail.contains("holds its certificate's key"), "{detail}");
+    }
 }
 
 /// CERT-04, CERT-05, CERT-06

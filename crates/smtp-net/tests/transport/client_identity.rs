@@ -106,6 +106,35 @@ fn the_identity_is_sent_when_the_server_asks() {
     assert_eq!(seen.as_ref(), Some(&scene.client.chain[0]));
 }
 
+/// TLS-27: a session belongs to whom the server took us for when it began.
+#[test]
+fn a_ticket_never_serves_another_identity_of_ours() {
+    let scene = Scene::new();
+    let other = Credentials::issued(leaf_params(&["other.example.test"]), &scene.root);
+    let setup = ServerSetup {
+        client_issuers: vec![scene.root.der().clone()],
+        ..ServerSetup::default()
+    };
+    let server = Server::with(&scene.server, setup);
+    let file = |client: &Credentials| client.pem.clone() + &client.key.serialize_pem();
+    let (_directory, wallet) = scene.wallet(&file(&scene.client), 0o600);
+    let mut client = Client::new(Arc::clone(&wallet), NAME);
+    for (credentials, seen) in [
+        (Some(&scene.client), Some(&scene.client.chain[0])),
+        (Some(&other), Some(&other.chain[0])),
+        (None, None),
+    ] {
+        client.options.client_identity = credentials.map(|credentials| {
+            let (_directory, wallet) = scene.wallet(&file(credentials), 0o600);
+            wallet.client_identity(None).unwrap().unwrap()
+        });
+        let mut stream = client.connect(server.address).unwrap();
+        read_all(&mut stream);
+        stream.close();
+        assert_eq!(server.seen().client_certificate.as_ref(), seen);
+    }
+}
+
 /// CERT-27, CERT-28
 #[test]
 fn without_an_identity_none_is_sent_and_the_server_decides() {

@@ -101,6 +101,29 @@ fn the_callers_order_decides_among_what_is_offered() {
     assert_eq!(record.only().lines()[1..], expected);
 }
 
+/// A server that hears a nonce twice could play back what it heard.
+#[test]
+fn each_scram_exchange_has_a_nonce_of_its_own() {
+    let mut scene = Scene::new();
+    let script = offering("SCRAM-SHA-256").then(answering(3, refusing_auth));
+    let record = scene.play(script, |stage| {
+        let smtp = stage.greet();
+        for _ in 0..2 {
+            let refused = smtp.auth(stage.session, "u", "p", "SCRAM-SHA-256");
+            refused.unwrap_err().expect("U9279");
+        }
+        smtp.quit(stage.session).unwrap();
+    });
+    let nonce = |line: &String| {
+        let response = line.strip_prefix("AUTH SCRAM-SHA-256 ").unwrap();
+        let first = String::from_utf8(STANDARD.decode(response).unwrap()).unwrap();
+        first.strip_prefix("n,,n=u,r=").unwrap().to_owned()
+    };
+    let nonces: Vec<String> = record.only().lines()[1..3].iter().map(nonce).collect();
+    assert_ne!(nonces[0], nonces[1]);
+    assert!(nonces.iter().all(|nonce| nonce.len() >= 32), "{nonces:?}");
+}
+
 /// AUTH-03: nothing is known of a server that was not asked.
 #[test]
 fn without_ehlo_the_first_of_the_list_is_tried() {
