@@ -251,6 +251,6 @@ fn not_the_list() -> ! {
         sqlstate::UNDEFINED_TABLE,
         "utl_smtp.host_ace is not the table of the extension",
     )
-    .hint("Run CREATE EXTENSION utl_smtp in this database.")
+    .hint("Give the table its name and columns back, or drop the extension and create it anew.")
     .raise()
 }
