@@ -16,6 +16,7 @@ mod latch;
 mod notices;
 mod registry;
 mod settings;
+mod trust;
 
 use pgrx::prelude::*;
 

@@ -1,6 +1,5 @@
 //! Opening and closing: `open_connection`, `quit`, `close_connection`, `close_all_connections`, `connections`.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
 use smtp_net::connection::{Connection, Failure, Io, Target};
 use smtp_net::resolve;
-use smtp_net::tls::{ServerIdentity, TlsCache, TlsOptions};
+use smtp_net::tls::{ServerIdentity, TlsOptions};
 use smtp_net::wait::Deadline;
-use smtp_net::wallet::{Locator, WalletCache, WalletSource};
+use smtp_net::wallet::Locator;
 
 use super::{
     Failures, Problem, converse, is_421, non_empty, optional, required, take, warn, with_io,
@@ -23,6 +22,7 @@ use crate::datum::{Bytes, ConnectionRow, OpenRow, ReplyRow, Text};
 use crate::errors::{Report, sqlstate};
 use crate::registry::{self, Descriptor, Handle, Session, TlsChoice};
 use crate::settings;
+use crate::trust;
 
 /// `utl_smtp.open_connection`
 #[pg_extern(sql = false)]
@@ -182,9 +182,9 @@ pub fn tls_options(
 ) -> Result<TlsOptions, Report> {
     let source = match &choice.wallet {
         Some(source) => source.clone(),
-        None => default_wallet()?,
+        None => trust::default_wallet()?,
     };
-    let wallet = with_caches(|caches| caches.wallets.open(&source))?;
+    let wallet = trust::open_wallet(&source)?;
     wallet
         .warnings()
         .iter()
@@ -224,37 +224,6 @@ pub fn warn_of_tls(connection: &Connection) {
     );
 }
 
-/// The wallet of calls that name none.
-pub fn default_wallet() -> Result<WalletSource, Report> {
-    let Some(path) = settings::wallet_path() else {
-        return Err(Report::new(sqlstate::WALLET, "ORA-28759: failure to open file")
-            .detail("No wallet is given, and utl_smtp.wallet_path is empty.")
-            .hint("Name a directory of PEM certificates as wallet_path, or \"system:\" for the machine's own trust store."));
-    };
-    Ok(Locator::parse(&path)?.resolve(None)?)
-}
-
-/// The wallet that a caller names, if the caller may.
-pub fn named_wallet(path: &str) -> Result<WalletSource, Report> {
-    Ok(Locator::parse(path)?.resolve(access::wallet_roots().as_deref())?)
-}
-
-/// What this backend keeps of wallets and TLS sessions. Nothing in it is made before its first use.
-#[derive(Default)]
-pub struct Caches {
-    pub wallets: WalletCache,
-    pub tls: TlsCache,
-}
-
-thread_local! {
-    static CACHES: RefCell<Caches> = RefCell::default();
-}
-
-/// Lends the caches. A handshake may unwind in here, which gives them back; it never runs SQL.
-pub fn with_caches<T>(run: impl FnOnce(&mut Caches) -> T) -> T {
-    CACHES.with_borrow_mut(run)
-}
-
 struct Arguments<'a> {
     host: Option<Bytes<'a>>,
     port: Option<i32>,
@@ -284,9 +253,9 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
         Locator::parse(path)?;
     }
     access::require(&host, port)?;
-    let wallet = wallet_path.map(named_wallet).transpose()?;
+    let wallet = wallet_path.map(trust::named_wallet).transpose()?;
     if let Some(source) = &wallet {
-        with_caches(|caches| caches.wallets.open(source))?;
+        trust::open_wallet(source)?;
     }
     let descriptor = descriptor()?;
     let secure_host = secure_host.map(|name| name.into_owned());
@@ -360,8 +329,8 @@ fn connect(
     };
     let deadline = Deadline::after(timeout);
     let addresses = addresses(host, port, timeout, deadline, io)?;
-    let opened = with_caches(|caches| {
-        let implicit_tls = options.as_ref().map(|options| (options, &mut caches.tls));
+    let opened = trust::with_tls_sessions(|sessions| {
+        let implicit_tls = options.as_ref().map(|options| (options, sessions));
         let addresses = &addresses;
         Connection::open(
             Target {

@@ -9,12 +9,13 @@ use smtp_net::connection::Io;
 use smtp_net::resolve;
 use smtp_net::wait::Deadline;
 
-use super::connection::{tls_options, warn_of_tls, with_caches};
+use super::connection::{tls_options, warn_of_tls};
 use super::{Failures, Problem, converse, non_empty, required};
 use crate::datum::{Bytes, ReplyRow, ReplyRows};
 use crate::errors::Report;
 use crate::registry::{Handle, Session};
 use crate::settings;
+use crate::trust;
 
 /// `utl_smtp.command`: any line, RFC 5321 §4.1.
 #[pg_extern(sql = false)]
@@ -58,8 +59,9 @@ fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
             .as_deref()
             .or(session.tls.secure_host.as_deref());
         let options = tls_options(&session.host, session.port, secure_host, &session.tls)?;
-        let reply =
-            with_caches(|caches| session.connection.start_tls(&options, &mut caches.tls, io))?;
+        let reply = trust::with_tls_sessions(|sessions| {
+            session.connection.start_tls(&options, sessions, io)
+        })?;
         warn_of_tls(&session.connection);
         Ok(reply)
     }))

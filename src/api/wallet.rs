@@ -4,11 +4,12 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 use smtp_net::wallet::CertificateInfo;
 
-use super::connection::{default_wallet, named_wallet, timestamp, with_caches};
+use super::connection::timestamp;
 use super::{non_empty, warn};
 use crate::access;
 use crate::datum::{Bytes, Text};
 use crate::errors::Report;
+use crate::trust;
 
 const SECONDS_A_DAY: i64 = 86_400;
 
@@ -49,10 +50,10 @@ fn wallet_certificates(
 fn rows(wallet_path: Option<Bytes<'_>>) -> Result<Vec<Row>, Report> {
     access::caller()?;
     let source = match non_empty("wallet_path", wallet_path)? {
-        Some(path) => named_wallet(&path)?,
-        None => default_wallet()?,
+        Some(path) => trust::named_wallet(&path)?,
+        None => trust::default_wallet()?,
     };
-    let wallet = with_caches(|caches| caches.wallets.open(&source))?;
+    let wallet = trust::open_wallet(&source)?;
     wallet
         .warnings()
         .iter()

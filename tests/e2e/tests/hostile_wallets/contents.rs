@@ -4,7 +4,7 @@ use super::{app, refused, set_mode, subjects, wallet_of};
 use e2e::certs::{Authority, Identity, Wallet};
 use e2e::scene::{CLIENT, NAME};
 use e2e::vigil::{anonymous_memory, descriptors};
-use e2e::{Database, Open, Peer, Scene, Script, Session};
+use e2e::{Database, Open, Peer, Scene, Script, Session, process};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -344,6 +344,47 @@ fn starttls_uses_the_wallet_as_it_is_then() {
         replace(&path, &stranger.pem());
         smtp.starttls(stage.session).unwrap();
         smtp.quit(stage.session).unwrap();
+    });
+}
+
+/// WAL-09: in one statement too, as soon as a moment has passed.
+#[test]
+fn a_statement_that_goes_on_notices_a_changed_wallet() {
+    let mut scene = Scene::new();
+    let stranger = Authority::new("Later");
+    let script = Script::greeting()
+        .on("EHLO", "250-peer\r\n250 STARTTLS")
+        .starttls(stranger.issue(&[NAME]).server())
+        .quit();
+    let path = scene.wallet.path().to_owned();
+    let mut other = scene.database.superuser();
+    other.run("SELECT pg_advisory_lock(1)");
+    scene.play(script, |stage| {
+        let statement = format!(
+            "DO $$
+             DECLARE
+                 c utl_smtp.connection;
+             BEGIN
+                 c := utl_smtp.open_connection('127.0.0.1', {}, tx_timeout => 10,
+                                               wallet_path => '{}', secure_host => '{NAME}');
+                 PERFORM utl_smtp.ehlo(c, '{CLIENT}');
+                 PERFORM pg_advisory_lock(1);
+                 PERFORM utl_smtp.starttls(c);
+                 PERFORM utl_smtp.quit(c);
+             END $$",
+            stage.peer.port(),
+            stage.wallet
+        );
+        std::thread::scope(|scope| {
+            let statement = scope.spawn(|| stage.session.try_run(&statement));
+            let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
+            let is_waiting = || other.value::<bool>(waits);
+            assert!(process::time_until(Duration::from_secs(10), is_waiting).is_some());
+            replace(&path, &stranger.pem());
+            std::thread::sleep(Duration::from_millis(30));
+            other.run("SELECT pg_advisory_unlock(1)");
+            statement.join().unwrap().unwrap();
+        });
     });
 }
 
