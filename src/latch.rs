@@ -8,25 +8,16 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use pgrx::{check_for_interrupts, pg_sys};
-use smtp_net::wait::{Deadline, Interest, Wait, poll_for};
+use smtp_net::wait::{Deadline, Interest, Wait};
 
 /// This backend's way to wait.
 pub struct Latch;
 
-/// Most replies of a server nearby are here before a set of events to wait for could be made, which takes six system calls.
-/// So long a wait is for the socket alone. A signal ends it; one that comes right before it begins is seen when it is
-/// over, so this is also how late an interrupt may be answered.
-const SOON: Duration = Duration::from_millis(2);
 /// The kernel's timeouts are `int` milliseconds; a longer wait is taken in turns.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Wait for Latch {
     fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool {
-        check_for_interrupts!();
-        let soon = deadline.remaining().unwrap_or(SOON).min(SOON);
-        if poll_for(fd, interest, soon) {
-            return true;
-        }
         let wanted = socket_event(interest)
             | pg_sys::WL_LATCH_SET
             | pg_sys::WL_EXIT_ON_PM_DEATH

@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use smtp_core::limits;
 
 use crate::error::{NetError, io_text};
-use crate::wait::{Deadline, Interest, Wait, ready};
+use crate::wait::{Deadline, Interest, SOON, Wait, poll_for, ready};
 
 /// Lookups under way at once; in a process that waits for one at a time, all but one are abandoned.
 const LOOKUPS: usize = 8;
@@ -147,7 +147,11 @@ fn in_helper_thread<T: Send + 'static>(
             })
             .map_err(failed)?;
     }
-    if let Err(passed) = ready(wait, ours.as_fd(), Interest::Readable, deadline, "") {
+    // A resolver nearby answers before a wait for everything that may happen could be prepared.
+    let soon = deadline.remaining().unwrap_or(SOON).min(SOON);
+    if !poll_for(ours.as_fd(), Interest::Readable, soon)
+        && let Err(passed) = ready(wait, ours.as_fd(), Interest::Readable, deadline, "")
+    {
         // A time-out of nothing still allows the one look that doesn't wait.
         return answered.try_recv().map_err(|_| {
             drop(passed);

@@ -1,13 +1,14 @@
 //! A connection, plain or encrypted, whose operations all end by a deadline.
 //!
-//! Every operation first does what can be done without waiting. After an error or an unwind in the middle of one, a
+//! Every operation first does what can be done soon. After an error or an unwind in the middle of one, a
 //! stream is good for nothing but being dropped, which closes it and does nothing else. It does not buffer plain text:
 //! what was read before TLS is with the caller, who must refuse to go on with it (RFC 3207 §4.2).
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
+use nix::sys::socket::{MsgFlags, recv};
 use rustls::ClientConnection;
 
 use crate::error::NetError;
@@ -57,7 +58,7 @@ enum End {
 }
 
 impl Stream {
-    /// Takes a connected, non-blocking socket.
+    /// Takes a connected socket that doesn't block for long.
     pub fn plain(socket: TcpStream) -> Self {
         Self::Plain(PlainStream {
             socket,
@@ -74,7 +75,11 @@ impl Stream {
     ) -> Result<usize, NetError> {
         loop {
             wait.check();
-            if let Some(count) = self.try_read(buffer)? {
+            let patience = match deadline.passed() {
+                true => Patience::None,
+                false => Patience::Short,
+            };
+            if let Some(count) = self.receive(buffer, patience)? {
                 return Ok(count);
             }
             let fd = self.socket().as_fd();
@@ -84,9 +89,17 @@ impl Stream {
 
     /// Reads what there is without waiting: `None` if there is nothing, 0 if it is the end.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
+        self.receive(buffer, Patience::None)
+    }
+
+    fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        patience: Patience,
+    ) -> Result<Option<usize>, NetError> {
         match self {
-            Self::Plain(plain) => plain.try_read(buffer),
-            Self::Tls(tls) => tls.try_read(buffer),
+            Self::Plain(plain) => plain.receive(buffer, patience),
+            Self::Tls(tls) => tls.receive(buffer, patience),
         }
     }
 
@@ -168,8 +181,13 @@ impl Stream {
 }
 
 impl PlainStream {
-    fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
-        let count = now_or_later(READING, || (&self.socket).read(buffer))?;
+    fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        patience: Patience,
+    ) -> Result<Option<usize>, NetError> {
+        let socket = &self.socket;
+        let count = soon_or_later(READING, || Source { socket, patience }.read(buffer))?;
         self.ended |= count == Some(0) && !buffer.is_empty();
         Ok(count)
     }
@@ -183,7 +201,7 @@ impl PlainStream {
         let mut left = data;
         while !left.is_empty() {
             wait.check();
-            match now_or_later(WRITING, || (&self.socket).write(left))? {
+            match soon_or_later(WRITING, || (&self.socket).write(left))? {
                 Some(count) => left = &left[count..],
                 None => ready(
                     wait,
@@ -199,7 +217,11 @@ impl PlainStream {
 }
 
 impl TlsStream {
-    fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
+    fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        patience: Patience,
+    ) -> Result<Option<usize>, NetError> {
         for _ in 0..ROUNDS {
             match self.connection.reader().read(buffer) {
                 Ok(0) if !buffer.is_empty() => {
@@ -219,8 +241,10 @@ impl TlsStream {
                     });
                 }
             }
-            let connection = &mut self.connection;
-            let received = now_or_later(READING, || connection.read_tls(&mut &self.socket))?;
+            let (connection, socket) = (&mut self.connection, &self.socket);
+            let received = soon_or_later(READING, || {
+                connection.read_tls(&mut Source { socket, patience })
+            })?;
             if received.is_none() {
                 return Ok(None);
             }
@@ -253,7 +277,7 @@ impl TlsStream {
     fn flush(&mut self, wait: &dyn Wait, deadline: Deadline) -> Result<(), NetError> {
         while self.connection.wants_write() {
             let connection = &mut self.connection;
-            let sent = now_or_later(WRITING, || connection.write_tls(&mut &self.socket))?;
+            let sent = soon_or_later(WRITING, || connection.write_tls(&mut &self.socket))?;
             if sent.is_none() {
                 let fd = self.socket.as_fd();
                 ready(wait, fd, Interest::Writable, deadline, WRITING)?;
@@ -263,17 +287,48 @@ impl TlsStream {
     }
 }
 
-/// The result of an operation on a non-blocking socket; `None` if it would have to wait.
-fn now_or_later(
-    what: &'static str,
-    mut operation: impl FnMut() -> io::Result<usize>,
-) -> Result<Option<usize>, NetError> {
-    loop {
-        match operation() {
-            Ok(count) => return Ok(Some(count)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(source) => return Err(NetError::Io { what, source }),
-        }
+/// How long a read may block.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    /// Not at all.
+    None,
+    /// For as long as the socket does, which is not long.
+    Short,
+}
+
+/// Where bytes come from.
+struct Source<'a> {
+    socket: &'a TcpStream,
+    patience: Patience,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let flags = match self.patience {
+            Patience::None => MsgFlags::MSG_DONTWAIT,
+            Patience::Short => MsgFlags::empty(),
+        };
+        Ok(recv(self.socket.as_raw_fd(), buffer, flags)?)
     }
+}
+
+/// The result of an operation; `None` if it takes longer than the socket may block, or if a signal has come, which is
+/// for whoever waits to look at.
+fn soon_or_later(
+    what: &'static str,
+    operation: impl FnOnce() -> io::Result<usize>,
+) -> Result<Option<usize>, NetError> {
+    match operation() {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if is_later(&error) => Ok(None),
+        Err(source) => Err(NetError::Io { what, source }),
+    }
+}
+
+/// Whether an error of a socket says only that there was nothing to do yet.
+pub(crate) fn is_later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

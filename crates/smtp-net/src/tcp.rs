@@ -1,6 +1,9 @@
-//! Opening a TCP connection: the addresses of a host in turn, each within its share of the time, never blocking.
+//! Opening a TCP connection: the addresses of a host in turn, each within its share of the time.
 //!
 //! It takes addresses only. What was resolved and checked is what is connected to; no name is looked up here.
+//!
+//! The sockets block, but for [`SOON`] at most: what a server nearby does within that time is waited for by the call that
+//! needs it. Everything that takes longer goes through [`Wait`].
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -11,12 +14,12 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{NetError, io_text};
-use crate::wait::{Deadline, Interest, Wait};
+use crate::wait::{Deadline, Interest, SOON, Wait};
 
 /// The longest an address may keep the ones after it waiting.
 const LONGEST_SHARE: Duration = Duration::from_secs(30);
 
-/// Connects to the first address that accepts. The stream is non-blocking and closed on exec.
+/// Connects to the first address that accepts. The stream blocks for [`SOON`] at most and is closed on exec.
 pub fn connect(
     addresses: &[SocketAddr],
     wait: &dyn Wait,
@@ -66,11 +69,14 @@ fn connect_one(
 ) -> io::Result<Option<TcpStream>> {
     let socket = Socket::new(
         Domain::for_address(address),
-        Type::STREAM.nonblocking(),
+        Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
+    // The latter holds for connecting, too.
+    socket.set_read_timeout(Some(SOON))?;
+    socket.set_write_timeout(Some(SOON))?;
     match socket.connect(&address.into()) {
         Ok(()) => return Ok(Some(socket.into())),
         Err(error) if is_under_way(&error) => {}
@@ -99,6 +105,7 @@ fn is_under_way(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::TcpListener;
     use std::time::Instant;
 
@@ -181,7 +188,7 @@ mod tests {
 
     /// RES-14
     #[test]
-    fn the_socket_is_not_inherited_and_never_blocks() {
+    fn the_socket_is_not_inherited_and_does_not_block_for_long() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stream, _) = connect(&[address], &PollWait, Deadline::never()).unwrap();
@@ -189,6 +196,12 @@ mod tests {
         assert!(FdFlag::from_bits_truncate(flags).contains(FdFlag::FD_CLOEXEC));
         let error = stream.peek(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let full = loop {
+            if let Err(error) = (&stream).write(&[0; 65536]) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
         assert!(stream.nodelay().unwrap());
     }
 }

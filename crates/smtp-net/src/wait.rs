@@ -9,6 +9,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::NetError;
 
+/// How long an operation may block, for what a server nearby does at once: to prepare a wait for all that may happen
+/// takes longer. The kernel rounds it up to its ticks, of which a second has 100 to 1,000. A signal ends the call; one
+/// that comes right before it is seen when it is over, so this is also how late an interrupt may be answered.
+pub(crate) const SOON: Duration = Duration::from_millis(2);
+
 /// The moment by which something must be done, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(Option<Instant>);
@@ -85,7 +90,7 @@ impl Wait for PollWait {
 }
 
 /// Waits by poll(2) until the descriptor is ready (`true`), or the time is over or a signal has come (`false`).
-pub fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -> bool {
+pub(crate) fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -> bool {
     let flags = match interest {
         Interest::Readable => PollFlags::POLLIN,
         Interest::Writable => PollFlags::POLLOUT,

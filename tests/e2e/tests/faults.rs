@@ -223,7 +223,6 @@ fn a_system_call_that_fails_is_an_error_like_any_other() {
         "recv fails",
         "send fails",
         "writev",
-        "getpeername",
         "getsockname",
         "getrandom",
         "read",

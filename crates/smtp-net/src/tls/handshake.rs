@@ -1,4 +1,4 @@
-//! The handshake over a non-blocking socket, and what its failures mean.
+//! The handshake, and what its failures mean.
 //!
 //! Whatever a peer said that turned out not to be TLS is never repeated: it was said by nobody in particular.
 
@@ -16,6 +16,7 @@ use super::rejection::Rejection;
 use super::verifier::{TrustedBy, Verified, Verifier};
 use super::{TlsConfig, TlsInfo};
 use crate::error::{NetError, io_text};
+use crate::stream::is_later;
 use crate::wait::{Deadline, Interest, Wait, ready};
 
 const DOING: &str = "waiting for the TLS handshake";
@@ -86,14 +87,13 @@ fn retry(
     wait: &dyn Wait,
     deadline: Deadline,
 ) -> Result<(), NetError> {
-    match error.kind() {
-        io::ErrorKind::Interrupted => Ok(()),
-        io::ErrorKind::WouldBlock => ready(wait, socket.as_fd(), interest, deadline, DOING),
-        _ => Err(NetError::tls(format!(
-            "the connection was lost during the TLS handshake: {}",
-            io_text(&error)
-        ))),
+    if is_later(&error) {
+        return ready(wait, socket.as_fd(), interest, deadline, DOING);
     }
+    Err(NetError::tls(format!(
+        "the connection was lost during the TLS handshake: {}",
+        io_text(&error)
+    )))
 }
 
 /// The socket, and the first byte that came out of it: a TLS record tells itself by that.

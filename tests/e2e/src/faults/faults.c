@@ -117,11 +117,6 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
     return NEXT(setsockopt)(fd, level, name, value, length);
 }
 
-int getpeername(int fd, struct sockaddr *restrict address, socklen_t *restrict length) {
-    FAIL("getpeername", ENOTCONN)
-    return NEXT(getpeername)(fd, address, length);
-}
-
 int getsockname(int fd, struct sockaddr *restrict address, socklen_t *restrict length) {
     FAIL("getsockname", ENOBUFS)
     return NEXT(getsockname)(fd, address, length);

@@ -377,7 +377,8 @@ fn a_statement_that_goes_on_notices_a_changed_wallet() {
         );
         std::thread::scope(|scope| {
             let statement = scope.spawn(|| stage.session.try_run(&statement));
-            let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
+            let waits =
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
             let is_waiting = || other.value::<bool>(waits);
             assert!(process::time_until(Duration::from_secs(10), is_waiting).is_some());
             replace(&path, &stranger.pem());
