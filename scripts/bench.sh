@@ -19,7 +19,7 @@ mkdir -p "$output"
 need_rust
 need_postgres
 major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
-need "${BUILD_PACKAGES[@]}" ca-certificates postfix "postgresql-plpython3-$major" "postgresql-plperl-$major"
+need "${BUILD_PACKAGES[@]}" ca-certificates openssl postfix "postgresql-plpython3-$major" "postgresql-plperl-$major"
 build_and_install
 step "building the benchmark" cargo build --release --locked --package bench
 bench=${CARGO_TARGET_DIR:-target}/release/bench

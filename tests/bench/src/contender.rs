@@ -19,6 +19,8 @@ pub enum Role {
     /// utl_smtp, and the ratio that it is to reach.
     Ours(f64),
     Peer,
+    /// The most that anybody could reach: nobody's peer.
+    Limit,
 }
 
 /// What the sink must have counted after a run, for one unit.
@@ -76,11 +78,15 @@ impl Contender {
         run
     }
 
-    /// Work of this thread.
-    pub fn floor(mut work: impl FnMut(u64) + Send + 'static) -> Self {
-        Self::new("floor", Role::Reference, move |units| {
+    /// Work of this thread, outside of PostgreSQL.
+    pub fn outside(name: &str, role: Role, mut work: impl FnMut(u64) + Send + 'static) -> Self {
+        Self::new(name, role, move |units| {
             Run::time(units, CpuClock::of_this_thread(), || work(units))
         })
+    }
+
+    fn floor(work: impl FnMut(u64) + Send + 'static) -> Self {
+        Self::outside("floor", Role::Reference, work)
     }
 
     /// The floor with a connection a mail.

@@ -104,11 +104,11 @@ impl<S: Read + Write> Dialogue<S> {
     }
 }
 
-/// Trusts the CA in this directory; every handshake is a full one.
-pub fn configuration(directory: &Path) -> Arc<ClientConfig> {
+/// Trusts the CA in this file.
+pub fn configuration(ca: &Path, resumption: Resumption) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots
-        .add(CertificateDer::from_pem_file(directory.join("wallet/ca.pem")).unwrap())
+        .add(CertificateDer::from_pem_file(ca).unwrap())
         .unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -116,6 +116,6 @@ pub fn configuration(directory: &Path) -> Arc<ClientConfig> {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.resumption = Resumption::disabled();
+    config.resumption = resumption;
     Arc::new(config)
 }

@@ -3,7 +3,7 @@
 use crate::message;
 use crate::plot::{self, Curve};
 use crate::report::{Table, group};
-use crate::stage::Stage;
+use crate::stage::{Key, Stage};
 use e2e::Session;
 use std::path::Path;
 
@@ -51,7 +51,11 @@ fn sessions(stage: &Stage) -> String {
     let mut table = Table::new(&["open connection", "resident, KiB each"]);
     for (name, port, wallet) in [
         ("plain", stage.sink.plain, None),
-        ("TLS", stage.sink.tls, Some(stage.wallet())),
+        (
+            "TLS",
+            stage.sink.tls(Key::Ecdsa).resuming,
+            Some(stage.wallet(Key::Ecdsa)),
+        ),
     ] {
         let mut session = stage.session();
         let mut held = || -> i64 {

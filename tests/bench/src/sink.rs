@@ -2,10 +2,12 @@
 //! processor's account with whoever sends. It answers each command at once with one write, looks at message
 //! data only for its end, and counts what has arrived.
 //!
-//! Three ports: plain, STARTTLS, and STARTTLS that never resumes a session. The process that started it asks for
+//! One port is plain; with each kind of certificate there is one for STARTTLS and one for STARTTLS that never resumes a
+//! session. The process that started it asks for
 //! the counts by a line on its standard input; the end of the input ends it.
 
 use crate::cost::CpuClock;
+use crate::stage::{KEYS, Key};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::StoresServerSessions;
@@ -33,8 +35,14 @@ pub struct Sink {
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     pub plain: u16,
-    pub tls: u16,
-    /// STARTTLS, every handshake a full one.
+    tls: Vec<TlsPorts>,
+}
+
+/// The ports with STARTTLS.
+#[derive(Clone, Copy)]
+pub struct TlsPorts {
+    pub resuming: u16,
+    /// Every handshake is a full one.
     pub full: u16,
 }
 
@@ -51,7 +59,7 @@ pub struct Counts {
 }
 
 impl Sink {
-    /// Starts a sink with the certificate in this directory.
+    /// Starts a sink with the certificates in this directory.
     pub fn start(directory: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg("sink")
@@ -68,10 +76,18 @@ impl Sink {
             child,
             input,
             plain: port(0),
-            tls: port(1),
-            full: port(2),
+            tls: (0..KEYS.len())
+                .map(|index| TlsPorts {
+                    resuming: port(1 + 2 * index),
+                    full: port(2 + 2 * index),
+                })
+                .collect(),
             output,
         }
+    }
+
+    pub fn tls(&self, key: Key) -> TlsPorts {
+        self.tls[key as usize]
     }
 
     pub fn counts(&mut self) -> Counts {
@@ -105,15 +121,21 @@ fn numbers(output: &mut impl BufRead) -> Vec<u64> {
 
 /// The sink's own process.
 pub fn serve(directory: &Path) {
-    let resuming = configuration(directory);
-    let mut full = ServerConfig::clone(&resuming);
-    full.session_storage = Arc::new(Forgetful);
-    let ports = [
-        listen(None),
-        listen(Some(resuming)),
-        listen(Some(Arc::new(full))),
-    ];
-    println!("{} {} {}", ports[0], ports[1], ports[2]);
+    let mut ports = vec![listen(None)];
+    for key in KEYS {
+        let resuming = configuration(&key.directory(directory));
+        let mut full = ServerConfig::clone(&resuming);
+        full.session_storage = Arc::new(Forgetful);
+        ports.extend([listen(Some(resuming)), listen(Some(Arc::new(full)))]);
+    }
+    println!(
+        "{}",
+        ports
+            .iter()
+            .map(u16::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    );
     let clock = CpuClock::of_this_process();
     for _ in io::stdin().lines() {
         let (mails, octets) = (MAILS.load(Relaxed), OCTETS.load(Relaxed));

@@ -5,10 +5,32 @@ use crate::message;
 use crate::sink::Sink;
 use crate::trial::Effort;
 use e2e::certs::Authority;
+use e2e::openssl::Workshop;
 use e2e::{Database, Session};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// The kind of a certificate's key, the sink's and its CA's.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Key {
+    /// P-256, the quickest.
+    Ecdsa,
+    /// Of 2048 bits, as Microsoft 365 and OCI have it.
+    Rsa,
+}
+
+pub const KEYS: [Key; 2] = [Key::Ecdsa, Key::Rsa];
+
+impl Key {
+    /// Where its certificate, `server.pem` and `server.key`, and a `wallet` with the CA are.
+    pub fn directory(self, directory: &Path) -> PathBuf {
+        directory.join(match self {
+            Self::Ecdsa => "ecdsa",
+            Self::Rsa => "rsa",
+        })
+    }
+}
 
 pub struct Stage {
     /// Certificates, wallets, the message as a file.
@@ -62,9 +84,10 @@ impl Stage {
         self.database.connect(&self.role)
     }
 
-    /// A wallet with the sink's CA and nothing else.
-    pub fn wallet(&self) -> String {
-        format!("file:{}", self.directory.join("wallet").display())
+    /// A wallet with the CA of one of the sink's certificates and nothing else.
+    pub fn wallet(&self, key: Key) -> String {
+        let directory = key.directory(&self.directory);
+        format!("file:{}", directory.join("wallet").display())
     }
 
     /// A wallet with many anchors, the sink's CA among them: the machine's own trust store, where the server was started
@@ -73,7 +96,7 @@ impl Stage {
         let system = "SELECT bench.ours_open_tls($1, 1, 'system:')";
         match self
             .session()
-            .execute(system, &[&i32::from(self.sink.full)])
+            .execute(system, &[&i32::from(self.sink.tls(Key::Ecdsa).full)])
         {
             Ok(_) => "system:".to_owned(),
             Err(_) => format!("file:{}", self.directory.join("many").display()),
@@ -107,18 +130,41 @@ fn database(directory: &Path, message: &str) -> Database {
     database
 }
 
-/// Writes the sink's certificate, a wallet that trusts its CA, and the same CA behind all of the machine's trust store.
+/// Writes the sink's certificates, for each a wallet that trusts its CA, and a CA behind all of the machine's trust store.
 pub fn certificates(directory: &Path) {
     let authority = Authority::new("Benchmark CA");
     let identity = authority.issue(&["127.0.0.1"]);
-    write(&directory.join("server.pem"), &identity.pem);
-    write(&directory.join("server.key"), &identity.key.serialize_pem());
+    write_key(
+        &Key::Ecdsa.directory(directory),
+        &identity.pem,
+        &identity.key.serialize_pem(),
+        &authority.pem(),
+    );
     let system = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
-    write(&directory.join("wallet/ca.pem"), &authority.pem());
     write(
         &directory.join("many/all.pem"),
         &(system + &authority.pem()),
     );
+
+    // rcgen makes no RSA keys.
+    let workshop = Workshop::new();
+    let rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
+    workshop.key("root", rsa).root("root", "");
+    workshop
+        .key("server", rsa)
+        .issue("server", "root", "localhost, IP:127.0.0.1", "");
+    write_key(
+        &Key::Rsa.directory(directory),
+        &workshop.read("server.pem"),
+        &workshop.read("server.key"),
+        &workshop.read("root.pem"),
+    );
+}
+
+fn write_key(directory: &Path, certificate: &str, key: &str, authority: &str) {
+    write(&directory.join("server.pem"), certificate);
+    write(&directory.join("server.key"), key);
+    write(&directory.join("wallet/ca.pem"), authority);
 }
 
 /// A file that the server's user can read.

@@ -3,9 +3,10 @@
 use crate::contender::{Argument, Arrives, Contender, Role};
 use crate::floor::{self, PlainDialogue};
 use crate::message;
-use crate::stage::Stage;
+use crate::stage::{Key, Stage};
 use crate::trial::{Scale, Workload};
 use e2e::{Database, Session};
+use rustls::client::Resumption;
 
 /// Sessions of W5.
 const BACKENDS: u64 = 4;
@@ -17,11 +18,13 @@ const ENTRIES: i32 = 10_000;
 /// A workload, made when its turn comes.
 pub type Make = fn(&Stage) -> Workload;
 
-pub const ALL: [(&str, Make); 11] = [
+pub const ALL: [(&str, Make); 13] = [
     ("W1", w1),
     ("W2", w2),
     ("W3", w3),
     ("W3r", w3_resumed),
+    ("W3-RSA", w3_rsa),
+    ("W3r-RSA", w3_rsa_resumed),
     ("W4", w4),
     ("W4b", w4b),
     ("W4c", w4c),
@@ -91,44 +94,75 @@ fn plain(stage: &Stage, connection: Use, sessions: u64, target: f64) -> Workload
 
 fn w3(stage: &Stage) -> Workload {
     let title = "STARTTLS, AUTH PLAIN, a mail a connection, full handshakes";
-    tls(stage, stage.sink.full, 0.90).named("W3", title)
+    tls(stage, Key::Ecdsa, Handshake::Full).named("W3", title)
 }
 
 fn w3_resumed(stage: &Stage) -> Workload {
     let title = "W3 where the server resumes sessions; the floor still makes full handshakes";
-    tls(stage, stage.sink.tls, 1.15).named("W3r", title)
+    tls(stage, Key::Ecdsa, Handshake::Resumed).named("W3r", title)
 }
 
-fn tls(stage: &Stage, port: u16, target: f64) -> Workload {
-    let config = floor::configuration(&stage.directory);
-    let wire = stage.wire();
-    let floor = Contender::floor(move |mails| {
-        for _ in 0..mails {
-            let mut dialogue = PlainDialogue::open(port);
-            dialogue.ehlo();
-            let mut dialogue = dialogue.start_tls(&config);
-            dialogue.ehlo();
-            dialogue.auth();
-            dialogue.envelope();
-            dialogue.data(&wire);
-            dialogue.close();
-        }
-    });
+fn w3_rsa(stage: &Stage) -> Workload {
+    let title = "W3 with certificates of RSA, as Microsoft 365 and OCI have them";
+    tls(stage, Key::Rsa, Handshake::Full).named("W3-RSA", title)
+}
+
+fn w3_rsa_resumed(stage: &Stage) -> Workload {
+    let title = "W3r with certificates of RSA, as Microsoft 365 and OCI have them";
+    tls(stage, Key::Rsa, Handshake::Resumed).named("W3r-RSA", title)
+}
+
+/// What the server allows.
+#[derive(Clone, Copy, PartialEq)]
+enum Handshake {
+    Full,
+    Resumed,
+}
+
+fn tls(stage: &Stage, key: Key, handshake: Handshake) -> Workload {
+    let ports = stage.sink.tls(key);
+    let (port, target) = match handshake {
+        Handshake::Full => (ports.full, 0.90),
+        Handshake::Resumed => (ports.resuming, 1.15),
+    };
+    let ca = key.directory(&stage.directory).join("wallet/ca.pem");
+    let floor = |name, role, resumption| {
+        let config = floor::configuration(&ca, resumption);
+        let wire = stage.wire();
+        Contender::outside(name, role, move |mails| {
+            for _ in 0..mails {
+                let mut dialogue = PlainDialogue::open(port);
+                dialogue.ehlo();
+                let mut dialogue = dialogue.start_tls(&config);
+                dialogue.ehlo();
+                dialogue.auth();
+                dialogue.envelope();
+                dialogue.data(&wire);
+                dialogue.close();
+            }
+        })
+    };
     let backend = |name, role, statement, trusted: String| {
         let trusted: Vec<Argument> = vec![Box::new(trusted)];
         Contender::sql(name, role, stage.session(), statement, port, trusted)
     };
     let ours = "SELECT bench.ours_tls($1, $2, $3)";
     let python = "SELECT bench.python_tls($1, $2, bench.message(), $3)";
-    let ca = stage.directory.join("wallet/ca.pem").display().to_string();
-    Workload::of_mails(
-        stage.wire().len(),
-        vec![
-            floor,
-            backend("utl_smtp", Role::Ours(target), ours, stage.wallet()),
-            backend("plpython3u, smtplib", Role::Peer, python, ca),
-        ],
-    )
+    let mut contenders = vec![
+        floor("floor", Role::Reference, Resumption::disabled()),
+        backend("utl_smtp", Role::Ours(target), ours, stage.wallet(key)),
+        backend(
+            "plpython3u, smtplib",
+            Role::Peer,
+            python,
+            ca.display().to_string(),
+        ),
+    ];
+    if handshake == Handshake::Resumed {
+        let kept = Resumption::in_memory_sessions(8);
+        contenders.insert(1, floor("floor, if it resumed", Role::Limit, kept));
+    }
+    Workload::of_mails(stage.wire().len(), contenders)
 }
 
 fn w4(stage: &Stage) -> Workload {
@@ -225,7 +259,7 @@ fn w6(stage: &Stage) -> Workload {
             role,
             stage.session(),
             statement,
-            stage.sink.full,
+            stage.sink.tls(Key::Ecdsa).full,
             wallet,
         )
         .delivering(Arrives::Conversation)
@@ -240,7 +274,11 @@ fn w6(stage: &Stage) -> Workload {
         unit: "connection",
         scale: Scale::Cost,
         contenders: vec![
-            backend("utl_smtp, one anchor", Role::Reference, stage.wallet()),
+            backend(
+                "utl_smtp, one anchor",
+                Role::Reference,
+                stage.wallet(Key::Ecdsa),
+            ),
             backend(&name, Role::Ours(1.1), large),
         ],
         ..Workload::of_mails(0, Vec::new())
