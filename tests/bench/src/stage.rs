@@ -71,9 +71,10 @@ impl Stage {
     pub fn environment(&self, effort: Effort) -> String {
         let version: String = self.database.superuser().value("SHOW server_version");
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let plural = if processors == 1 { "" } else { "s" };
         let Effort { rounds, run } = effort;
         format!(
-            "PostgreSQL {version}, {processors} processors. Medians of {rounds} interleaved rounds of {} ms for each \
+            "PostgreSQL {version}, on {processors} processor{plural}. Medians of {rounds} interleaved rounds of {} ms for each \
              contender; each ratio is made within a round. How to read this: [performance.md](../performance.md).",
             run.as_millis()
         )
