@@ -74,7 +74,7 @@ fn connect_one(
     )?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
-    // The latter holds for connecting, too.
+    // On Linux the latter holds for connecting, too.
     socket.set_read_timeout(Some(SOON))?;
     socket.set_write_timeout(Some(SOON))?;
     match socket.connect(&address.into()) {
