@@ -118,6 +118,21 @@ fn pg_stat_statements_keeps_no_secret_of_a_select() {
     vigil::no_secret(&kept, &[bound, literal], "pg_stat_statements");
 }
 
+/// LEAK-03: what the documentation warns of.
+#[test]
+fn pg_stat_statements_keeps_what_do_and_call_say() {
+    let cluster = OwnCluster::start(&["shared_preload_libraries = 'pg_stat_statements'"]);
+    let mut session = cluster.superuser();
+    session.run("CREATE EXTENSION pg_stat_statements");
+    session.run("CREATE PROCEDURE send(password text) LANGUAGE sql AS 'SELECT 1'");
+    session.run("CALL send('cAll-secret-03')");
+    session.run("DO $$ BEGIN PERFORM 'dO-secret-03'; END $$");
+    let kept: String = session.value("SELECT string_agg(query, E'\\n') FROM pg_stat_statements");
+    assert!(kept.contains("dO-secret-03"), "{kept}");
+    let version: i32 = session.value("SELECT current_setting('server_version_num')::integer");
+    assert_eq!(kept.contains("cAll-secret-03"), version < 160_000, "{kept}");
+}
+
 /// LEAK-04
 #[test]
 fn no_setting_holds_a_secret() {
