@@ -5,7 +5,7 @@
 #   bench.sh scaling     cost against size: docs/bench/scaling.md, scaling-*.svg
 #
 #   BENCH_ROUNDS=7 BENCH_MILLISECONDS=500 BENCH_MAILS=100000 BENCH_ONLY=W1,W2,memory BENCH_OUTPUT=docs/bench
-#   BENCH_PROCESSORS=0 (the list for taskset; empty: all)
+#   BENCH_PROCESSORS=0 (the list for taskset; empty: all; W5 has all in any case)
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"

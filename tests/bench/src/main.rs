@@ -5,6 +5,7 @@
 //! - [`trial`]: rounds of a workload, and the ratios of each round
 //! - [`sink`]: the mail server, a process of its own
 //! - [`stage`]: the database, roles and certificates
+//! - [`processors`]: where all of that runs
 //! - [`report`]: tables and plots
 //!
 //! Nothing here judges: a slow result is a result. Only lost mail is a failure.
@@ -16,6 +17,7 @@ mod floor;
 mod memory;
 mod message;
 mod plot;
+mod processors;
 mod report;
 mod scaling;
 mod sink;
@@ -23,6 +25,7 @@ mod stage;
 mod trial;
 mod workloads;
 
+use processors::{Processors, Spread};
 use stage::Stage;
 use std::path::Path;
 use std::time::Duration;
@@ -57,8 +60,9 @@ fn run(directory: &Path, output: &Path) {
     };
 
     let mut outcomes = Vec::new();
-    for (id, make) in workloads::ALL {
+    for (id, processors, make) in workloads::ALL {
         if wanted(id) {
+            let _spread = (processors == Processors::All).then(|| Spread::begin(&stage));
             let outcome = make(&stage).measure(effort, &mut stage.sink);
             say(report::table(&outcome));
             outcomes.push(outcome);

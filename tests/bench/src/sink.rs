@@ -90,6 +90,10 @@ impl Sink {
         self.tls[key as usize]
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn counts(&mut self) -> Counts {
         let input = self.input.as_mut().unwrap();
         input.write_all(b"counts\n").unwrap();

@@ -3,6 +3,7 @@
 use crate::contender::{Argument, Arrives, Contender, Role};
 use crate::floor::{self, PlainDialogue};
 use crate::message;
+use crate::processors::Processors;
 use crate::stage::{Key, Stage};
 use crate::trial::{Scale, Workload};
 use e2e::{Database, Session};
@@ -18,20 +19,20 @@ const ENTRIES: i32 = 10_000;
 /// A workload, made when its turn comes.
 pub type Make = fn(&Stage) -> Workload;
 
-pub const ALL: [(&str, Make); 13] = [
-    ("W1", w1),
-    ("W2", w2),
-    ("W3", w3),
-    ("W3r", w3_resumed),
-    ("W3-RSA", w3_rsa),
-    ("W3r-RSA", w3_rsa_resumed),
-    ("W4", w4),
-    ("W4b", w4b),
-    ("W4c", w4c),
-    ("W5a", w5_each),
-    ("W5b", w5_kept),
-    ("W6", w6),
-    ("W7", w7),
+pub const ALL: [(&str, Processors, Make); 13] = [
+    ("W1", Processors::Few, w1),
+    ("W2", Processors::Few, w2),
+    ("W3", Processors::Few, w3),
+    ("W3r", Processors::Few, w3_resumed),
+    ("W3-RSA", Processors::Few, w3_rsa),
+    ("W3r-RSA", Processors::Few, w3_rsa_resumed),
+    ("W4", Processors::Few, w4),
+    ("W4b", Processors::Few, w4b),
+    ("W4c", Processors::Few, w4c),
+    ("W5a", Processors::All, w5_each),
+    ("W5b", Processors::All, w5_kept),
+    ("W6", Processors::Few, w6),
+    ("W7", Processors::Few, w7),
 ];
 
 /// What a connection is used for.
@@ -50,11 +51,12 @@ fn w2(stage: &Stage) -> Workload {
 }
 
 fn w5_each(stage: &Stage) -> Workload {
-    plain(stage, Use::OneMail, BACKENDS, 0.60).named("W5a", "W1 from 4 backends")
+    plain(stage, Use::OneMail, BACKENDS, 0.60).named("W5a", "W1 from 4 backends, on all processors")
 }
 
 fn w5_kept(stage: &Stage) -> Workload {
-    plain(stage, Use::AllMails, BACKENDS, 0.60).named("W5b", "W2 from 4 backends")
+    plain(stage, Use::AllMails, BACKENDS, 0.60)
+        .named("W5b", "W2 from 4 backends, on all processors")
 }
 
 fn plain(stage: &Stage, connection: Use, sessions: u64, target: f64) -> Workload {
