@@ -58,10 +58,10 @@ fn find(name: Name) -> Result<WalletSource, Report> {
 
 /// What is in a wallet.
 pub fn open_wallet(source: &WalletSource) -> Result<Arc<Wallet>, Report> {
-    let open = |Kept {
-                    opened, wallets, ..
-                }: &mut Kept| opened.get(source, |source| wallets.open(source));
-    Ok(KEPT.with_borrow_mut(open)?)
+    KEPT.with_borrow_mut(|kept| {
+        let wallets = &mut kept.wallets;
+        Ok(kept.opened.get(source, |source| wallets.open(source))?)
+    })
 }
 
 /// Lends the TLS sessions that can be resumed. A handshake may unwind in here, which gives them back; it never runs SQL.

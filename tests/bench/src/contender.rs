@@ -19,7 +19,7 @@ pub enum Role {
     /// utl_smtp, and the ratio that it is to reach.
     Ours(f64),
     Peer,
-    /// The most that anybody could reach: nobody's peer.
+    /// What the floor itself could reach: nobody's peer.
     Limit,
 }
 

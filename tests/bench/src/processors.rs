@@ -1,6 +1,7 @@
 //! On which processors things run: where they are put by `scripts/bench.sh`, or on all of the machine's.
 
 use crate::stage::Stage;
+use e2e::own_cluster::is_root;
 use std::fs;
 use std::process::Command;
 
@@ -34,9 +35,10 @@ impl Spread {
 
     fn put(&self, list: &str) {
         for pid in self.pids {
-            let mut taskset = Command::new("taskset");
-            taskset.args(["--all-tasks", "--pid", "--cpu-list", list]);
-            let output = taskset.arg(pid.to_string()).output().unwrap();
+            // The server may be another user's.
+            let mut command = Command::new(if is_root() { "env" } else { "sudo" });
+            command.args(["taskset", "--all-tasks", "--pid", "--cpu-list", list]);
+            let output = command.arg(pid.to_string()).output().unwrap();
             assert!(output.status.success(), "{output:?}");
         }
     }
