@@ -39,11 +39,12 @@ trap finish EXIT
 gcc -O2 -shared -fPIC -I"$("$PG_CONFIG" --includedir-server)" -o "$dir/empty.so" tests/bench/empty.c
 
 # The server sees the sink's CA in its machine's trust store, nobody else does. Where the kernel doesn't allow that, W6
-# uses a directory with the same content.
+# uses a directory with the same content. What is measured has the allocator that any server has.
 start_cluster() {
+    export CLUSTER_ALLOCATOR=default
     local store=/etc/ssl/certs/ca-certificates.crt
     if as_root unshare --mount true 2>/dev/null; then
-        as_root unshare --mount env PG_CONFIG="$PG_CONFIG" bash -c \
+        as_root unshare --mount env PG_CONFIG="$PG_CONFIG" CLUSTER_ALLOCATOR="$CLUSTER_ALLOCATOR" bash -c \
             'mount --bind "$1" "$2" && exec scripts/cluster.sh start "$3"' - "$dir/many/all.pem" "$store" "$dir/cluster"
     else
         scripts/cluster.sh start "$dir/cluster"

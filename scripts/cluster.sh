@@ -11,10 +11,12 @@ usage() {
 }
 
 # Runs a server program as its user. RUST_BACKTRACE must not reach the server: pgrx would put a backtrace
-# into the DETAIL of each error.
+# into the DETAIL of each error. The allocator returns large pieces at once instead of keeping them as long as a
+# small one lies above: what a backend has grown by is then a leak. CLUSTER_ALLOCATOR=default leaves it as it comes.
 as_server() (
     cd "$dir"
     unset RUST_BACKTRACE RUST_LOG PGDATA PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS
+    [[ ${CLUSTER_ALLOCATOR:-} == default ]] || export MALLOC_MMAP_THRESHOLD_=65536
     if ((EUID == 0)); then
         runuser -u "$(server_user)" -- "$@"
     else

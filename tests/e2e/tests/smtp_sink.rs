@@ -369,16 +369,10 @@ fn addressed(session: &mut Session, sink: &Sink, timeout: i32) -> Smtp {
     smtp
 }
 
-fn warm_up(scene: &mut Scene) {
-    let body = "DO $$ BEGIN PERFORM length(repeat(repeat('x', 98) || E'\\r\\n', 20000)); END $$";
-    scene.session.run(body);
-}
-
 /// DAT-20: `-T`, `-H`: a window of next to nothing, and a server that does not read at first.
 #[test]
 fn a_slow_window_takes_the_whole_message() {
     let mut scene = Scene::new();
-    warm_up(&mut scene);
     for option in ["-T 1024 -H 1", "-T 4096"] {
         let sink = Sink::start(option);
         scene.watch(&[], |session| {
@@ -395,7 +389,6 @@ fn a_slow_window_takes_the_whole_message() {
 #[test]
 fn a_slow_window_can_be_cancelled_and_meets_the_deadline() {
     let mut scene = Scene::new();
-    warm_up(&mut scene);
     for cancelled in [true, false] {
         let sink = Sink::start("-T 1 -H 30");
         scene.watch(&[], |session| {
@@ -423,7 +416,6 @@ fn a_slow_window_can_be_cancelled_and_meets_the_deadline() {
 #[test]
 fn a_refusal_in_the_middle_of_a_message_ends_the_session() {
     let mut scene = Scene::new();
-    warm_up(&mut scene);
     for option in ["-A 0", "-A 1 -T 1024"] {
         let sink = Sink::start(option);
         scene.watch(&[], |session| {

@@ -91,7 +91,6 @@ fn flood(session: &mut Session, smtp: &Smtp) -> Result<(), Failure> {
 #[test]
 fn a_server_that_stops_reading_meets_the_deadline_of_a_write() {
     let mut scene = Scene::new();
-    warm_up(&mut scene);
     let record = scene.play(ready().on("DATA", "354 go ahead").hold(), |stage| {
         let smtp = stage.open().timeout(1).open(stage.session).unwrap();
         stage.ehlo(&smtp);
@@ -115,7 +114,6 @@ fn a_server_that_stops_reading_meets_the_deadline_of_a_write() {
 #[test]
 fn a_cancel_in_the_middle_of_a_write_ends_the_session() {
     let mut scene = Scene::new();
-    warm_up(&mut scene);
     let record = scene.play(ready().on("DATA", "354 go ahead").hold(), |stage| {
         let smtp = address(stage);
         smtp.open_data(stage.session).unwrap();
@@ -339,7 +337,6 @@ fn quit_inside_a_message_is_refused_and_close_connection_gives_it_up() {
 #[test]
 fn a_message_of_more_than_two_gigabytes_is_counted_and_costs_no_memory() {
     let mut scene = Scene::new();
-    warm_up(&mut scene);
     let (port, sink) = sink();
     scene.watch(&[], |session| {
         let smtp = Open::to("127.0.0.1", port)
@@ -390,11 +387,4 @@ fn sink() -> (u16, std::thread::JoinHandle<u64>) {
         }
     });
     (port, thread)
-}
-
-/// PL/pgSQL and a large text cost memory once, whatever is done with them.
-fn warm_up(scene: &mut Scene) {
-    scene
-        .session
-        .run("DO $$ BEGIN PERFORM length(repeat('x', 1000000)); END $$");
 }
