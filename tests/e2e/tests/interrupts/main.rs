@@ -55,6 +55,8 @@ impl Ended {
     #[track_caller]
     fn leaves_nothing(mut self) {
         let name = self.point.name;
+        // It is for the wait, not for what is looked at here.
+        self.session.run("RESET statement_timeout");
         if self.point.has_connection() {
             let smtp = WaitPoint::connection(&mut self.session);
             vigil::assert_over(&mut self.session, &smtp);
@@ -63,7 +65,6 @@ impl Ended {
             .session
             .value("SELECT count(*) FROM utl_smtp.connections()");
         assert_eq!(open, 0, "{name}");
-        self.session.run("RESET statement_timeout");
         self.watch.end(&mut self.session);
         self.point.finish();
     }
