@@ -5,11 +5,11 @@ use pgrx::datum::Datum;
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
-use pgrx::{FromDatum, IntoDatum, pg_sys};
+use pgrx::{FromDatum, IntoDatum, PgTupleDesc, pg_sys};
 use smtp_core::reply::Reply;
 
 use crate::encoding;
-use crate::errors::Report;
+use crate::errors::{Report, sqlstate};
 use crate::registry::Handle;
 
 /// An argument of type `text` or `bytea`: the bytes in the database's encoding.
@@ -41,6 +41,18 @@ pub struct Text(pub String);
 
 /// The attribute of `utl_smtp.connection` that holds the handle, counted from 1.
 const PRIVATE_TCP_CON: i16 = 4;
+
+/// The types of the attributes of `utl_smtp.reply`.
+const REPLY: &[pg_sys::Oid] = &[pg_sys::INT4OID, pg_sys::TEXTOID];
+
+/// The types of the attributes of `utl_smtp.connection`.
+const CONNECTION: &[pg_sys::Oid] = &[
+    pg_sys::TEXTOID,
+    pg_sys::INT4OID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+    pg_sys::INT4OID,
+];
 
 impl<'a> Bytes<'a> {
     pub fn to_str(self, argument: &'static str) -> Result<std::borrow::Cow<'a, str>, Report> {
@@ -170,8 +182,7 @@ unsafe impl BoxRet for ReplyRow {
         // SAFETY: as above.
         unsafe {
             let row_type = result_type(fcinfo);
-            let datum = reply_datum(row_type, self.0.code().value(), self.0.text());
-            fcinfo.return_raw_datum(datum)
+            fcinfo.return_raw_datum(reply_datum(row_type, &self.0))
         }
     }
 }
@@ -183,13 +194,13 @@ unsafe impl BoxRet for ReplyRows {
         unsafe {
             let array_type = pg_sys::getBaseType(result_type(fcinfo));
             let row_type = pg_sys::get_element_type(array_type);
-            let code = self.0.code().value();
-            let mut rows: Vec<pg_sys::Datum> = self
-                .0
-                .lines()
-                .iter()
-                .map(|line| reply_datum(row_type, code, line))
-                .collect();
+            let code = code_datum(&self.0);
+            let mut rows: Vec<pg_sys::Datum> =
+                self.0.lines().iter().map(|line| text_datum(line)).collect();
+            let descriptor = descriptor_of(row_type, REPLY);
+            for row in &mut rows {
+                *row = row_datum(descriptor, [Some(code), Some(*row)]);
+            }
             let array = pg_sys::construct_array(
                 rows.as_mut_ptr(),
                 rows.len() as i32,
@@ -225,7 +236,7 @@ unsafe impl BoxRet for OpenRow {
                 std::ptr::null_mut(),
                 &mut descriptor,
             );
-            let attributes = pgrx::PgTupleDesc::from_pg_copy(descriptor);
+            let attributes = PgTupleDesc::from_pg_copy(descriptor);
             let type_of = |index: usize| {
                 attributes
                     .get(index)
@@ -234,24 +245,32 @@ unsafe impl BoxRet for OpenRow {
             let connection = self
                 .connection
                 .map(|row| connection_datum(type_of(0), &row));
-            let reply = reply_datum(type_of(1), self.reply.code().value(), self.reply.text());
-            let datum = tuple_datum(descriptor, &mut [connection, Some(reply)]);
+            let reply = reply_datum(type_of(1), &self.reply);
+            let datum = row_datum(descriptor, [connection, Some(reply)]);
             fcinfo.return_raw_datum(datum)
         }
     }
 }
 
+/// As the expression that makes the call says, else as the catalog does.
+///
 /// # Safety
 /// `fcinfo` belongs to a call of a function with a catalog entry.
 unsafe fn result_type(fcinfo: &FcInfo<'_>) -> pg_sys::Oid {
-    // SAFETY: a call through the function manager has flinfo set.
-    unsafe { pg_sys::get_func_rettype((*(*fcinfo.as_mut_ptr()).flinfo).fn_oid) }
+    // SAFETY: a call through the function manager has flinfo set; a node is what its tag says.
+    unsafe {
+        let call = &*(*fcinfo.as_mut_ptr()).flinfo;
+        if !call.fn_expr.is_null() && pgrx::is_a(call.fn_expr, pg_sys::NodeTag::T_FuncExpr) {
+            return (*call.fn_expr.cast::<pg_sys::FuncExpr>()).funcresulttype;
+        }
+        pg_sys::get_func_rettype(call.fn_oid)
+    }
 }
 
 /// # Safety
 /// `row_type` is utl_smtp.connection.
 unsafe fn connection_datum(row_type: pg_sys::Oid, row: &ConnectionRow) -> pg_sys::Datum {
-    let mut values = [
+    let values = [
         Some(text_datum(&row.host)),
         Some(pg_sys::Datum::from(i32::from(row.port))),
         row.tx_timeout.map(pg_sys::Datum::from),
@@ -259,49 +278,67 @@ unsafe fn connection_datum(row_type: pg_sys::Oid, row: &ConnectionRow) -> pg_sys
         Some(pg_sys::Datum::from(0_i32)),
     ];
     // SAFETY: the values are of the types of the row's attributes.
-    unsafe { row_datum(row_type, &mut values) }
+    unsafe { row_datum(descriptor_of(row_type, CONNECTION), values) }
 }
 
 /// # Safety
 /// `row_type` is utl_smtp.reply.
-unsafe fn reply_datum(row_type: pg_sys::Oid, code: u16, text: &str) -> pg_sys::Datum {
-    let mut values = [
-        Some(pg_sys::Datum::from(i32::from(code))),
-        Some(text_datum(text)),
-    ];
+unsafe fn reply_datum(row_type: pg_sys::Oid, reply: &Reply) -> pg_sys::Datum {
+    let values = [Some(code_datum(reply)), Some(text_datum(reply.text()))];
     // SAFETY: the values are of the types of the row's attributes.
-    unsafe { row_datum(row_type, &mut values) }
+    unsafe { row_datum(descriptor_of(row_type, REPLY), values) }
 }
 
+fn code_datum(reply: &Reply) -> pg_sys::Datum {
+    pg_sys::Datum::from(i32::from(reply.code().value()))
+}
+
+/// The descriptor in the type cache, not pinned: good until the next look at a catalog. What ALTER TYPE has made of the
+/// type is refused: the values would not fit.
+///
 /// # Safety
-/// `row_type` is a row type whose attributes have the types of `values`.
-unsafe fn row_datum(row_type: pg_sys::Oid, values: &mut [Option<pg_sys::Datum>]) -> pg_sys::Datum {
-    // SAFETY: the descriptor is pinned for as long as it is used.
-    unsafe {
-        let descriptor = pg_sys::lookup_rowtype_tupdesc(row_type, -1);
-        let datum = tuple_datum(descriptor, values);
-        if (*descriptor).tdrefcount >= 0 {
-            pg_sys::DecrTupleDescRefCount(descriptor);
-        }
-        datum
+/// `row_type` is a row type.
+unsafe fn descriptor_of(row_type: pg_sys::Oid, attributes: &[pg_sys::Oid]) -> pg_sys::TupleDesc {
+    // SAFETY: an entry of the cache is never freed, and one of a row type has its descriptor once that is asked for.
+    let descriptor =
+        unsafe { (*pg_sys::lookup_type_cache(row_type, pg_sys::TYPECACHE_TUPDESC as i32)).tupDesc };
+    // SAFETY: as above.
+    if !unsafe { attribute_types(descriptor) }.eq(attributes.iter().copied()) {
+        altered_type(row_type).raise()
     }
+    descriptor
 }
 
 /// # Safety
-/// `descriptor` has as many attributes as there are values, of their types.
-unsafe fn tuple_datum(
-    descriptor: pg_sys::TupleDesc,
-    values: &mut [Option<pg_sys::Datum>],
-) -> pg_sys::Datum {
-    let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
-    let mut datums: Vec<pg_sys::Datum> = values
-        .iter()
-        .map(|value| value.unwrap_or(pg_sys::Datum::null()))
-        .collect();
+/// `descriptor` is valid for as long as the result is used.
+pub unsafe fn attribute_types(descriptor: pg_sys::TupleDesc) -> impl Iterator<Item = pg_sys::Oid> {
     // SAFETY: as the caller promises.
+    let attributes = unsafe { PgTupleDesc::from_pg_unchecked(descriptor) };
+    (0..attributes.len()).filter_map(move |index| Some(attributes.get(index)?.atttypid))
+}
+
+#[cold]
+fn altered_type(row_type: pg_sys::Oid) -> Report {
+    // SAFETY: the type exists; the name is copied from a NUL-terminated string.
+    let name = unsafe {
+        std::ffi::CStr::from_ptr(pg_sys::format_type_be_qualified(row_type)).to_string_lossy()
+    };
+    Report::new(sqlstate::DATATYPE_MISMATCH, format!("type {name} has been altered"))
+        .hint("Give it back the attributes that the extension creates it with, or create the extension again.")
+}
+
+/// # Safety
+/// `descriptor` is of a row type and has as many attributes as there are values, of their types. No value is toasted.
+unsafe fn row_datum<const ATTRIBUTES: usize>(
+    descriptor: pg_sys::TupleDesc,
+    values: [Option<pg_sys::Datum>; ATTRIBUTES],
+) -> pg_sys::Datum {
+    let mut nulls = values.map(|value| value.is_none());
+    let mut datums = values.map(|value| value.unwrap_or(pg_sys::Datum::null()));
+    // SAFETY: as the caller promises; a tuple without toasted values is a datum as it is.
     unsafe {
         let tuple = pg_sys::heap_form_tuple(descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
-        pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
+        pg_sys::Datum::from((*tuple).t_data)
     }
 }
 

@@ -52,6 +52,7 @@ pub mod sqlstate {
     pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
+    pub const DATATYPE_MISMATCH: &[u8; 5] = b"42804";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
     pub const UNDEFINED_TABLE: &[u8; 5] = b"42P01";
     pub const INTERNAL_ERROR: &[u8; 5] = b"XX000";

@@ -14,7 +14,7 @@
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use crate::access::role_has_privileges_of;
-use crate::datum::{Bytes, Text};
+use crate::datum::{Bytes, Text, attribute_types};
 use crate::errors::{Report, sqlstate};
 
 /// What an entry says.
@@ -46,8 +46,19 @@ mod attribute {
     pub const GRANT_TYPE: usize = 6;
     pub const START_DATE: usize = 7;
     pub const END_DATE: usize = 8;
-    pub const COUNT: usize = 9;
 }
+
+const ATTRIBUTE_TYPES: [pg_sys::Oid; 9] = [
+    pg_sys::TEXTOID,
+    pg_sys::INT4OID,
+    pg_sys::INT4OID,
+    pg_sys::INT4OID,
+    pg_sys::REGROLEOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+];
 
 /// What the list says of a host that is given as the patterns that match it, the most specific first; `None` where no
 /// entry applies.
@@ -69,7 +80,7 @@ pub fn look_up(
 /// them: there is no destructor, because inside an abort it would be the second to do so.
 struct List {
     table: pg_sys::Relation,
-    index: pg_sys::Oid,
+    index: Option<pg_sys::Oid>,
     snapshot: pg_sys::Snapshot,
 }
 
@@ -84,14 +95,16 @@ impl List {
                 not_the_list();
             }
             let table = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
-            let (class, attributes) = (&*(*table).rd_rel, &*(*table).rd_att);
-            let is_table = class.relkind == pg_sys::RELKIND_RELATION as i8;
-            if !is_table || attributes.natts < attribute::COUNT as i32 {
+            let is_table = (*(*table).rd_rel).relkind == pg_sys::RELKIND_RELATION as i8;
+            let types = attribute_types((*table).rd_att);
+            if !is_table || !types.take(ATTRIBUTE_TYPES.len()).eq(ATTRIBUTE_TYPES) {
                 not_the_list();
             }
+            let index = relation(c"host_ace_key");
+            let is_its_index = pg_sys::IndexGetRelation(index, true) == (*table).rd_id;
             Self {
                 table,
-                index: relation(c"host_ace_key"),
+                index: is_its_index.then_some(index),
                 snapshot: pg_sys::RegisterSnapshot(snapshot()),
             }
         }
@@ -111,7 +124,7 @@ impl List {
             return None;
         }
         // SAFETY: reads a variable.
-        let by_index = self.index != pg_sys::InvalidOid && !unsafe { pg_sys::IgnoreSystemIndexes };
+        let by_index = self.index.is_some() && !unsafe { pg_sys::IgnoreSystemIndexes };
         let mut key = pg_sys::ScanKeyData::default();
         let mut first: Option<Precedence> = None;
         // SAFETY: the key compares text with text, or by the index with an array of text; without the index all rows are
@@ -129,7 +142,7 @@ impl List {
             }
             let scan = pg_sys::systable_beginscan(
                 self.table,
-                self.index,
+                self.index.unwrap_or(pg_sys::InvalidOid),
                 by_index,
                 self.snapshot,
                 i32::from(by_index),

@@ -10,9 +10,6 @@ use crate::errors::{Report, sqlstate};
 use crate::registry::Handle;
 use crate::settings;
 
-/// Octets of randomness in a SCRAM nonce, written as twice as many hexadecimal digits.
-const NONCE: usize = 18;
-
 /// `utl_smtp.auth`: the first of `schemes` that the server offers.
 #[pg_extern(sql = false)]
 fn auth(
@@ -48,9 +45,9 @@ fn auth(
 
 /// Fresh randomness: a server that sees a nonce twice can replay an answer.
 fn nonce() -> Result<String, Report> {
-    let mut bytes = [0; NONCE];
+    let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| {
         Report::new(sqlstate::INTERNAL_ERROR, format!("no randomness: {error}"))
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use e2e::{Database, Session};
+use e2e::{Database, Peer, Script, Session};
 
 /// What `sql/` holds beside the current version's parts.
 struct Scripts {
@@ -232,4 +232,66 @@ fn a_routine_that_the_library_does_not_have_is_an_error_and_not_a_crash() {
         session.value::<i32>("SELECT utl_smtp.close_all_connections()"),
         0
     );
+}
+
+/// EXT-12: what the extension created is no longer what the library was built for.
+#[test]
+fn a_type_or_table_that_was_altered_is_an_error_and_not_a_crash() {
+    let peer = Peer::start(Script::greeting().answer_all(|_| b"250 ok\r\n".to_vec()));
+    let database = Database::new();
+    let role = database.role("app");
+    let mut session = database.superuser();
+    session.run(&format!(
+        "SELECT dbms_network_acl_admin.append_host_ace(host => '127.0.0.1', ace => dbms_network_acl_admin.xs$ace_type(
+                    privilege_list => dbms_network_acl_admin.xs$name_list('smtp'), principal_name => '{role}'))"
+    ));
+    let open = format!("utl_smtp.open_connection('127.0.0.1', {}, 5)", peer.port());
+    let ehlo = format!("SELECT utl_smtp.ehlo({open}, 'client.example.test')");
+    let open = format!("SELECT {open}");
+    let other_table =
+        "ALTER TABLE utl_smtp.host_ace RENAME TO elsewhere; CREATE TABLE utl_smtp.host_ace";
+    let columns =
+        "upper_port integer, ace_order integer, principal regrole, privilege text, grant_type text,
+                   start_date timestamptz, end_date timestamptz";
+    for (change, call, sqlstate) in [
+        (
+            "ALTER TYPE utl_smtp.reply ALTER ATTRIBUTE code TYPE text",
+            &ehlo,
+            "42804",
+        ),
+        (
+            "ALTER TYPE utl_smtp.reply ADD ATTRIBUTE more text",
+            &ehlo,
+            "42804",
+        ),
+        (
+            "ALTER TYPE utl_smtp.reply DROP ATTRIBUTE text",
+            &ehlo,
+            "42804",
+        ),
+        (
+            "ALTER TYPE utl_smtp.connection ALTER ATTRIBUTE port TYPE text",
+            &open,
+            "42804",
+        ),
+        (
+            &format!("{other_table} (host integer, lower_port text, {columns})"),
+            &open,
+            "42P01",
+        ),
+        // Of the right shape, and without a row or an index: the index of the other one is not asked.
+        (
+            &format!("{other_table} (host text, lower_port integer, {columns})"),
+            &open,
+            "42501",
+        ),
+    ] {
+        let failure = session
+            .try_run(&format!("BEGIN; {change}; SET LOCAL ROLE {role}; {call}"))
+            .expect_err(change)
+            .expect(sqlstate);
+        assert!(!failure.hint.is_empty(), "{change}: {failure}");
+        session.run("ROLLBACK; SELECT utl_smtp.close_all_connections()");
+    }
+    session.run(&format!("SET ROLE {role}; {ehlo}"));
 }
