@@ -4,15 +4,17 @@
 //! stream is good for nothing but being dropped, which closes it and does nothing else. It does not buffer plain text:
 //! what was read before TLS is with the caller, who must refuse to go on with it (RFC 3207 §4.2).
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 
+use nix::libc::{MSG_MORE, MSG_NOSIGNAL};
 use nix::sys::socket::{MsgFlags, recv};
 use rustls::ClientConnection;
+use socket2::SockRef;
 
 use crate::error::NetError;
-use crate::tls::{TlsCache, TlsInfo, TlsOptions, failure, handshake};
+use crate::tls::{FirstWord, TlsCache, TlsInfo, TlsOptions, failure, handshake};
 use crate::wait::{Deadline, Interest, Wait, ready};
 
 const READING: &str = "reading";
@@ -121,6 +123,7 @@ impl Stream {
         self,
         options: &TlsOptions,
         cache: &mut TlsCache,
+        first_word: FirstWord,
         wait: &dyn Wait,
         deadline: Deadline,
     ) -> Result<Self, NetError> {
@@ -128,7 +131,7 @@ impl Stream {
             return Err(NetError::tls("the connection is encrypted already"));
         };
         let config = cache.config(options)?;
-        let (connection, info) = handshake(&socket, config, wait, deadline)?;
+        let (connection, info) = handshake(&socket, config, first_word, wait, deadline)?;
         Ok(Self::Tls(Box::new(TlsStream {
             socket,
             connection,
@@ -141,8 +144,8 @@ impl Stream {
     pub fn close(self) {
         if let Self::Tls(mut tls) = self {
             tls.connection.send_close_notify();
-            // If it can't be sent at once, then not at all.
-            let _ = tls.connection.write_tls(&mut &tls.socket);
+            // With the end of the connection, in one packet. If it can't be sent at once, then not at all.
+            let _ = tls.connection.write_tls(&mut MoreToCome(&tls.socket));
         }
     }
 
@@ -309,6 +312,24 @@ impl Read for Source<'_> {
             Patience::Short => MsgFlags::empty(),
         };
         Ok(recv(self.socket.as_raw_fd(), buffer, flags)?)
+    }
+}
+
+/// Where bytes go that others will follow at once. The kernel keeps back for those what doesn't fill a packet, but not for
+/// long: the other bytes, the end of the connection or a fifth of a second later it goes out (tcp(7), TCP_CORK).
+pub(crate) struct MoreToCome<'a>(pub(crate) &'a TcpStream);
+
+impl Write for MoreToCome<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(data)])
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        SockRef::from(self.0).send_vectored_with_flags(data, MSG_MORE | MSG_NOSIGNAL)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

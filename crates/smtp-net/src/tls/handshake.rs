@@ -16,7 +16,7 @@ use super::rejection::Rejection;
 use super::verifier::{TrustedBy, Verified, Verifier};
 use super::{TlsConfig, TlsInfo};
 use crate::error::{NetError, io_text};
-use crate::stream::is_later;
+use crate::stream::{MoreToCome, is_later};
 use crate::wait::{Deadline, Interest, Wait, ready};
 
 const DOING: &str = "waiting for the TLS handshake";
@@ -24,10 +24,20 @@ const DOING: &str = "waiting for the TLS handshake";
 /// How soon an anchor's end is worth a word: 30 days, in seconds.
 const SOON: i64 = 30 * 24 * 60 * 60;
 
+/// Who has the word once a connection is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstWord {
+    /// After STARTTLS. Our end of the handshake goes with it, in one packet, if it comes soon.
+    Client,
+    /// With TLS from the start: the greeting.
+    Server,
+}
+
 /// Carries out a handshake. On failure the socket is closed, after an alert if one can be sent at once.
 pub(crate) fn handshake(
     socket: &TcpStream,
     config: TlsConfig,
+    first_word: FirstWord,
     wait: &dyn Wait,
     deadline: Deadline,
 ) -> Result<(ClientConnection, TlsInfo), NetError> {
@@ -39,8 +49,10 @@ pub(crate) fn handshake(
         first: None,
     };
     loop {
-        send(socket, &mut connection, wait, deadline)?;
-        if !connection.is_handshaking() {
+        let over = !connection.is_handshaking();
+        let more_to_come = over && first_word == FirstWord::Client;
+        send(socket, &mut connection, more_to_come, wait, deadline)?;
+        if over {
             break;
         }
         match connection.read_tls(&mut received) {
@@ -68,11 +80,16 @@ pub(crate) fn handshake(
 fn send(
     socket: &TcpStream,
     connection: &mut ClientConnection,
+    more_to_come: bool,
     wait: &dyn Wait,
     deadline: Deadline,
 ) -> Result<(), NetError> {
     while connection.wants_write() {
-        if let Err(error) = connection.write_tls(&mut &*socket) {
+        let sent = match more_to_come {
+            true => connection.write_tls(&mut MoreToCome(socket)),
+            false => connection.write_tls(&mut &*socket),
+        };
+        if let Err(error) = sent {
             retry(error, socket, Interest::Writable, wait, deadline)?;
         }
     }

@@ -21,6 +21,7 @@ use smtp_core::host::Host;
 
 pub use identity::ServerIdentity;
 
+pub use handshake::FirstWord;
 pub(crate) use handshake::{failure, handshake};
 
 use crate::error::NetError;

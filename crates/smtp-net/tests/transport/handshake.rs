@@ -1,14 +1,17 @@
 //! The handshake: versions, names asked for, deadlines, and peers that don't speak TLS.
 
 use std::io::{Read, Write};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::ServerConnection;
 use rustls::version::{TLS12, TLS13};
-use smtp_net::{Deadline, MinVersion, NetError};
+use smtp_net::{Deadline, FirstWord, MinVersion, NetError, PollWait};
 
 use crate::support::{
-    Client, Credentials, NAME, Server, ServerSetup, leaf_params, listen, root, seconds, wallet,
+    Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, root, seconds,
+    wallet,
 };
 
 fn client() -> Client {
@@ -58,6 +61,50 @@ fn a_server_that_asks_for_another_group_connects() {
     let mut client = Client::new(wallet(&[root.pem()]), NAME);
     let stream = client.connect(server.address).unwrap();
     assert_eq!(stream.tls_info().unwrap().version, "TLSv1.3");
+}
+
+/// A client that speaks next sends its end of the handshake along with what it says, in one packet.
+#[test]
+fn the_end_of_the_handshake_goes_with_the_first_words() {
+    let root = root("root");
+    let config = ServerSetup::default().config(&Credentials::issued(leaf_params(&[NAME]), &root));
+    let config = Arc::new(config);
+    let (report, together) = mpsc::channel();
+    let address = listen(move |mut socket| {
+        let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut words = [0; 16];
+        while connection.is_handshaking() {
+            while connection.wants_write() {
+                connection.write_tls(&mut socket).unwrap();
+            }
+            connection.read_tls(&mut socket).unwrap();
+            connection.process_new_packets().unwrap();
+        }
+        let _ = report.send(connection.reader().read(&mut words).ok());
+    });
+    let mut client = Client::new(wallet(&[root.pem()]), NAME);
+    client.first_word = FirstWord::Client;
+    // A machine that is busy for a fifth of a second sends it alone.
+    let seen = (0..10).find_map(|_| {
+        let mut stream = client.connect(address).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        stream.write_all(b"EHLO", &PollWait, seconds(10)).unwrap();
+        together.recv_timeout(Duration::from_secs(10)).unwrap()
+    });
+    assert_eq!(seen, Some(4));
+}
+
+/// Even if the client then says nothing.
+#[test]
+fn the_end_of_the_handshake_is_not_kept_back_for_long() {
+    let root = root("root");
+    let server = Server::new(&Credentials::issued(leaf_params(&[NAME]), &root));
+    let mut client = Client::new(wallet(&[root.pem()]), NAME);
+    client.first_word = FirstWord::Client;
+    let mut stream = client.connect(server.address).unwrap();
+    let mut greeting = [0; GREETING.len()];
+    let length = stream.read(&mut greeting, &PollWait, seconds(10)).unwrap();
+    assert_eq!(&greeting[..length], GREETING);
 }
 
 /// TLS-21

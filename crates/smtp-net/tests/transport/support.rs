@@ -20,8 +20,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use smtp_core::host::Host;
 use smtp_net::{
-    ClientIdentity, Deadline, MinVersion, NetError, PollWait, ServerIdentity, Stream, TlsCache,
-    TlsOptions, Wallet, tcp,
+    ClientIdentity, Deadline, FirstWord, MinVersion, NetError, PollWait, ServerIdentity, Stream,
+    TlsCache, TlsOptions, Wallet, tcp,
 };
 use tempfile::TempDir;
 
@@ -168,7 +168,7 @@ impl Default for ServerSetup {
 }
 
 impl ServerSetup {
-    fn config(self, credentials: &Credentials) -> ServerConfig {
+    pub fn config(self, credentials: &Credentials) -> ServerConfig {
         let mut provider = ring::default_provider();
         if let Some(group) = self.only_group {
             provider.kx_groups = vec![group];
@@ -281,6 +281,7 @@ fn serve(mut socket: TcpStream, config: Arc<ServerConfig>, polite: bool) -> Seen
 pub struct Client {
     pub options: TlsOptions,
     pub cache: TlsCache,
+    pub first_word: FirstWord,
 }
 
 impl Client {
@@ -296,6 +297,7 @@ impl Client {
                 host: Host::parse("host", NAME).unwrap(),
             },
             cache: TlsCache::default(),
+            first_word: FirstWord::Server,
         }
     }
 
@@ -314,7 +316,13 @@ impl Client {
         address: SocketAddr,
         deadline: Deadline,
     ) -> Result<Stream, NetError> {
-        plain(address).start_tls(&self.options, &mut self.cache, &PollWait, deadline)
+        plain(address).start_tls(
+            &self.options,
+            &mut self.cache,
+            self.first_word,
+            &PollWait,
+            deadline,
+        )
     }
 }
 
