@@ -1,0 +1,122 @@
+//! What becomes of the extension when it is dropped, dumped or upgraded.
+
+use super::*;
+
+/// EXT-05: without the functions a connection is out of reach, not dangling; with them it can be closed.
+#[test]
+fn dropping_the_extension_leaves_no_connection_that_could_be_misused() {
+    let peer = obliging();
+    let database = Database::new();
+    let mut session = database.superuser();
+    let before = vigil::descriptors(session.pid()).len();
+    let smtp = Open::to(HOST, peer.port()).open(&mut session).unwrap();
+    session.run("DROP EXTENSION utl_smtp CASCADE");
+    let failure = smtp.noop(&mut session).unwrap_err();
+    assert!(
+        ["3F000", "42704", "42883"].contains(&failure.sqlstate.as_str()),
+        "{failure}"
+    );
+    session.run("CREATE EXTENSION utl_smtp");
+    assert_eq!(
+        session.value::<i32>("SELECT utl_smtp.close_all_connections()"),
+        1
+    );
+    smtp.noop(&mut session).unwrap_err().expect("U9278");
+    assert!(vigil::descriptors(session.pid()).len() <= before);
+    peer.finish();
+
+    // A role that may not talk to anybody finds nothing of the old list in the new one.
+    let count: i64 = session.value("SELECT count(*) FROM utl_smtp.host_ace");
+    assert_eq!(count, 0);
+}
+
+fn program(name: &str, arguments: &[&str]) {
+    let cluster = Cluster::shared();
+    let output = Command::new(format!("{}/{name}", cluster.bin))
+        .args(["-h", &cluster.host, "-U", &cluster.superuser])
+        .args(["-p", &cluster.port.to_string()])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{name}: {said}");
+}
+
+fn entries(session: &mut Session) -> Vec<String> {
+    let sql = "SELECT ace::text FROM utl_smtp.dba_host_aces AS ace ORDER BY 1";
+    session
+        .query(sql, &[])
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
+}
+
+/// EXT-06, LEAK-10
+#[test]
+fn a_dump_keeps_the_access_list_and_can_be_restored() {
+    let database = Database::new();
+    let restored = Database::empty("");
+    let role = database.role("mailer");
+    database.allow(&role, "mail.example.com", 25);
+    database.allow(&role, "*.example.org", 587);
+    let mut session = database.superuser();
+    session.run(
+        "SELECT dbms_network_acl_admin.append_host_ace('10.0.0.0/8', ace =>
+             dbms_network_acl_admin.xs$ace_type(ARRAY['smtp'], granted => false, principal_name => 'PUBLIC'));
+         CREATE TABLE kept (c utl_smtp.connection, r utl_smtp.replies);
+         INSERT INTO kept VALUES (ROW('h', 25, NULL, 1, 0), ARRAY[ROW(250, 'ok')]::utl_smtp.reply[])",
+    );
+    // Entries of a role that is gone match nobody; they must not be in the way either.
+    let gone = database.role("gone");
+    database.allow(&gone, "mail.example.com", 25);
+    let before: Vec<String> = entries(&mut session)
+        .into_iter()
+        .filter(|one| !one.contains("gone_"))
+        .collect();
+    assert_eq!(before.len(), 5);
+    session.run(&format!("DROP ROLE {gone}"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("dump").display().to_string();
+    program("pg_dump", &["-Fc", "-f", &file, database.name()]);
+    program(
+        "pg_restore",
+        &["--exit-on-error", "-d", restored.name(), &file],
+    );
+    let mut session = restored.superuser();
+    assert_eq!(entries(&mut session), before);
+    assert_eq!(
+        session.value::<String>("SELECT r[1]::text FROM kept"),
+        "(250,ok)"
+    );
+    let mut app = restored.connect(&role);
+    let mine: i64 = app
+        .query_one("SELECT count(*) FROM utl_smtp.user_host_aces", &[])
+        .unwrap()
+        .get(0);
+    assert!(mine > 0);
+}
+
+/// EXT-06
+#[test]
+fn pg_upgrade_finds_nothing_against_it() {
+    let old = OwnCluster::start(&[]);
+    let mut session = old.superuser();
+    session.run(
+        "CREATE ROLE mailer;
+         SELECT dbms_network_acl_admin.append_host_ace('mail.example.com', ace =>
+             dbms_network_acl_admin.xs$ace_type(ARRAY['smtp'], principal_name => 'mailer'));
+         CREATE TABLE kept (c utl_smtp.connection)",
+    );
+    drop(session);
+    old.shut_down();
+    let new = OwnCluster::start(&[]);
+    new.shut_down();
+    let (bin, from, to) = (&old.bin, &old.data_directory, &new.data_directory);
+    let (old_port, new_port) = (old.port, new.port);
+    new.as_server(&format!(
+        "{bin}/pg_upgrade --check -b {bin} -B {bin} -d {from} -D {to} -U postgres -p {old_port} -P {new_port}"
+    ));
+}
