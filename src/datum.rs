@@ -5,7 +5,7 @@ use pgrx::datum::Datum;
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
-use pgrx::{FromDatum, IntoDatum, PgTupleDesc, pg_sys};
+use pgrx::{FromDatum, IntoDatum, PgTupleDesc, pg_sys, varlena};
 use smtp_core::reply::Reply;
 
 use crate::encoding;
@@ -71,8 +71,11 @@ impl FromDatum for Bytes<'_> {
         }
         // SAFETY: the argument is declared as a varlena type in SQL; what detoasting allocates lives as long as the call.
         unsafe {
-            let varlena = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
-            Some(Self(pgrx::varlena::varlena_to_byte_slice(varlena)))
+            let mut varlena: *mut pg_sys::varlena = datum.cast_mut_ptr();
+            if varlena::varatt_is_4b_c(varlena) || varlena::varatt_is_1b_e(varlena) {
+                varlena = pg_sys::pg_detoast_datum_packed(varlena);
+            }
+            Some(Self(varlena::varlena_to_byte_slice(varlena)))
         }
     }
 }
@@ -113,7 +116,7 @@ unsafe fn expanded_handle(datum: pg_sys::Datum) -> Option<Handle> {
     // SAFETY: an expanded datum is a tag with a pointer behind it; the pointer is not aligned. A record has its fields
     // deformed, as many values as fields, or as a tuple of its descriptor, as the flags say.
     unsafe {
-        if !pgrx::varlena::varatt_is_1b_e(varlena) {
+        if !varlena::varatt_is_1b_e(varlena) {
             return None;
         }
         let external: *const pg_sys::varattrib_1b_e = varlena.cast();

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::c_char;
+use std::sync::OnceLock;
 
 use pgrx::pg_sys;
 
@@ -54,9 +55,11 @@ pub fn for_message(text: String) -> String {
     }
 }
 
+/// It stays what it is for as long as the backend lives; before there is a database nothing is converted.
 fn database_encoding() -> pg_sys::pg_enc::Type {
+    static ENCODING: OnceLock<pg_sys::pg_enc::Type> = OnceLock::new();
     // SAFETY: reads a variable of the backend.
-    unsafe { pg_sys::GetDatabaseEncoding() as pg_sys::pg_enc::Type }
+    *ENCODING.get_or_init(|| unsafe { pg_sys::GetDatabaseEncoding() as pg_sys::pg_enc::Type })
 }
 
 fn convert(bytes: &[u8]) -> Vec<u8> {
