@@ -11,6 +11,7 @@
 //! - [`vigil`]: what must hold after any hostile case (U1 to U6)
 //! - [`mail`]: the private Postfix: its ports, and the mail that it delivered
 //! - [`peer`]: a server that plays a script byte by byte and records what it hears
+//! - [`ports`]: where nobody listens
 //! - [`certs`]: private CAs, certificates, wallets
 //! - [`sink`]: smtp-sink, a server with faults to order
 //! - [`openssl`]: certificates and servers that the TLS library of the others won't make
@@ -28,6 +29,7 @@ pub mod mail;
 pub mod openssl;
 pub mod own_cluster;
 pub mod peer;
+pub mod ports;
 pub mod process;
 pub mod resolver;
 pub mod scene;
@@ -41,6 +43,7 @@ pub use faults::Faults;
 pub use mail::MailServer;
 pub use own_cluster::OwnCluster;
 pub use peer::{Peer, Script};
+pub use ports::closed_port;
 pub use scene::Scene;
 pub use sink::Sink;
 pub use smtp::{Open, Reply, Smtp};

@@ -1,12 +1,13 @@
 //! `smtp-sink`, which Postfix brings along: a server that misbehaves in the ways its options name, and that keeps the
 //! messages it was sent. Not ours, so that it judges what goes over the wire by its own reading of SMTP.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::own_cluster::is_root;
+use crate::ports::free_port;
 use crate::process;
 
 /// How long it may take to start, or to close its file behind a message.
@@ -91,9 +92,4 @@ fn without_header(dump: &[u8]) -> Vec<u8> {
         .unwrap_or_default();
     let message = lines.skip(2).collect::<Vec<_>>().concat();
     message.strip_suffix(b"\n").unwrap_or(&message).to_vec()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }

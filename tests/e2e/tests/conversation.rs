@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use e2e::{Database, MailServer, Open, Session, Smtp};
+use e2e::{Database, MailServer, Open, Session, Smtp, closed_port};
 
 /// A plain role's session that may talk to one port of the mail server.
 fn app(database: &Database, port: u16) -> Session {
@@ -456,15 +456,6 @@ fn a_message_over_the_size_limit_is_refused_by_the_server() {
         .expect("U9279");
     assert!(failure.message.contains("552 5.3.4"), "{failure}");
     smtp.quit(&mut session).unwrap();
-}
-
-/// A port on which nobody listens, at least for the moment.
-fn closed_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// Bytes that look random and are the same in each run.

@@ -10,7 +10,7 @@ use e2e::certs::{Authority, Wallet};
 use e2e::cluster::Cluster;
 use e2e::resolver::{Answer, Resolver};
 use e2e::scene::{CLIENT, NAME};
-use e2e::{Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp};
+use e2e::{Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp, closed_port};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::Command;
@@ -39,12 +39,6 @@ fn assert_verdict(session: &mut Session, host: &str, port: u16, expected: Result
         expected,
         "{host:?} port {port}"
     );
-}
-
-/// A port of loopback on which nobody listens.
-fn closed_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// Grants or denies the role a host, on these ports or all.

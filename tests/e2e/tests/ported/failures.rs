@@ -4,9 +4,7 @@ use super::*;
 
 /// A port at which nobody listens, as `mail.dead_port`, which the role may try.
 fn add_dead_port(desk: &mut Desk) {
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = dead.local_addr().unwrap().port();
-    drop(dead);
+    let port = closed_port();
     desk.allow(port);
     desk.set("dead_port", &port.to_string());
 }

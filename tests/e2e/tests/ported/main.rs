@@ -12,7 +12,7 @@ mod packages;
 mod recipients;
 
 use e2e::mail::Message;
-use e2e::{Database, Failure, MailServer, Session};
+use e2e::{Database, Failure, MailServer, Session, closed_port};
 
 /// A plain role at a database, who may talk to one port of one server.
 struct Desk {

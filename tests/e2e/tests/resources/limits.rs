@@ -1,7 +1,7 @@
 //! How many connections there may be, and what happens at the end of the descriptors.
 
-use super::{HOST, dead_port, obliging, open};
-use e2e::{Database, OwnCluster, Smtp, Vigil, vigil};
+use super::{HOST, obliging, open};
+use e2e::{Database, OwnCluster, Smtp, Vigil, closed_port, vigil};
 
 /// RES-01
 #[test]
@@ -94,7 +94,7 @@ fn a_backend_out_of_descriptors_says_so_and_goes_on() {
 /// RES-02: the limit of the machine, not of PostgreSQL: an honest error, and the count of descriptors stays right.
 #[test]
 fn failed_openings_use_up_no_descriptors() {
-    let port = i32::from(dead_port());
+    let port = i32::from(closed_port());
     let database = Database::new();
     let mut session = database.superuser();
     let watch = Vigil::begin(&mut session);

@@ -8,7 +8,6 @@ mod standby;
 mod statements;
 
 use e2e::{Failure, Open, Peer, Script, Session, Smtp};
-use std::net::TcpListener;
 
 const HOST: &str = "127.0.0.1";
 
@@ -26,13 +25,4 @@ fn open(session: &mut Session, peer: &Peer) -> Result<Smtp, Failure> {
 
 fn open_count(session: &mut Session) -> i64 {
     session.value("SELECT count(*) FROM utl_smtp.connections()")
-}
-
-/// A port on which nobody listens.
-fn dead_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

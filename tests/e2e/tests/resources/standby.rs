@@ -1,7 +1,8 @@
 //! A copy of a cluster that follows it.
 
-use super::{HOST, dead_port, obliging, open, open_count};
+use super::{HOST, obliging, open, open_count};
 use e2e::cluster::Cluster;
+use e2e::ports::free_port;
 use e2e::{Open, OwnCluster, Peer, Script};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ struct Standby<'a> {
 impl<'a> Standby<'a> {
     fn of(primary: &'a OwnCluster) -> Self {
         let directory = format!("{}/standby", primary.directory().display());
-        let port = dead_port();
+        let port = free_port();
         let (bin, host, followed) = (&primary.bin, &primary.host, primary.port);
         primary.as_server(&format!(
             "{bin}/pg_basebackup -h {host} -p {followed} -U postgres -D {directory} -R -c fast -X stream &&

@@ -1,8 +1,8 @@
 //! Statements that send: the look-up in the access list inside them, read-only ones, triggers for many rows.
 
-use super::{HOST, dead_port, obliging, open, open_count};
+use super::{HOST, obliging, open, open_count};
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, Peer, Script, Session, Vigil};
+use e2e::{Database, Open, Peer, Script, Session, Vigil, closed_port};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,7 @@ fn rows_with_trigger(session: &mut Session, exception: &str) {
          {exception}
          END $body$;
          CREATE TRIGGER mail_it BEFORE UPDATE ON row_of_many FOR EACH ROW EXECUTE FUNCTION mail_it()",
-        dead_port()
+        closed_port()
     ));
 }
 
