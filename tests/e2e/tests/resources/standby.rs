@@ -20,7 +20,7 @@ impl<'a> Standby<'a> {
         let port = free_port();
         let (bin, host, followed) = (&primary.bin, &primary.host, primary.port);
         primary.as_server(&format!(
-            "{bin}/pg_basebackup -h {host} -p {followed} -U postgres -D {directory} -R -c fast -X stream &&
+            "{bin}/pg_basebackup -h {host} -p {followed} -U postgres -D {directory} -R -c fast -X stream --no-sync &&
              printf 'port = {port}\nmax_standby_streaming_delay = 0\n' >>{directory}/postgresql.conf &&
              {bin}/pg_ctl start -w -s -D {directory} -l {directory}.log -o '-p {port}'"
         ));

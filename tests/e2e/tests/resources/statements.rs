@@ -2,7 +2,7 @@
 
 use super::{HOST, obliging, open, open_count};
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, Peer, Script, Session, Vigil, closed_port};
+use e2e::{Database, Open, Peer, Script, Session, Vigil, closed_port, process};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -143,15 +143,17 @@ fn a_trigger_for_each_row_ends_at_the_first_failure_or_catches_them_all() {
     );
     watch.end(&mut session, &[]);
 
-    // A cancel gets in between two rows.
+    // A cancel gets in between two rows, of which it would take twenty seconds to see all.
     let pid = session.pid();
     let mut other = database.superuser();
     let updating = thread::spawn(move || {
-        session.try_run("UPDATE row_of_many AS r SET touched = n.n FROM generate_series(1, 1000000) AS n WHERE r.n > 0 AND pg_sleep(0.002) IS NOT NULL")
+        session.try_run("UPDATE row_of_many SET touched = 1 WHERE pg_sleep(0.01) IS NOT NULL")
     });
-    thread::sleep(Duration::from_millis(300));
+    let sleeps = format!("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = {pid}");
+    let sleeping = || other.value::<Option<bool>>(&sleeps) == Some(true);
+    assert!(process::time_until(Duration::from_secs(20), sleeping).is_some());
     let began = Instant::now();
     assert!(other.value::<bool>(&format!("SELECT pg_cancel_backend({pid})")));
     updating.join().unwrap().unwrap_err().expect("57014");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
