@@ -183,7 +183,7 @@ mod tests {
                 ..
             }
         ));
-        assert!(begun.elapsed() < Duration::from_millis(1500));
+        assert!(begun.elapsed() < Duration::from_secs(10));
     }
 
     /// RES-14

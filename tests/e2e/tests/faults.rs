@@ -276,7 +276,7 @@ fn a_stepped_clock_moves_no_deadline() {
         assert!(failure.detail.contains("tx_timeout of 2 s"), "{failure}");
         let took = began.elapsed();
         assert!(
-            took >= Duration::from_secs(2) && took < Duration::from_secs(4),
+            took >= Duration::from_secs(2) && took < Duration::from_secs(10),
             "{took:?}"
         );
         faults.step_clock(0);

@@ -156,7 +156,7 @@ fn a_holding_script_ends_with_the_test() {
     read_line(&mut stream);
     let began = Instant::now();
     assert!(peer.finish().only().completed());
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

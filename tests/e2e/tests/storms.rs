@@ -377,7 +377,7 @@ fn tx_timeout_may_be_zero_null_or_huge_but_not_negative() {
         .open(&mut session)
         .unwrap_err()
         .expect("U9278");
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(began.elapsed() < Duration::from_secs(5));
 
     session.run("SET utl_smtp.default_timeout = 1");
     let began = Instant::now();
@@ -445,9 +445,9 @@ fn a_wait_with_interrupts_held_off_is_bounded_by_the_time_limit() {
         failure.clone().expect("U9278");
         assert!(failure.detail.contains("tx_timeout of 2 s"), "{failure}");
         assert!(took >= Duration::from_secs(2), "not held off: {took:?}");
-        assert!(took < Duration::from_secs(4), "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
         let computed = process::processor_time(pid) - computed;
-        assert!(computed < Duration::from_millis(300), "{computed:?}");
+        assert!(computed < Duration::from_secs(1), "{computed:?}");
         session.run("RESET statement_timeout; RESET e2e.c");
         vigil::assert_over(&mut session, &smtp);
         assert_eq!(session.value::<i32>("EXECUTE look"), 5);

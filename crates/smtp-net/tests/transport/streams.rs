@@ -114,7 +114,7 @@ fn what_is_there_is_read_without_waiting() {
 #[test]
 fn writing_to_a_peer_that_does_not_read_ends_at_the_deadline() {
     let address = listen(|socket| {
-        thread::sleep(Duration::from_secs(3));
+        thread::sleep(Duration::from_secs(20));
         drop(socket);
     });
     let mut stream = plain(address);
@@ -130,7 +130,7 @@ fn writing_to_a_peer_that_does_not_read_ends_at_the_deadline() {
         ),
         "{outcome:?}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
 /// INT-15

@@ -261,7 +261,7 @@ fn a_changed_wallet_is_read_again_and_an_unchanged_one_is_not() {
 }
 
 #[test]
-fn the_system_store_costs_nothing_the_second_time() {
+fn the_system_store_is_read_once() {
     let mut cache = WalletCache::default();
     let system = Locator::parse("system:")
         .unwrap()
@@ -272,11 +272,7 @@ fn the_system_store_costs_nothing_the_second_time() {
         return;
     };
     assert!(!wallet.certificates().is_empty());
-    let begun = Instant::now();
-    for _ in 0..100 {
-        assert!(Arc::ptr_eq(&wallet, &cache.open(&system).unwrap()));
-    }
-    assert!(begun.elapsed() < Duration::from_millis(100));
+    assert!(Arc::ptr_eq(&wallet, &cache.open(&system).unwrap()));
 }
 
 /// WAL-12

@@ -252,7 +252,7 @@ fn silent_addresses_share_the_time() {
     named.resolver.add(name, &["127.0.0.6", "127.0.0.7"]);
     let began = Instant::now();
     let failure = Open::to(name, port)
-        .timeout(2)
+        .timeout(3)
         .open(&mut named.app)
         .unwrap_err();
     let took = began.elapsed();
@@ -262,7 +262,7 @@ fn silent_addresses_share_the_time() {
     );
     failure.expect("U9278");
     assert!(
-        took >= Duration::from_millis(1900) && took < Duration::from_secs(5),
+        took >= Duration::from_millis(2900) && took < Duration::from_secs(6),
         "{took:?}"
     );
     assert_eq!(good.finish().accepted(), 1);
