@@ -75,7 +75,6 @@ build_all >"$dir/build.log" 2>&1 </dev/null &
 builds=$!
 set +m
 scripts/check.sh
-[[ ! -x scripts/cases.sh ]] || step "the table of cases" scripts/cases.sh --check
 # Compiled by the same commands that run them: what else is selected may change the features of what they share.
 step "compiling the tests of the crates" cargo test --locked --package smtp-core --package smtp-net --no-run
 step "compiling the end-to-end tests" cargo test --locked --package e2e --no-run

@@ -123,7 +123,6 @@ mod tests {
         out
     }
 
-    /// DAT-01
     #[test]
     fn leading_dots_are_doubled() {
         assert_eq!(
@@ -132,7 +131,6 @@ mod tests {
         );
     }
 
-    /// DAT-14
     #[test]
     fn exactly_one_crlf_stands_before_the_final_dot() {
         assert_eq!(encoded(&[b""]), b".\r\n");
@@ -141,7 +139,6 @@ mod tests {
         }
     }
 
-    /// DAT-02 … DAT-11
     #[test]
     fn smuggling_sequences_are_framed_the_same_at_every_split() {
         for inner in [

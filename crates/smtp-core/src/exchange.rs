@@ -197,7 +197,6 @@ mod tests {
         }
     }
 
-    /// AUTH-07
     #[test]
     fn the_eleventh_challenge_is_not_answered() {
         let mut exchange = Exchange {

@@ -84,7 +84,7 @@ impl ReplyParser {
         Ok(())
     }
 
-    /// One whole line with its LF. A bare LF ends a line too (RPL-06): refusing it gains nothing in a client.
+    /// One whole line with its LF. A bare LF ends a line too: refusing it gains nothing in a client.
     fn line_complete(&mut self, line: &[u8]) -> Result<Option<Reply>, Violation> {
         if line.len() > limits::REPLY_LINE {
             return Err(Violation::LineTooLong);
@@ -159,7 +159,6 @@ mod tests {
         one(input).unwrap().unwrap().lines().to_vec()
     }
 
-    /// RPL-01, RPL-06
     #[test]
     fn empty_text_bare_lf_and_many_lines_are_read() {
         assert_eq!(lines(b"250\r\n"), [""]);
@@ -169,7 +168,6 @@ mod tests {
         assert_eq!(one(b"250-a\r\n250 b").unwrap(), None);
     }
 
-    /// RPL-07
     #[test]
     fn what_is_not_a_reply_is_a_violation() {
         for input in [
@@ -187,7 +185,7 @@ mod tests {
         ));
     }
 
-    /// RPL-04, PAN-04: at the cap and one past, and while reading.
+    /// At the cap and one past, and while reading.
     #[test]
     fn a_line_is_capped_while_it_is_read() {
         let mut line = b"250 ".to_vec();
@@ -203,7 +201,7 @@ mod tests {
         );
     }
 
-    /// RPL-03, PAN-04: at the cap and one past.
+    /// At the cap and one past.
     #[test]
     fn a_reply_is_capped() {
         let line = b"250-123456789\r\n0".split_last().unwrap().1;
@@ -219,7 +217,6 @@ mod tests {
         assert_eq!(one(&reply), Err(Violation::ReplyTooLong));
     }
 
-    /// RPL-12
     #[test]
     fn parsing_stops_behind_the_reply() {
         let mut parser = ReplyParser::default();
@@ -248,7 +245,6 @@ mod tests {
     }
 
     proptest! {
-        /// RPL-20
         #[test]
         fn the_result_does_not_depend_on_the_pieces(
             input in prop_oneof![

@@ -167,7 +167,6 @@ pub(crate) fn sanitise(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// RPL-10
     #[test]
     fn sanitised_text_has_no_control_character_and_keeps_utf8() {
         assert_eq!(
@@ -176,7 +175,6 @@ mod tests {
         );
     }
 
-    /// RPL-07, RPL-08
     #[test]
     fn codes_outside_200_to_599_are_none() {
         for digits in [b"199", b"600", b"099", b"2a0", b"-10", b" 25"] {

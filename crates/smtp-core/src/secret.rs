@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
 mod tests {
     use super::*;
 
-    /// PAN-05: a panic could show no more.
+    /// A panic could show no more.
     #[test]
     fn debug_shows_nothing_of_a_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(********)");

@@ -266,7 +266,6 @@ mod tests {
         assert!(!reason.is_empty() && !reason.contains("lookup"), "{reason}");
     }
 
-    /// INT-11
     #[test]
     fn a_stuck_resolver_is_left_alone_at_the_deadline() {
         let _alone = ALONE.lock();
@@ -282,7 +281,6 @@ mod tests {
         until_idle();
     }
 
-    /// INT-11
     #[test]
     fn an_interrupt_passes_through_a_lookup() {
         struct Interrupted;

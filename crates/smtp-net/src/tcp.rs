@@ -156,7 +156,6 @@ mod tests {
         assert_eq!(address, open);
     }
 
-    /// INT-13
     #[test]
     fn a_black_hole_leaves_time_for_the_next_address() {
         let (_listener, _fillers, hole) = black_hole();
@@ -169,7 +168,6 @@ mod tests {
         assert!(begun.elapsed() >= Duration::from_millis(250));
     }
 
-    /// INT-13
     #[test]
     fn connecting_ends_at_the_deadline() {
         let (_listener, _fillers, hole) = black_hole();
@@ -186,7 +184,6 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
 
-    /// RES-14
     #[test]
     fn the_socket_is_not_inherited_and_does_not_block_for_long() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

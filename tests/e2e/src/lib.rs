@@ -8,7 +8,7 @@
 //! - [`resolver`]: a name server of the test's own
 //! - [`smtp`]: the SQL functions as Rust calls
 //! - [`scene`]: the stage for a case with a hostile peer
-//! - [`vigil`]: what must hold after any hostile case (U1 to U6)
+//! - [`vigil`]: what must hold after any hostile case
 //! - [`mail`]: the private Postfix: its ports, and the mail that it delivered
 //! - [`peer`]: a server that plays a script byte by byte and records what it hears
 //! - [`ports`]: where nobody listens

@@ -1,6 +1,6 @@
-//! What must hold after any hostile case: the backend answers (U1), the server log is clean (U2), no file
-//! descriptor (U3) nor memory (U4) is left behind, no secret shows anywhere (U5), and the session is either in
-//! step or over (U6).
+//! What must hold after any hostile case: the backend answers, the server log is clean, no file
+//! descriptor nor memory is left behind, no secret shows anywhere, and the session is either in
+//! step or over.
 
 use crate::cluster::{Cluster, Session};
 use crate::smtp::Smtp;
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
-/// U4, in kB.
+/// In kB.
 const MEMORY: u64 = 1024;
 
 /// Begun before the hostile case, ended after it, once its session is closed.
@@ -34,7 +34,7 @@ impl Vigil {
         }
     }
 
-    /// U1 to U5. The secrets are looked for as they are and in base64.
+    /// The secrets are looked for as they are and in base64.
     #[track_caller]
     pub fn end(self, session: &mut Session, secrets: &[&str]) {
         assert_eq!(session.value::<i32>("SELECT 1"), 1, "U1");
@@ -79,7 +79,7 @@ impl Vigil {
     }
 }
 
-/// U6 for a session that must be over: the next call gets a clean 421, never another command's reply.
+/// For a session that must be over: the next call gets a clean 421, never another command's reply.
 #[track_caller]
 pub fn assert_over(session: &mut Session, smtp: &Smtp) {
     let failure = smtp

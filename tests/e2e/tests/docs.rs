@@ -44,7 +44,6 @@ fn the_reference_has_a_section_for_each_routine_and_no_other() {
     assert_eq!(routines, catalog);
 }
 
-/// ACL-29
 #[test]
 fn the_lists_of_who_may_execute_what_equal_the_catalog() {
     let executable = |by_public: bool| {

@@ -180,7 +180,7 @@ fn codes(failures: &[Failure]) -> BTreeSet<&str> {
         .collect()
 }
 
-/// PAN-01, PAN-05: a panic at every look at the clock, every read and every write of a conversation: in the transport,
+/// A panic at every look at the clock, every read and every write of a conversation: in the transport,
 /// in TLS while it verifies, on the way out of a wait, in the thread that looks names up. None tells the password.
 #[test]
 fn a_panic_anywhere_is_an_error_and_poisons_nothing() {
@@ -209,7 +209,7 @@ fn a_panic_anywhere_is_an_error_and_poisons_nothing() {
     stage.strike(pid);
 }
 
-/// RES-01, INT-15: a system call that fails, whichever it is and wherever, is an error that names the trouble.
+/// A system call that fails, whichever it is and wherever, is an error that names the trouble.
 #[test]
 fn a_system_call_that_fails_is_an_error_like_any_other() {
     let mut stage = Stage::set();
@@ -245,7 +245,7 @@ fn a_system_call_that_fails_is_an_error_like_any_other() {
     stage.strike(pid);
 }
 
-/// INT-14: the time of day is stepped by an hour, forth and back, while the extension waits.
+/// The time of day is stepped by an hour, forth and back, while the extension waits.
 #[test]
 fn a_stepped_clock_moves_no_deadline() {
     let faults = Faults::start();

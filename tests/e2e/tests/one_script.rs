@@ -62,7 +62,7 @@ fn awkward_body() -> Vec<u8> {
     (lines + &".dots\n".repeat(5000) + "the end\n").into_bytes()
 }
 
-/// DAT-01 to DAT-14: Postfix, Exim, OpenSMTPD and smtp-sink have the same octets of the same script on their disks,
+/// Postfix, Exim, OpenSMTPD and smtp-sink have the same octets of the same script on their disks,
 /// and each of them has one message.
 #[test]
 fn every_server_keeps_the_same_message_of_the_same_script() {
@@ -120,7 +120,7 @@ fn answer_to(port: u16, after_greeting: bool, said: &str) -> String {
     String::from_utf8_lossy(&answer).to_lowercase()
 }
 
-/// DAT-13: the judges are strict. One that forgave bare line ends, or words out of turn, would find no fault in ours.
+/// The judges are strict. One that forgave bare line ends, or words out of turn, would find no fault in ours.
 #[test]
 fn the_servers_refuse_bare_line_ends_and_words_out_of_turn() {
     let postfix = MailServer::shared().plain;

@@ -98,7 +98,7 @@ fn still_works(session: &mut Session, smtp: &Smtp, refused: &str) {
     assert_eq!(say(session, smtp, "QUIT").unwrap().code, 221, "{refused}");
 }
 
-/// RPL-08, RPL-14 to RPL-16: `-f` and `-r`: each command refused for good and for now.
+/// `-f` and `-r`: each command refused for good and for now.
 #[test]
 fn each_refused_command_is_an_error_of_its_class_and_leaves_the_session_in_step() {
     let mut scene = Scene::new();
@@ -129,7 +129,7 @@ fn each_refused_command_is_an_error_of_its_class_and_leaves_the_session_in_step(
     }
 }
 
-/// RPL-18, RPL-19, DAT-21: `-q` and `-Q`: the connection is cut at each command, without a word and after 421.
+/// `-q` and `-Q`: the connection is cut at each command, without a word and after 421.
 #[test]
 fn a_connection_cut_at_any_command_is_421_and_over() {
     let mut scene = Scene::new();
@@ -172,7 +172,7 @@ fn send(session: &mut Session, smtp: &Smtp, body: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// AUTH-02, DAT-16: what is not announced is not used, and what is announced is used.
+/// What is not announced is not used, and what is announced is used.
 #[test]
 fn what_is_not_announced_is_not_used() {
     let mut scene = Scene::new();
@@ -208,7 +208,7 @@ fn what_is_not_announced_is_not_used() {
     }
 }
 
-/// RPL-15: `-e` and `-P`: a server of the time before ESMTP, and one behind a firewall that stars out its greeting.
+/// `-e` and `-P`: a server of the time before ESMTP, and one behind a firewall that stars out its greeting.
 #[test]
 fn a_server_without_esmtp_takes_mail_after_helo() {
     let mut scene = Scene::new();
@@ -227,7 +227,7 @@ fn a_server_without_esmtp_takes_mail_after_helo() {
     }
 }
 
-/// AUTH-01: smtp-sink believes any password; it is sent in clear only where the superuser allows that.
+/// Smtp-sink believes any password; it is sent in clear only where the superuser allows that.
 #[test]
 fn a_password_goes_out_in_clear_only_where_the_superuser_allows_it() {
     let mut scene = Scene::new();
@@ -248,7 +248,7 @@ fn a_password_goes_out_in_clear_only_where_the_superuser_allows_it() {
     });
 }
 
-/// INT-13, RPL-05: `-w` and `-W`: a late reply is waited for, and one that is too late ends the session.
+/// `-w` and `-W`: a late reply is waited for, and one that is too late ends the session.
 #[test]
 fn a_late_reply_is_waited_for_as_long_as_the_limit_allows() {
     let mut scene = Scene::new();
@@ -321,7 +321,7 @@ fn as_kept(pieces: &[String]) -> Vec<u8> {
     (text + "\n").into_bytes()
 }
 
-/// DAT-01, DAT-02, DAT-14, DAT-15: the octets that arrived are the octets that left.
+/// The octets that arrived are the octets that left.
 #[test]
 fn the_message_arrives_as_it_was_written() {
     let mut scene = Scene::new();
@@ -369,7 +369,7 @@ fn addressed(session: &mut Session, sink: &Sink, timeout: i32) -> Smtp {
     smtp
 }
 
-/// DAT-20: `-T`, `-H`: a window of next to nothing, and a server that does not read at first.
+/// `-T`, `-H`: a window of next to nothing, and a server that does not read at first.
 #[test]
 fn a_slow_window_takes_the_whole_message() {
     let mut scene = Scene::new();
@@ -385,7 +385,7 @@ fn a_slow_window_takes_the_whole_message() {
     }
 }
 
-/// DAT-20, DAT-22: the same with a cancel inside, and with a limit: no part of the message counts.
+/// The same with a cancel inside, and with a limit: no part of the message counts.
 #[test]
 fn a_slow_window_can_be_cancelled_and_meets_the_deadline() {
     let mut scene = Scene::new();
@@ -412,7 +412,7 @@ fn a_slow_window_can_be_cancelled_and_meets_the_deadline() {
     }
 }
 
-/// DAT-20, RPL-11: `-A`: a refusal in the middle of the message by a server that has stopped reading. One that comes when
+/// `-A`: a refusal in the middle of the message by a server that has stopped reading. One that comes when
 /// all is on its way, the end included, is the verdict on the message.
 #[test]
 fn a_refusal_in_the_middle_of_a_message_ends_the_session() {
@@ -434,7 +434,7 @@ fn a_refusal_in_the_middle_of_a_message_ends_the_session() {
     }
 }
 
-/// RES-05: one server, many sessions one after another and at once; none is left.
+/// One server, many sessions one after another and at once; none is left.
 #[test]
 fn many_sessions_leave_nothing_behind() {
     let mut scene = Scene::new();

@@ -30,7 +30,7 @@ GRANT USAGE ON SCHEMA stage TO PUBLIC;
 GRANT SELECT ON stage.pg_proc TO PUBLIC;
 GRANT ALL ON arguments TO PUBLIC";
 
-/// EXT-11: no crash, no error of ours that nobody foresaw, no packet.
+/// No crash, no error of ours that nobody foresaw, no packet.
 #[test]
 fn random_queries_by_a_role_without_rights_come_to_nothing() {
     let peer = Peer::start(Script::greeting().drain());

@@ -142,7 +142,7 @@ fn check_what_is_left(session: &mut Session, round: u32, tls_peer: &Peer) -> usi
     rows.len()
 }
 
-/// INT-01, INT-17, DAT-22, U6: a thousand cancels, wherever they fall.
+/// A thousand cancels, wherever they fall.
 #[test]
 fn cancels_at_random_instants_never_put_a_session_out_of_step() {
     let authority = Authority::new("Private CA");
@@ -238,7 +238,7 @@ fn stuffed(message: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// INT-15 and what is like it: signals interrupt system calls, not conversations.
+/// Signals interrupt system calls, not conversations.
 #[test]
 fn a_storm_of_signals_changes_no_byte_of_a_large_message() {
     let authority = Authority::new("Private CA");
@@ -294,7 +294,7 @@ fn send(session: &mut Session, open: &Open<'_>, message: &str) -> Result<Smtp, F
     Ok(smtp)
 }
 
-/// INT-15: a peer that resets while we write ends the session, not the process.
+/// A peer that resets while we write ends the session, not the process.
 #[test]
 fn writing_to_a_peer_that_has_reset_is_an_error_and_no_signal() {
     let peer = Peer::start(
@@ -328,7 +328,7 @@ fn writing_to_a_peer_that_has_reset_is_an_error_and_no_signal() {
     peer.finish();
 }
 
-/// INT-17: a cancel that is there before the wait begins ends it as soon as it does.
+/// A cancel that is there before the wait begins ends it as soon as it does.
 #[test]
 fn a_cancel_just_before_the_wait_is_not_lost() {
     let peer = Peer::start(Script::greeting().line().hold());
@@ -356,7 +356,6 @@ fn a_cancel_just_before_the_wait_is_not_lost() {
     peer.finish();
 }
 
-/// INT-12
 #[test]
 fn tx_timeout_may_be_zero_null_or_huge_but_not_negative() {
     let silent = Peer::start(Script::new().hold());
@@ -397,7 +396,7 @@ fn tx_timeout_may_be_zero_null_or_huge_but_not_negative() {
     peer.finish();
 }
 
-/// INT-18: PostgreSQL compares keys with a page of the index locked, and holds interrupts off meanwhile. A comparison
+/// PostgreSQL compares keys with a page of the index locked, and holds interrupts off meanwhile. A comparison
 /// that talks to a silent server is bounded by its own time limit, computes nothing, and what was asked for meanwhile
 /// comes afterwards.
 #[test]

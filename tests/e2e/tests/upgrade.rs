@@ -135,7 +135,6 @@ fn fill(session: &mut Session, role: &str) {
     ));
 }
 
-/// EXT-04.
 #[test]
 fn a_released_version_updates_to_the_fresh_catalog_and_keeps_its_entries() {
     let fresh = Database::new();
@@ -174,7 +173,6 @@ fn a_released_version_updates_to_the_fresh_catalog_and_keeps_its_entries() {
     }
 }
 
-/// EXT-04.
 #[test]
 fn every_upgrade_script_is_on_a_way_to_the_current_version() {
     let database = Database::empty("");
@@ -195,7 +193,7 @@ fn every_upgrade_script_is_on_a_way_to_the_current_version() {
     }
 }
 
-/// EXT-12: SQL of an older version names what the library no longer has.
+/// SQL of an older version names what the library no longer has.
 #[test]
 fn a_removed_routine_asks_for_the_update_and_leaves_the_session_alive() {
     let database = Database::new();
@@ -214,7 +212,7 @@ fn a_removed_routine_asks_for_the_update_and_leaves_the_session_alive() {
     assert_eq!(session.value::<i32>("SELECT 1"), 1);
 }
 
-/// EXT-12: SQL of a newer version names what the library doesn't have yet.
+/// SQL of a newer version names what the library doesn't have yet.
 #[test]
 fn a_routine_that_the_library_does_not_have_is_an_error_and_not_a_crash() {
     let database = Database::new();
@@ -234,7 +232,7 @@ fn a_routine_that_the_library_does_not_have_is_an_error_and_not_a_crash() {
     );
 }
 
-/// EXT-12: what the extension created is no longer what the library was built for.
+/// What the extension created is no longer what the library was built for.
 #[test]
 fn a_type_or_table_that_was_altered_is_an_error_and_not_a_crash() {
     let peer = Peer::start(Script::greeting().answer_all(|_| b"250 ok\r\n".to_vec()));

@@ -10,7 +10,7 @@ fn app(database: &Database, peer: &Peer) -> Session {
     database.role_for("127.0.0.1", peer.port())
 }
 
-/// TLS-07: what is injected behind the 220 is never taken for the server's word.
+/// What is injected behind the 220 is never taken for the server's word.
 #[test]
 fn starttls_rejects_buffered_plaintext() {
     let peer = Peer::start(
@@ -42,7 +42,7 @@ fn starttls_rejects_buffered_plaintext() {
     );
 }
 
-/// RPL-03: an endless reply ends at a cap, not at the end of memory.
+/// An endless reply ends at a cap, not at the end of memory.
 #[test]
 fn an_endless_reply_costs_no_memory() {
     let peer = Peer::start(
@@ -65,7 +65,7 @@ fn an_endless_reply_costs_no_memory() {
     assert!(!peer.finish().only().completed(), "all of it was read");
 }
 
-/// LEAK-01: the secret of a failing AUTH shows nowhere, even when the server says it back.
+/// The secret of a failing AUTH shows nowhere, even when the server says it back.
 #[test]
 fn a_refused_password_shows_nowhere() {
     let secret = "tOp-seCret-9";

@@ -1,5 +1,4 @@
 -- dbms_network_acl_admin as of 12c, and the table under it.
--- ACL-04, ACL-05, ACL-06, ACL-17, ACL-18, ACL-19, ACL-27, ACL-28, ACL-29, EXT-07.
 \set VERBOSITY terse
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS utl_smtp;

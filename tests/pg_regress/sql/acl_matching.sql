@@ -1,5 +1,4 @@
 -- utl_smtp.host_access, the look-up of open_connection, and the view of it that everybody has.
--- ACL-03, ACL-04, ACL-16, ACL-19, ACL-20, ACL-24, ACL-25, ACL-26.
 \set VERBOSITY terse
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS utl_smtp;

@@ -1,5 +1,4 @@
 -- What CREATE EXTENSION makes: every object, who may use it, and that it says what it is for.
--- ACL-29, ACL-33, EXT-07.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS utl_smtp;
 RESET client_min_messages;

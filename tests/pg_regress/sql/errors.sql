@@ -1,5 +1,4 @@
 -- What a caller reads when something is wrong, without any mail server: SQLSTATE, MESSAGE, DETAIL, HINT, CONTEXT.
--- ACL-01, ACL-08, ACL-17, ACL-18, ACL-30, ACL-32, EXT-09.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS utl_smtp;
 CREATE ROLE regress_errors_app;

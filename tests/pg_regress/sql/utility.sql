@@ -1,5 +1,4 @@
 -- dbms_network_acl_utility: the levels and precedences that Oracle documents, and what PostgreSQL adds to them.
--- ACL-05, ACL-06, ACL-07, ACL-08.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS utl_smtp;
 RESET client_min_messages;

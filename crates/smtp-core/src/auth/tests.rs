@@ -73,7 +73,7 @@ fn login_answers_by_order_whatever_the_prompts_say() {
     assert!(is_breach(answer(&mut *login, "Token:")));
 }
 
-/// RFC 2195 §2 (AUTH-04).
+/// RFC 2195 §2.
 #[test]
 fn cram_md5_answers_the_challenge_of_rfc_2195() {
     let mut cram = begin(Scheme::CramMd5, "tim", "tanstaaftanstaaf");
@@ -86,7 +86,6 @@ fn cram_md5_answers_the_challenge_of_rfc_2195() {
     assert!(is_breach(answer(&mut *cram, challenge)));
 }
 
-/// AUTH-04.
 #[test]
 fn cram_md5_refuses_an_empty_challenge() {
     let mut cram = begin(Scheme::CramMd5, "tim", "tanstaaftanstaaf");
@@ -254,7 +253,6 @@ fn scram_refuses_a_nonce_that_would_break_the_message() {
     }
 }
 
-/// AUTH-10.
 #[test]
 fn credentials_with_line_breaks_are_refused_without_being_repeated() {
     for scheme in EVERY_SCHEME {
@@ -279,7 +277,7 @@ fn token_schemes_refuse_the_separator_of_their_fields() {
     }
 }
 
-/// AUTH-10: UTF-8 as given, and ten kilobytes of it.
+/// UTF-8 as given, and ten kilobytes of it.
 #[test]
 fn passwords_go_out_as_utf_8_whatever_their_length() {
     let password = "pässwörd".repeat(1024);
@@ -287,7 +285,6 @@ fn passwords_go_out_as_utf_8_whatever_their_length() {
     assert_eq!(initial(&mut *plain), format!("\0jürgen\0{password}"));
 }
 
-/// LEAK-02.
 #[test]
 fn debug_of_a_mechanism_shows_no_secret() {
     for scheme in EVERY_SCHEME {
@@ -342,7 +339,6 @@ fn an_empty_list_and_control_characters_are_argument_errors() {
     }
 }
 
-/// AUTH-03.
 #[test]
 fn the_callers_order_decides_among_what_is_offered() {
     let offered = offer("login PLAIN CRAM-MD5");
@@ -351,7 +347,7 @@ fn the_callers_order_decides_among_what_is_offered() {
     assert_eq!(choose("SCRAM-SHA-256 LOGIN PLAIN"), Scheme::Login);
 }
 
-/// AUTH-03: EHLO never called.
+/// EHLO never called.
 #[test]
 fn without_an_ehlo_the_first_scheme_is_taken() {
     assert_eq!(
@@ -361,7 +357,6 @@ fn without_an_ehlo_the_first_scheme_is_taken() {
     assert_eq!(list("LOGIN CRAM-MD5").choose(None, true), Ok(Scheme::Login));
 }
 
-/// AUTH-01, AUTH-02.
 #[test]
 fn schemes_that_expose_the_secret_count_as_not_offered_in_clear() {
     let offered = offer("PLAIN LOGIN XOAUTH2 OAUTHBEARER");

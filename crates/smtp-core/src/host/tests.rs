@@ -14,7 +14,6 @@ fn pattern(text: &str) -> HostPattern {
     HostPattern::parse("host", text).unwrap()
 }
 
-/// ACL-05, ACL-06, ACL-07.
 #[test]
 fn a_name_has_one_spelling() {
     for (text, expected) in [
@@ -53,7 +52,6 @@ fn an_address_has_one_spelling() {
     }
 }
 
-/// ACL-07, ACL-08, ACL-17, ACL-18.
 #[test]
 fn whatever_a_resolver_might_take_for_something_else_is_refused() {
     for text in [
@@ -215,7 +213,6 @@ fn what_is_no_pattern_is_refused() {
     );
 }
 
-/// ACL-03, ACL-11.
 #[test]
 fn a_pattern_matches_by_name_or_by_address_only() {
     for (text, hosts, others) in [
@@ -255,7 +252,6 @@ fn a_pattern_matches_by_name_or_by_address_only() {
     }
 }
 
-/// ACL-03.
 #[test]
 fn the_narrower_pattern_is_the_more_specific() {
     for order in [

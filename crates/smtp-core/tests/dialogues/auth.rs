@@ -14,7 +14,7 @@ fn offering(schemes: &str) -> String {
     format!("S: 220 mx\nC: EHLO db.example.com\nS: 250-mx\nS: 250 AUTH {schemes}\n")
 }
 
-/// AUTH-13: Oracle's idiom, three raw commands. A 334 is no error, and each line answers the one before it.
+/// Oracle's idiom, three raw commands. A 334 is no error, and each line answers the one before it.
 #[test]
 fn auth_login_by_three_raw_commands() {
     let conversation = encrypted(&format!(
@@ -50,7 +50,7 @@ fn auth_login_by_three_raw_commands() {
     );
 }
 
-/// AUTH-01, AUTH-02, AUTH-13: in clear the raw form is held to the same rule, before a byte is sent.
+/// In clear the raw form is held to the same rule, before a byte is sent.
 #[test]
 fn raw_auth_in_clear_is_refused() {
     for scheme in [
@@ -132,7 +132,6 @@ fn a_command_in_place_of_an_answer_still_counts() {
     );
 }
 
-/// AUTH-07
 #[test]
 fn no_mechanism_answers_without_end() {
     let mut session = Session::new(true, false);
@@ -182,7 +181,7 @@ fn no_mechanism_answers_without_end() {
     }
 }
 
-/// AUTH-04: cancelled by `*`, which is still worth sending, and the session is over.
+/// Cancelled by `*`, which is still worth sending, and the session is over.
 #[test]
 fn a_challenge_that_is_not_base64_cancels() {
     for challenge in ["=", "a", "????", "PDE4OTY", "PDE4OTY=="] {
@@ -209,7 +208,7 @@ fn a_challenge_that_is_not_base64_cancels() {
     ));
 }
 
-/// AUTH-05: the words of LOGIN's challenges mean nothing, their number does.
+/// The words of LOGIN's challenges mean nothing, their number does.
 #[test]
 fn login_answers_whatever_it_is_asked() {
     for [first, second] in [
@@ -232,7 +231,7 @@ fn login_answers_whatever_it_is_asked() {
     }
 }
 
-/// AUTH-08: at 512 octets the token goes with AUTH, one more and it waits for the challenge.
+/// At 512 octets the token goes with AUTH, one more and it waits for the challenge.
 #[test]
 fn a_long_initial_response_waits_for_its_challenge() {
     // "user=u^Aauth=Bearer TOKEN^A^A" is 22 octets and the token.
@@ -250,7 +249,7 @@ fn a_long_initial_response_waits_for_its_challenge() {
     }
 }
 
-/// AUTH-08: up to 12288 octets a line is sent, beyond it nothing is.
+/// Up to 12288 octets a line is sent, beyond it nothing is.
 #[test]
 fn a_line_of_12288_octets_is_the_longest() {
     let frame = "user=u\x01auth=Bearer \x01\x01".len();
@@ -280,7 +279,7 @@ fn external_sends_a_lone_equals_sign() {
     ));
 }
 
-/// AUTH-03: the caller's order decides among what is offered; without EHLO the first is taken.
+/// The caller's order decides among what is offered; without EHLO the first is taken.
 #[test]
 fn the_first_scheme_that_is_offered_is_taken() {
     encrypted(&format!(
@@ -297,7 +296,7 @@ fn the_first_scheme_that_is_offered_is_taken() {
     );
 }
 
-/// AUTH-11, AUTH-12: every failure leaves a session that goes on, but 421.
+/// Every failure leaves a session that goes on, but 421.
 #[test]
 fn a_refused_login_leaves_a_session() {
     for code in [432, 454, 503, 530, 534, 535, 538] {

@@ -72,7 +72,7 @@ fn a_non_ascii_address_needs_the_servers_offer() {
     }
 }
 
-/// INJ-09: what would leave the session in a state it does not know of has its own routine.
+/// What would leave the session in a state it does not know of has its own routine.
 #[test]
 fn raw_lines_that_change_the_session_are_refused() {
     for line in [
@@ -137,7 +137,7 @@ fn a_raw_line_never_opens_message_data() {
         .run("S: 220 mx\n> raw AUTH LOGIN\nC: AUTH LOGIN\nS: 354 go on\n! unexpected reply: 354 go on\n= closed");
 }
 
-/// INJ-17: 998 octets are sent whole, 999 are not sent.
+/// 998 octets are sent whole, 999 are not sent.
 #[test]
 fn a_command_line_of_998_octets_is_the_longest() {
     let mut conversation = plain("S: 220 mx");

@@ -7,7 +7,7 @@ use super::script::plain;
 
 const OPENED: &str = "S: 220 mx\nC: MAIL FROM:<>\nS: 250 ok\nC: RCPT TO:<a@example.com>\nS: 250 ok\nC: DATA\nS: 354 go\n= data\n";
 
-/// DAT-22, DAT-24, TLS-15: between `open_data` and `close_data` every command would be text of the message.
+/// Between `open_data` and `close_data` every command would be text of the message.
 #[test]
 fn nothing_but_the_message_is_said_in_data() {
     for line in [
@@ -60,7 +60,7 @@ fn a_message_is_only_written_in_data() {
     }
 }
 
-/// The verdict ends the data phase, whatever it is; the next message begins afresh (DAT-21).
+/// The verdict ends the data phase, whatever it is; the next message begins afresh.
 #[test]
 fn the_reply_to_the_dot_ends_the_data_phase() {
     for verdict in ["250 ok", "451 later", "554 5.7.1 spam"] {
@@ -74,7 +74,7 @@ fn the_reply_to_the_dot_ends_the_data_phase() {
     ));
 }
 
-/// DAT-14: an empty message, and one without its last line ending.
+/// An empty message, and one without its last line ending.
 #[test]
 fn exactly_one_line_ending_stands_before_the_dot() {
     for (body, wire) in [
@@ -91,7 +91,7 @@ fn exactly_one_line_ending_stands_before_the_dot() {
     }
 }
 
-/// DAT-16: one warning a message, and only where 8BITMIME was not offered.
+/// One warning a message, and only where 8BITMIME was not offered.
 #[test]
 fn eight_bit_data_is_warned_of_once_a_message() {
     let mut session = opened("");
@@ -113,7 +113,7 @@ fn eight_bit_data_is_warned_of_once_a_message() {
     assert!(!session.write("ü".as_bytes()).unwrap());
 }
 
-/// LEAK-02: the transcript counts the octets that the caller gave.
+/// The transcript counts the octets that the caller gave.
 #[test]
 fn a_message_is_a_count_in_the_transcript() {
     let mut session = opened("");

@@ -209,7 +209,7 @@ fn credentials() -> Credentials {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// RPL-20, INJ-18: no panic; one complete line for each call that was taken and for each challenge, nothing
+    /// No panic; one complete line for each call that was taken and for each challenge, nothing
     /// otherwise; no call and no reply moves a session that is over; how the octets were cut changes nothing.
     #[test]
     fn any_server_and_any_caller(

@@ -19,7 +19,6 @@ const SAID: &[(&str, &str)] = &[
     ("greeting", ""),
 ];
 
-/// RPL-14
 #[test]
 fn only_220_is_a_greeting() {
     for code in [211, 221, 250, 334, 354] {
@@ -34,7 +33,7 @@ fn only_220_is_a_greeting() {
     plain("S: 220-one\nS: 220 two\n= connected");
 }
 
-/// RPL-15: only 250 is read for capabilities.
+/// Only 250 is read for capabilities.
 #[test]
 fn only_250_tells_capabilities() {
     for code in [220, 221, 252] {
@@ -56,7 +55,7 @@ fn only_250_tells_capabilities() {
     );
 }
 
-/// RPL-16, DAT-17, TLS-04: an intermediate reply where none is due ends the session, whatever was said.
+/// An intermediate reply where none is due ends the session, whatever was said.
 #[test]
 fn an_intermediate_reply_must_be_the_one_that_is_due() {
     for (name, said) in SAID {
@@ -71,7 +70,7 @@ fn an_intermediate_reply_must_be_the_one_that_is_due() {
     }
 }
 
-/// DAT-17: only 354 opens a message; after any other reply the caller can't write.
+/// Only 354 opens a message; after any other reply the caller can't write.
 #[test]
 fn message_data_needs_354() {
     for code in [220, 221, 250] {
@@ -86,7 +85,7 @@ fn message_data_needs_354() {
     }
 }
 
-/// RPL-18, DAT-21: 421 is a reply to everything, and the last.
+/// 421 is a reply to everything, and the last.
 #[test]
 fn a_421_anywhere_is_the_end() {
     for (name, said) in SAID {
@@ -98,7 +97,7 @@ fn a_421_anywhere_is_the_end() {
     plain("S: 220 mx\n> raw XFOO\nC: XFOO\nS: 421 bye\n= closed");
 }
 
-/// RPL-08: the first digit decides; after a failure the session goes on.
+/// The first digit decides; after a failure the session goes on.
 #[test]
 fn unknown_codes_count_by_their_first_digit() {
     for (name, said) in SAID {
@@ -114,7 +113,7 @@ fn unknown_codes_count_by_their_first_digit() {
     }
 }
 
-/// RPL-11: what comes while nothing is due is not paired with the next command, which is not sent.
+/// What comes while nothing is due is not paired with the next command, which is not sent.
 #[test]
 fn an_unsolicited_reply_answers_nothing() {
     plain(
@@ -135,7 +134,7 @@ fn an_unsolicited_reply_answers_nothing() {
     );
 }
 
-/// RPL-12: neither the beginning of a reply nor what is none.
+/// Neither the beginning of a reply nor what is none.
 #[test]
 fn surplus_that_is_no_reply_ends_the_session_too() {
     plain(
@@ -147,7 +146,7 @@ fn surplus_that_is_no_reply_ends_the_session_too() {
     );
 }
 
-/// RPL-07: wherever it comes.
+/// Wherever it comes.
 #[test]
 fn what_is_not_a_reply_ends_the_session() {
     for line in ["2a0 x", "25 x", "2500 x", "abc", "", "199 x", "600 x", "-1"] {
@@ -159,7 +158,7 @@ fn what_is_not_a_reply_ends_the_session() {
     }
 }
 
-/// RPL-01, RPL-06: replies without text, of many lines, and with a bare line feed.
+/// Replies without text, of many lines, and with a bare line feed.
 #[test]
 fn odd_replies_are_replies() {
     let conversation = plain(
@@ -170,7 +169,7 @@ fn odd_replies_are_replies() {
     assert_eq!(conversation.replies[3].lines(), ["a", "b"]);
 }
 
-/// RPL-15, TLS-28: nothing in a reply reaches a person as a control character.
+/// Nothing in a reply reaches a person as a control character.
 #[test]
 fn the_transcript_has_one_line_for_each_line() {
     let conversation = plain("S: 220-a\u{7}b\rc\nS: 220 d\u{1b}]0;x\u{85}");

@@ -133,7 +133,7 @@ fn rfc5321_verifying_and_sending() {
     assert!(!said.iter().any(|line| line.contains("Blah")), "{said:?}");
 }
 
-/// RFC 3207 §5: what the first EHLO offered is forgotten (TLS-12).
+/// RFC 3207 §5: what the first EHLO offered is forgotten.
 #[test]
 fn rfc3207_the_second_ehlo_replaces_the_first() {
     let conversation = plain(
@@ -190,7 +190,7 @@ fn rfc4954_plain_with_an_initial_response() {
     );
 }
 
-/// RFC 4954 §4.4, second example: an empty challenge, with its space and without (AUTH-05).
+/// RFC 4954 §4.4, second example: an empty challenge, with its space and without.
 #[test]
 fn rfc4954_plain_without_an_initial_response() {
     for challenge in ["334 ", "334"] {
@@ -211,7 +211,7 @@ fn rfc4954_plain_without_an_initial_response() {
     }
 }
 
-/// RFC 2195 §2, whose password RFC 4954 §4.4's third example keeps to itself; no TLS is needed (AUTH-04).
+/// RFC 2195 §2, whose password RFC 4954 §4.4's third example keeps to itself; no TLS is needed.
 #[test]
 fn rfc2195_cram_md5() {
     let conversation = plain(

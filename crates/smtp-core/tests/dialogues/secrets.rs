@@ -1,4 +1,4 @@
-//! Secrets stay secret even when a server repeats them (LEAK-01, LEAK-02). The runner looks after every step of every
+//! Secrets stay secret even when a server repeats them. The runner looks after every step of every
 //! script; here are the servers that try.
 
 use super::script::{encrypted, plain};

@@ -66,7 +66,7 @@ fn microsoft_365_by_login() {
     assert_eq!(session.identity().unwrap().username, "alerts@example.com");
 }
 
-/// Basic authentication switched off for the tenant: refused, and the session goes on (AUTH-11).
+/// Basic authentication switched off for the tenant: refused, and the session goes on.
 #[test]
 fn microsoft_365_refuses_a_password() {
     plain(&format!(

@@ -9,7 +9,7 @@ const EHLO: &str = "S: 220 mx
      S: 250-SMTPUTF8
      S: 250 STARTTLS";
 
-/// TLS-02, TLS-03, TLS-06: refused, and known to be in clear still.
+/// Refused, and known to be in clear still.
 #[test]
 fn a_refusal_changes_nothing() {
     for code in [454, 500, 501, 502, 530, 554] {
@@ -32,7 +32,7 @@ fn a_refusal_changes_nothing() {
     }
 }
 
-/// TLS-04, TLS-06: any positive reply but 220 ends the session; 421 does too, and is the reply.
+/// Any positive reply but 220 ends the session; 421 does too, and is the reply.
 #[test]
 fn only_220_is_an_invitation() {
     for code in [211, 221, 235, 250, 334, 354] {
@@ -47,7 +47,7 @@ fn only_220_is_an_invitation() {
     plain(&format!("{EHLO}\nC: STARTTLS\nS: 421 no\n= closed"));
 }
 
-/// TLS-07: what follows the 220 is left for the connection to judge, and is never a reply.
+/// What follows the 220 is left for the connection to judge, and is never a reply.
 #[test]
 fn buffered_plaintext_is_no_reply() {
     let conversation = plain(&format!(
@@ -63,7 +63,7 @@ fn buffered_plaintext_is_no_reply() {
     assert_eq!(conversation.last_text(), "go");
 }
 
-/// TLS-12, TLS-13: without a second EHLO nothing is held against a scheme, and nothing is known.
+/// Without a second EHLO nothing is held against a scheme, and nothing is known.
 #[test]
 fn nothing_learnt_in_clear_is_used_under_tls() {
     let conversation = plain(&format!(
@@ -106,7 +106,6 @@ fn the_identity_is_forgotten_too() {
     assert!(conversation.session.identity().is_none());
 }
 
-/// TLS-14, TLS-15, TLS-16
 #[test]
 fn starttls_has_no_place_under_tls_nor_in_data() {
     encrypted("S: 220 mx\nC: STARTTLS\n! the connection is encrypted already\n= connected");

@@ -112,7 +112,6 @@ mod tests {
         ServerIdentity::parse(text).unwrap().to_string()
     }
 
-    /// CERT-19
     #[test]
     fn spellings_of_one_name_are_one_identity() {
         for text in [
@@ -126,7 +125,6 @@ mod tests {
         assert_eq!(parse("*.Example.COM."), "*.example.com");
     }
 
-    /// CERT-16
     #[test]
     fn spellings_of_one_address_are_one_identity() {
         for text in ["2001:db8:0:0::1", "2001:DB8::0001", "2001:db8::0.0.0.1"] {
@@ -135,7 +133,6 @@ mod tests {
         assert_eq!(parse("::ffff:192.0.2.1"), "192.0.2.1");
     }
 
-    /// CERT-18, CERT-19
     #[test]
     fn a_star_anywhere_but_before_a_domain_is_refused() {
         for text in [

@@ -354,7 +354,7 @@ mod tests {
         UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_557_600 + 7_776_000))
     }
 
-    /// CERT-07: what is remembered of a chain is not that it is good, but until when.
+    /// What is remembered of a chain is not that it is good, but until when.
     #[test]
     fn a_known_chain_is_judged_anew_out_of_its_time() {
         let mut root = CertificateParams::new(Vec::new()).unwrap();

@@ -236,7 +236,6 @@ fn is_affordable(scheme: &EncryptionScheme) -> bool {
 mod tests {
     use super::*;
 
-    /// CERT-29
     #[test]
     fn key_files_are_private_as_libpq_asks() {
         let (root, us, them) = (0, 70, 71);

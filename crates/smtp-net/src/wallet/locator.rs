@@ -164,7 +164,6 @@ mod tests {
         Locator::Directory(PathBuf::from(path))
     }
 
-    /// WAL-10
     #[test]
     fn every_spelling_of_a_directory_is_read() {
         for text in [
@@ -185,7 +184,6 @@ mod tests {
         assert_eq!(Locator::parse("System:").unwrap(), Locator::System);
     }
 
-    /// WAL-10
     #[test]
     fn other_locations_are_refused() {
         for text in [
@@ -215,7 +213,6 @@ mod tests {
         }
     }
 
-    /// WAL-01, WAL-02
     #[test]
     fn what_lies_outside_the_roots_looks_the_same_there_or_not() {
         let place = tempfile::tempdir().unwrap();
@@ -263,7 +260,6 @@ mod tests {
         ));
     }
 
-    /// WAL-02, WAL-04
     #[test]
     fn paths_under_a_root_are_resolved() {
         let place = tempfile::tempdir().unwrap();

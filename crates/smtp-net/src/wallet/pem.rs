@@ -145,7 +145,6 @@ mod tests {
             .collect()
     }
 
-    /// WAL-06
     #[test]
     fn byte_order_mark_crlf_and_comments_are_nothing_special() {
         let file = b"\xef\xbb\xbf-----BEGIN A-----\r\nAQID\r\n-----END A-----\r\n# comment: x\n\n-----BEGIN B-----\n BA\t\n-----END B-----";
@@ -155,7 +154,6 @@ mod tests {
         );
     }
 
-    /// WAL-06
     #[test]
     fn a_broken_block_does_not_spoil_the_next() {
         let file = b"-----BEGIN A-----\n-----BEGIN A-----\n*\n-----END A-----\n-----BEGIN A-----\nAQ==\n-----END B-----\n-----BEGIN A-----\n-----END A-----\n-----BEGIN A-----\nAQ==\n-----END A-----\n-----BEGIN A-----\nAQ==";

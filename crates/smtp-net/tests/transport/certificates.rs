@@ -16,17 +16,15 @@ use crate::support::{
     leaf_params, misnamed, refused, root, root_with, valid, wallet,
 };
 
-/// CERT-01
 #[test]
 fn a_chain_to_an_issuer_in_the_wallet_is_believed() {
     let root = root("root");
     let credentials = Credentials::issued(leaf_params(&[NAME]), &root);
     attempt(&credentials, wallet(&[root.pem()]), NAME).unwrap();
-    // Oracle compares names without regard to case, and a trailing dot makes no other name (CERT-19).
+    // Oracle compares names without regard to case, and a trailing dot makes no other name.
     attempt(&credentials, wallet(&[root.pem()]), "MAIL.example.TEST.").unwrap();
 }
 
-/// CERT-01, CERT-23
 #[test]
 fn intermediates_are_taken_from_the_server_and_never_fetched() {
     let root = root("root");
@@ -42,7 +40,6 @@ fn intermediates_are_taken_from_the_server_and_never_fetched() {
     attempt(&incomplete, wallet(&[middle.pem()]), NAME).unwrap();
 }
 
-/// CERT-03
 #[test]
 fn an_unknown_issuer_is_refused_and_named() {
     let (known, unknown) = (root("known"), root("unknown"));
@@ -97,7 +94,7 @@ fn a_certificate_without_a_subject_is_told_by_its_first_name_or_its_serial_numbe
     assert_eq!(label_of(&expired), NAME);
 }
 
-/// An issuer of the same name as one in the wallet, with another key, is another issuer (CERT-21).
+/// An issuer of the same name as one in the wallet, with another key, is another issuer.
 #[test]
 fn a_namesake_of_an_issuer_is_refused() {
     let (known, impostor) = (root("root"), root("root"));
@@ -124,7 +121,6 @@ fn a_certificate_without_its_key_is_refused() {
     }
 }
 
-/// CERT-04, CERT-05, CERT-06
 #[test]
 fn a_self_signed_certificate_is_believed_only_when_it_is_in_the_wallet() {
     let other = root("other");
@@ -139,7 +135,6 @@ fn a_self_signed_certificate_is_believed_only_when_it_is_in_the_wallet() {
     }
 }
 
-/// CERT-06
 #[test]
 fn a_pinned_certificate_still_needs_its_name_and_dates() {
     let pinned = Credentials::self_signed(leaf_params(&[NAME]));
@@ -154,7 +149,7 @@ fn a_pinned_certificate_still_needs_its_name_and_dates() {
     }
 }
 
-/// What is pinned may not vouch for others (CERT-06).
+/// What is pinned may not vouch for others.
 #[test]
 fn a_pinned_certificate_that_is_no_issuer_issues_nothing() {
     let mut params = leaf_params(&[NAME]);
@@ -171,7 +166,6 @@ fn a_pinned_certificate_that_is_no_issuer_issues_nothing() {
     }
 }
 
-/// CERT-07
 #[test]
 fn a_certificate_out_of_its_time_is_refused() {
     let root = root("root");
@@ -197,7 +191,6 @@ fn a_certificate_out_of_its_time_is_refused() {
     }
 }
 
-/// CERT-08
 #[test]
 fn an_expired_anchor_is_not_used() {
     let mut params = issuer_params("old root");
@@ -214,7 +207,7 @@ fn an_expired_anchor_is_not_used() {
     assert!(hint.contains("replace"), "{hint}");
 }
 
-/// A renewed anchor with the same key and name takes over from the expired one beside it (CERT-08).
+/// A renewed anchor with the same key and name takes over from the expired one beside it.
 #[test]
 fn a_renewed_anchor_beside_an_expired_one_is_used() {
     let key = KeyPair::generate().unwrap();
@@ -244,7 +237,6 @@ fn an_anchor_that_expires_soon_is_told() {
     assert_eq!(anchor_expiring(40), None);
 }
 
-/// CERT-09, CERT-11
 #[test]
 fn a_wrong_name_is_refused_and_both_names_are_told() {
     let root = root("root");
@@ -264,7 +256,6 @@ fn a_wrong_name_is_refused_and_both_names_are_told() {
     assert_eq!(presented, ["one.example.test", "192.0.2.7"]);
 }
 
-/// CERT-10
 #[test]
 fn a_common_name_is_no_name() {
     let root = root("root");
@@ -281,7 +272,6 @@ fn a_common_name_is_no_name() {
     );
 }
 
-/// CERT-12
 #[test]
 fn a_wildcard_stands_for_one_label() {
     let root = root("root");
@@ -292,7 +282,6 @@ fn a_wildcard_stands_for_one_label() {
     }
 }
 
-/// CERT-15, CERT-16
 #[test]
 fn an_address_is_compared_with_addresses_only() {
     let root = root("root");
@@ -321,7 +310,6 @@ fn an_address_is_compared_with_addresses_only() {
     refused(attempt(&leaf, trust(), "192.0.2.7"));
 }
 
-/// CERT-18
 #[test]
 fn a_pattern_asks_for_a_name_under_it_and_skips_no_check() {
     let (known, unknown) = (root("root"), root("unknown"));
@@ -343,7 +331,6 @@ fn a_pattern_asks_for_a_name_under_it_and_skips_no_check() {
     refused(attempt(&leaf, trust(), "*.example.test"));
 }
 
-/// CERT-20
 #[test]
 fn a_certificate_must_be_meant_for_servers_if_it_says_what_for() {
     let root = root("root");
@@ -364,7 +351,6 @@ fn a_certificate_must_be_meant_for_servers_if_it_says_what_for() {
     assert!(detail.contains("not meant for servers"), "{detail}");
 }
 
-/// CERT-21
 #[test]
 fn a_chain_through_something_that_may_not_issue_is_refused() {
     let root = root("root");
@@ -376,7 +362,6 @@ fn a_chain_through_something_that_may_not_issue_is_refused() {
     assert!(detail.contains("may not issue"), "{detail}");
 }
 
-/// CERT-21
 #[test]
 fn a_chain_longer_than_an_issuer_allows_is_refused() {
     let limited = |name: &str| {
@@ -401,7 +386,6 @@ fn a_chain_longer_than_an_issuer_allows_is_refused() {
     }
 }
 
-/// CERT-21
 #[test]
 fn an_unknown_critical_extension_is_refused() {
     let root = root("root");
@@ -415,7 +399,6 @@ fn an_unknown_critical_extension_is_refused() {
     assert!(detail.contains("critical extension"), "{detail}");
 }
 
-/// CERT-22
 #[test]
 fn name_constraints_of_an_issuer_are_kept() {
     let constrained = |permitted: &[&str], excluded: &[&str]| {
@@ -442,7 +425,6 @@ fn name_constraints_of_an_issuer_are_kept() {
     }
 }
 
-/// CERT-25
 #[test]
 fn modern_keys_are_believed() {
     let root = root("root");
@@ -462,7 +444,6 @@ fn modern_keys_are_believed() {
     }
 }
 
-/// CERT-26
 #[test]
 fn a_revoked_certificate_is_refused() {
     let root = root("root");

@@ -94,7 +94,6 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
-/// CERT-27
 #[test]
 fn the_identity_is_sent_when_the_server_asks() {
     let scene = Scene::new();
@@ -106,7 +105,7 @@ fn the_identity_is_sent_when_the_server_asks() {
     assert_eq!(seen.as_ref(), Some(&scene.client.chain[0]));
 }
 
-/// TLS-27: a session belongs to whom the server took us for when it began.
+/// A session belongs to whom the server took us for when it began.
 #[test]
 fn a_ticket_never_serves_another_identity_of_ours() {
     let scene = Scene::new();
@@ -135,7 +134,6 @@ fn a_ticket_never_serves_another_identity_of_ours() {
     }
 }
 
-/// CERT-27, CERT-28
 #[test]
 fn without_an_identity_none_is_sent_and_the_server_decides() {
     let scene = Scene::new();
@@ -161,7 +159,7 @@ fn without_an_identity_none_is_sent_and_the_server_decides() {
     assert!(detail.contains("CertificateRequired"), "{detail}");
 }
 
-/// CERT-27: the certificates beside a key are its chain, whatever their order, and trust nobody.
+/// The certificates beside a key are its chain, whatever their order, and trust nobody.
 #[test]
 fn certificates_beside_a_key_are_its_chain_and_no_anchors() {
     let scene = Scene::new();
@@ -178,7 +176,6 @@ fn certificates_beside_a_key_are_its_chain_and_no_anchors() {
     crate::support::refused(crate::support::attempt(&stranger, wallet, NAME));
 }
 
-/// CERT-27
 #[test]
 fn a_key_must_fit_a_certificate_beside_it() {
     let scene = Scene::new();
@@ -189,7 +186,6 @@ fn a_key_must_fit_a_certificate_beside_it() {
     assert!(detail.contains("does not match"), "{detail}");
 }
 
-/// CERT-29
 #[test]
 fn a_key_that_others_can_read_is_not_used() {
     let scene = Scene::new();
@@ -203,7 +199,6 @@ fn a_key_that_others_can_read_is_not_used() {
     }
 }
 
-/// CERT-27
 #[test]
 fn an_encrypted_key_needs_its_password() {
     let scene = Scene::new();

@@ -27,7 +27,6 @@ fn tls_failure<T>(outcome: Result<T, NetError>) -> String {
     }
 }
 
-/// TLS-22
 #[test]
 fn both_versions_connect_and_are_told() {
     let root = root("root");
@@ -48,7 +47,7 @@ fn both_versions_connect_and_are_told() {
     }
 }
 
-/// TLS-22: a group the client knows but has not guessed costs one more round trip (HelloRetryRequest).
+/// A group the client knows but has not guessed costs one more round trip (HelloRetryRequest).
 #[test]
 fn a_server_that_asks_for_another_group_connects() {
     let root = root("root");
@@ -107,7 +106,6 @@ fn the_end_of_the_handshake_is_not_kept_back_for_long() {
     assert_eq!(&greeting[..length], GREETING);
 }
 
-/// TLS-21
 #[test]
 fn a_version_below_the_minimum_is_refused() {
     let root = root("root");
@@ -126,7 +124,6 @@ fn a_version_below_the_minimum_is_refused() {
     );
 }
 
-/// TLS-21
 #[test]
 fn a_server_of_tls_1_1_is_refused() {
     let mut hello = vec![22, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
@@ -147,7 +144,6 @@ fn a_server_of_tls_1_1_is_refused() {
     }
 }
 
-/// TLS-30
 #[test]
 fn the_name_asked_for_is_the_identity_and_never_an_address() {
     let root = root("root");
@@ -165,7 +161,6 @@ fn the_name_asked_for_is_the_identity_and_never_an_address() {
     assert_eq!(asked_for("*.example.test").unwrap(), NAME);
 }
 
-/// TLS-05, TLS-09, TLS-19, TLS-28
 #[test]
 fn a_peer_that_speaks_plain_text_is_told_but_not_quoted() {
     for text in [
@@ -188,7 +183,6 @@ fn a_peer_that_speaks_plain_text_is_told_but_not_quoted() {
     }
 }
 
-/// TLS-17
 #[test]
 fn a_connection_closed_in_the_handshake_is_a_failure_of_tls() {
     let at_once = listen(drop);
@@ -205,7 +199,6 @@ fn a_connection_closed_in_the_handshake_is_a_failure_of_tls() {
     }
 }
 
-/// TLS-18
 #[test]
 fn a_silent_or_slow_peer_meets_the_deadline() {
     let silent = listen(|mut socket| {
@@ -232,7 +225,6 @@ fn a_silent_or_slow_peer_meets_the_deadline() {
     }
 }
 
-/// INT-12
 #[test]
 fn no_time_at_all_is_no_wait_at_all() {
     let silent = listen(|mut socket| {
@@ -247,7 +239,7 @@ fn no_time_at_all_is_no_wait_at_all() {
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
-/// TLS-29: the first bytes of two handshakes have nothing in common but their form.
+/// The first bytes of two handshakes have nothing in common but their form.
 #[test]
 fn handshakes_are_random() {
     let hello = || {

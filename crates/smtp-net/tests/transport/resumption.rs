@@ -38,7 +38,6 @@ fn a_session_is_resumed_under_the_same_conditions() {
     }
 }
 
-/// TLS-27
 #[test]
 fn a_ticket_never_serves_under_another_wallet() {
     let (root, other) = (root("root"), root("other"));
@@ -59,7 +58,6 @@ fn a_ticket_never_serves_under_another_wallet() {
     }
 }
 
-/// TLS-27
 #[test]
 fn a_ticket_never_serves_another_identity_or_minimum() {
     let root = root("root");

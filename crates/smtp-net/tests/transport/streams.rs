@@ -49,7 +49,6 @@ fn what_is_written_arrives() {
     assert!(receive.recv_timeout(Duration::from_secs(10)).unwrap() == message);
 }
 
-/// TLS-23
 #[test]
 fn an_end_with_and_without_notice_can_be_told_apart() {
     for polite in [true, false] {
@@ -65,7 +64,7 @@ fn an_end_with_and_without_notice_can_be_told_apart() {
     }
 }
 
-/// INT-13, INT-18: no interrupt is let through here, and the wait ends all the same.
+/// No interrupt is let through here, and the wait ends all the same.
 #[test]
 fn reading_ends_at_the_deadline() {
     let address = listen(|mut socket| {
@@ -97,7 +96,7 @@ fn reading_ends_at_the_deadline() {
     assert_eq!(silent.try_read(&mut buffer).unwrap(), None);
 }
 
-/// INT-12: what is there already can be had with no time at all.
+/// What is there already can be had with no time at all.
 #[test]
 fn what_is_there_is_read_without_waiting() {
     let address = listen(|mut socket| {
@@ -110,7 +109,6 @@ fn what_is_there_is_read_without_waiting() {
     assert_eq!(stream.read(&mut buffer, &PollWait, millis(0)).unwrap(), 8);
 }
 
-/// INT-13
 #[test]
 fn writing_to_a_peer_that_does_not_read_ends_at_the_deadline() {
     let address = listen(|socket| {
@@ -133,7 +131,6 @@ fn writing_to_a_peer_that_does_not_read_ends_at_the_deadline() {
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
-/// INT-15
 #[test]
 fn writing_to_a_reset_connection_is_an_error_and_nothing_worse() {
     let address = listen(drop);
@@ -146,7 +143,7 @@ fn writing_to_a_reset_connection_is_an_error_and_nothing_worse() {
     assert!(matches!(outcome, Err(NetError::Io { .. })), "{outcome:?}");
 }
 
-/// INT-01: an interrupt unwinds out of any wait, and the socket is closed on the way.
+/// An interrupt unwinds out of any wait, and the socket is closed on the way.
 #[test]
 fn an_interrupt_closes_the_connection() {
     struct Interrupted;

@@ -65,7 +65,6 @@ fn every_certificate_is_listed() {
     assert_eq!(info.sha256_fingerprint.len(), 64);
 }
 
-/// WAL-06
 #[test]
 fn a_wallet_without_a_certificate_is_refused() {
     let (detail, _) = refused(Wallet::open(Path::new("/no-such-directory")));
@@ -77,7 +76,6 @@ fn a_wallet_without_a_certificate_is_refused() {
         let place = directory(&[("x.pem", content)]);
         let (detail, _) = refused(Wallet::open(place.path()));
         assert!(detail.contains("\"x.pem\""), "{detail}");
-        // WAL-07
         assert!(
             !detail.contains("hunter2") && !detail.contains("c2Vj"),
             "{detail}"
@@ -88,7 +86,6 @@ fn a_wallet_without_a_certificate_is_refused() {
     assert!(detail.contains("is not a directory"), "{detail}");
 }
 
-/// WAL-06, WAL-07
 #[test]
 fn a_broken_block_is_left_out_with_a_warning() {
     let root = root("root").pem();
@@ -102,7 +99,6 @@ fn a_broken_block_is_left_out_with_a_warning() {
     );
 }
 
-/// WAL-06
 #[test]
 fn windows_line_ends_and_a_byte_order_mark_are_fine() {
     let text = format!("\u{feff}{}", root("root").pem().replace('\n', "\r\n"));
@@ -112,7 +108,6 @@ fn windows_line_ends_and_a_byte_order_mark_are_fine() {
     assert!(wallet.warnings().is_empty());
 }
 
-/// WAL-06
 #[test]
 fn der_is_read_from_files_that_may_hold_it() {
     let root = root("root");
@@ -124,7 +119,6 @@ fn der_is_read_from_files_that_may_hold_it() {
     assert!(detail.contains("DER"), "{detail}");
 }
 
-/// WAL-06
 #[test]
 fn an_oracle_wallet_is_answered_with_the_command_that_converts_it() {
     for files in [
@@ -143,7 +137,6 @@ fn an_oracle_wallet_is_answered_with_the_command_that_converts_it() {
     }
 }
 
-/// WAL-01
 #[test]
 fn only_regular_files_are_opened() {
     let place = directory(&[("good.pem", &root("root").pem())]);
@@ -157,7 +150,6 @@ fn only_regular_files_are_opened() {
     assert_eq!(wallet.warnings().len(), 4, "{:?}", wallet.warnings());
 }
 
-/// WAL-02
 #[test]
 fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
     let outside = directory(&[("secret.pem", &root("outside").pem())]);
@@ -193,7 +185,6 @@ fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
     assert_eq!(open.certificates().len(), 3);
 }
 
-/// WAL-08
 #[test]
 fn an_oversized_wallet_is_refused_quickly() {
     let begun = Instant::now();
@@ -220,7 +211,6 @@ fn an_oversized_wallet_is_refused_quickly() {
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
-/// WAL-11
 #[test]
 fn a_directory_that_others_may_write_to_is_warned_about() {
     let place = directory(&[("good.pem", &root("root").pem())]);
@@ -231,7 +221,6 @@ fn a_directory_that_others_may_write_to_is_warned_about() {
     }
 }
 
-/// WAL-09
 #[test]
 fn a_changed_wallet_is_read_again_and_an_unchanged_one_is_not() {
     let place = directory(&[("a.pem", &root("one").pem())]);
@@ -275,7 +264,6 @@ fn the_system_store_is_read_once() {
     assert!(Arc::ptr_eq(&wallet, &cache.open(&system).unwrap()));
 }
 
-/// WAL-12
 #[test]
 fn nothing_stays_open_after_failures() {
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// ACL-03, for addresses: the narrower decides whatever it says, in whichever order they were made.
+/// For addresses the narrower decides whatever it says, in whichever order they were made.
 #[test]
 fn the_narrowest_network_decides() {
     let database = Database::new();
@@ -56,7 +56,7 @@ fn the_narrowest_network_decides() {
     }
 }
 
-/// ACL-03: within one list the first that applies decides.
+/// Within one list the first that applies decides.
 #[test]
 fn the_first_entry_of_a_list_decides() {
     let database = Database::new();
@@ -77,7 +77,6 @@ fn the_first_entry_of_a_list_decides() {
     }
 }
 
-/// ACL-04, ACL-16
 #[test]
 fn ports_outside_the_entry_are_as_closed_as_any() {
     let database = Database::new();
@@ -144,7 +143,6 @@ fn ports_outside_the_entry_are_as_closed_as_any() {
     }
 }
 
-/// ACL-04
 #[test]
 fn a_port_is_from_1_to_65535() {
     let database = Database::new();
@@ -159,7 +157,7 @@ fn a_port_is_from_1_to_65535() {
     }
 }
 
-/// ACL-08, ACL-17, ACL-18: refused for a superuser too, and with everything granted.
+/// Refused for a superuser too, and with everything granted.
 #[test]
 fn a_host_is_a_name_or_an_address_and_nothing_else() {
     let database = Database::new();
@@ -245,7 +243,7 @@ fn a_host_is_a_name_or_an_address_and_nothing_else() {
     }
 }
 
-/// ACL-08: full-width digits and dots are what UTS #46 makes of them, which is an address written out.
+/// Full-width digits and dots are what UTS #46 makes of them, which is an address written out.
 #[test]
 fn no_spelling_of_an_address_is_a_second_identity() {
     let database = Database::new();
@@ -279,7 +277,6 @@ fn no_spelling_of_an_address_is_a_second_identity() {
     }
 }
 
-/// ACL-11
 #[test]
 fn an_entry_for_a_name_is_none_for_its_address_nor_the_reverse() {
     let database = Database::new();
@@ -298,7 +295,7 @@ fn an_entry_for_a_name_is_none_for_its_address_nor_the_reverse() {
     assert_verdict(&mut app, "localhost", port, DENIED);
 }
 
-/// ACL-30: the same words whatever the reason, but for the host in the HINT.
+/// The same words whatever the reason, but for the host in the HINT.
 #[test]
 fn a_refusal_tells_nothing_but_what_was_asked() {
     let database = Database::new();
@@ -351,7 +348,7 @@ fn a_refusal_tells_nothing_but_what_was_asked() {
     assert_eq!(peer.finish().accepted(), 1);
 }
 
-/// ACL-31: whoever may talk to a host learns which of the ports of the entry are open, and of no other.
+/// Whoever may talk to a host learns which of the ports of the entry are open, and of no other.
 #[test]
 fn only_allowed_ports_can_be_probed() {
     let database = Database::new();

@@ -44,7 +44,7 @@ impl Named {
     }
 }
 
-/// ACL-01, ACL-03, ACL-05, ACL-06, ACL-07, ACL-17: what is refused is never asked for, and one name has one identity.
+/// What is refused is never asked for, and one name has one identity.
 #[test]
 fn names_are_matched_in_one_spelling_before_any_is_resolved() {
     let mut named = Named::start();
@@ -102,7 +102,7 @@ fn names_are_matched_in_one_spelling_before_any_is_resolved() {
     }
 }
 
-/// ACL-06, ACL-07: a denied name can't be had in another spelling, and what is resolved is what was matched.
+/// A denied name can't be had in another spelling, and what is resolved is what was matched.
 #[test]
 fn international_names_are_matched_and_resolved_as_one_a_label() {
     let mut named = Named::start();
@@ -148,7 +148,7 @@ fn international_names_are_matched_and_resolved_as_one_a_label() {
     named.app.run("SELECT utl_smtp.close_all_connections()");
 }
 
-/// ACL-12: what a second look-up would say does not matter, because there is none; not for TLS either.
+/// What a second look-up would say does not matter, because there is none; not for TLS either.
 #[test]
 fn a_name_is_looked_up_once_an_opening() {
     let mut named = Named::start();
@@ -192,7 +192,7 @@ fn a_name_is_looked_up_once_an_opening() {
     assert_eq!(second.finish().accepted(), 0);
 }
 
-/// ACL-14: the denied are not tried, the dead are passed by, IPv6 is as good as IPv4.
+/// The denied are not tried, the dead are passed by, IPv6 is as good as IPv4.
 #[test]
 fn of_several_addresses_those_that_are_allowed_are_tried() {
     let mut named = Named::start();
@@ -237,7 +237,7 @@ fn of_several_addresses_those_that_are_allowed_are_tried() {
     assert_eq!(refused.finish().accepted(), 0);
 }
 
-/// ACL-14: an address that never answers leaves time for the others, and all together have no more than the time-out.
+/// An address that never answers leaves time for the others, and all together have no more than the time-out.
 #[test]
 fn silent_addresses_share_the_time() {
     let mut named = Named::start();
@@ -295,7 +295,7 @@ fn black_holes(addresses: &[&str]) -> (Vec<socket2::Socket>, u16) {
     (sockets, port)
 }
 
-/// ACL-15, TLS-31: the list and the certificate go by the name that was given; the trace says where it led.
+/// The list and the certificate go by the name that was given; the trace says where it led.
 #[test]
 fn an_alias_is_matched_and_verified_by_the_name_given() {
     let mut named = Named::start();
@@ -333,7 +333,7 @@ fn an_alias_is_matched_and_verified_by_the_name_given() {
     named.verdict(target, DENIED);
 }
 
-/// ACL-08, ACL-12: the unspecified address would be this machine's, past an entry that denies loopback.
+/// The unspecified address would be this machine's, past an entry that denies loopback.
 #[test]
 fn a_name_that_resolves_to_the_unspecified_address_leads_nowhere() {
     let mut named = Named::start();
@@ -361,7 +361,7 @@ fn a_name_that_resolves_to_the_unspecified_address_leads_nowhere() {
     assert_eq!(peer.finish().accepted(), 0);
 }
 
-/// INT-11: a resolver that does not answer costs the time-out and no more.
+/// A resolver that does not answer costs the time-out and no more.
 #[test]
 fn a_silent_resolver_meets_the_deadline() {
     let mut named = Named::start();
@@ -386,7 +386,7 @@ fn a_silent_resolver_meets_the_deadline() {
     smtp.quit(&mut named.app).unwrap();
 }
 
-/// LEAK-08: the resolver of the C library reads variables of the server's environment, which is the administrator's.
+/// The resolver of the C library reads variables of the server's environment, which is the administrator's.
 /// They decide what a name without dots is short for; the list and the certificate go by the name as it was given.
 #[test]
 fn variables_of_the_resolver_neither_grant_nor_vouch() {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// ACL-26, ACL-27: a caller's schema, operators, temporary objects and settings.
+/// A caller's schema, operators, temporary objects and settings.
 #[test]
 fn a_callers_own_objects_do_not_come_into_the_look_up() {
     let database = Database::new();
@@ -76,7 +76,7 @@ fn a_callers_own_objects_do_not_come_into_the_look_up() {
     }
 }
 
-/// ACL-26: the owner's own row security and a trigger do not open anything either.
+/// The owner's own row security and a trigger do not open anything either.
 #[test]
 fn row_security_on_the_list_does_not_hide_a_denial() {
     let database = Database::new();
@@ -92,7 +92,6 @@ fn row_security_on_the_list_does_not_hide_a_denial() {
     denied(&mut app, &listening());
 }
 
-/// ACL-28
 #[test]
 fn nobody_but_the_owner_touches_the_list() {
     let database = Database::new();
@@ -147,7 +146,7 @@ fn nobody_but_the_owner_touches_the_list() {
     }
 }
 
-/// ACL-29: what PUBLIC may execute is what the documentation says.
+/// What PUBLIC may execute is what the documentation says.
 #[test]
 fn everybody_may_execute_what_is_documented_and_no_more() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
@@ -191,7 +190,7 @@ fn everybody_may_execute_what_is_documented_and_no_more() {
     app.try_run(append).unwrap_err().expect("42501");
 }
 
-/// ACL-32: code of the role that is run with somebody else's hands does not mail.
+/// Code of the role that is run with somebody else's hands does not mail.
 #[test]
 fn nothing_is_sent_in_a_security_restricted_operation() {
     let database = Database::new();
@@ -255,7 +254,6 @@ fn nothing_is_sent_in_a_security_restricted_operation() {
     assert_eq!(peer.finish().only().lines(), ["QUIT"]);
 }
 
-/// ACL-33
 #[test]
 fn planning_opens_nothing() {
     let database = Database::new();
@@ -288,7 +286,7 @@ fn planning_opens_nothing() {
     assert_eq!(peer.finish().accepted(), 0);
 }
 
-/// ACL-34: an ordinary trigger does not mail a second time where rows are replicated.
+/// An ordinary trigger does not mail a second time where rows are replicated.
 #[test]
 fn triggers_do_not_mail_from_an_apply_worker() {
     let cluster = OwnCluster::start(&["wal_level = logical"]);
@@ -332,7 +330,7 @@ fn triggers_do_not_mail_from_an_apply_worker() {
     assert_eq!(always.finish().accepted(), 1);
 }
 
-/// ACL-34: a dump has the rows before the triggers.
+/// A dump has the rows before the triggers.
 #[test]
 fn restoring_a_dump_does_not_mail() {
     let (source, target) = (Database::new(), Database::empty(""));

@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// ACL-01, ACL-02
 #[test]
 fn at_first_nobody_but_the_superuser_may_talk_to_anybody() {
     let database = Database::new();
@@ -20,7 +19,6 @@ fn at_first_nobody_but_the_superuser_may_talk_to_anybody() {
     assert_eq!(peer.finish().accepted(), 1);
 }
 
-/// ACL-19
 #[test]
 fn membership_counts_and_roles_are_known_by_their_identity() {
     let database = Database::new();
@@ -69,7 +67,6 @@ fn membership_counts_and_roles_are_known_by_their_identity() {
     open(&mut session, &peer).quit(&mut session).unwrap();
 }
 
-/// ACL-20
 #[test]
 fn the_role_of_the_moment_decides() {
     let database = Database::new();
@@ -113,7 +110,6 @@ fn the_role_of_the_moment_decides() {
     denied(&mut session, &peer);
 }
 
-/// ACL-21
 #[test]
 fn a_definers_function_lends_its_owners_entry() {
     let database = Database::new();
@@ -136,7 +132,7 @@ fn a_definers_function_lends_its_owners_entry() {
     assert_eq!(peer.finish().accepted(), 1);
 }
 
-/// ACL-22: each routine, with the handle at hand.
+/// Each routine, with the handle at hand.
 #[test]
 fn a_connection_is_for_the_role_that_opened_it() {
     let database = Database::new();
@@ -197,7 +193,7 @@ fn a_connection_is_for_the_role_that_opened_it() {
     assert_eq!(peer.finish().only().lines(), ["NOOP", "QUIT"]);
 }
 
-/// ACL-23, ACL-24: an entry is a row like any other, and what it allowed goes on.
+/// An entry is a row like any other, and what it allowed goes on.
 #[test]
 fn an_entry_is_looked_up_at_each_opening_and_binds_no_open_connection() {
     let database = Database::new();
@@ -232,7 +228,7 @@ fn an_entry_is_looked_up_at_each_opening_and_binds_no_open_connection() {
     before.quit(&mut app).unwrap();
 }
 
-/// ACL-25: by the clock, not by the beginning of the transaction, and in no time zone.
+/// By the clock, not by the beginning of the transaction, and in no time zone.
 #[test]
 fn dates_are_honoured_by_the_clock() {
     let database = Database::new();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// INJ-01, INJ-02, INJ-05, INJ-06: nor is the value repeated, since it may be a secret.
+/// Nor is the value repeated, since it may be a secret.
 #[test]
 fn a_line_break_in_any_argument_is_refused_and_nothing_is_sent() {
     let mut scene = scene();
@@ -44,7 +44,7 @@ fn a_line_break_in_any_argument_is_refused_and_nothing_is_sent() {
     assert_eq!(lines, [""; 0]);
 }
 
-/// INJ-02: the other control characters, C1 and DEL among them. A password may hold them: it goes out as base64.
+/// The other control characters, C1 and DEL among them. A password may hold them: it goes out as base64.
 #[test]
 fn no_control_character_gets_into_a_command_line() {
     let mut scene = scene();
@@ -72,7 +72,7 @@ fn no_control_character_gets_into_a_command_line() {
     assert_eq!(lines, [""; 0]);
 }
 
-/// INJ-03: PostgreSQL's text has no NUL, so it can only come as bytes or percent-encoded.
+/// PostgreSQL's text has no NUL, so it can only come as bytes or percent-encoded.
 #[test]
 fn a_nul_is_refused_wherever_it_can_come_from() {
     let mut scene = scene();
@@ -120,7 +120,7 @@ fn a_nul_is_refused_wherever_it_can_come_from() {
     assert_eq!(record.only().message(), b"one\r\n");
 }
 
-/// INJ-18: whatever an argument is, the server hears one line or nothing.
+/// Whatever an argument is, the server hears one line or nothing.
 #[test]
 fn random_arguments_make_one_line_or_none() {
     let mut scene = scene();

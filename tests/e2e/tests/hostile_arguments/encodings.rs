@@ -15,7 +15,7 @@ fn encoded(encoding: &str, script: Script) -> (Database, Session, Peer, Smtp) {
     (database, session, peer, smtp)
 }
 
-/// INJ-11: a client that speaks UTF-8 to a database that does not.
+/// A client that speaks UTF-8 to a database that does not.
 #[test]
 fn text_of_any_database_encoding_goes_out_as_utf_8() {
     for (encoding, word, domain, a_label) in [
@@ -61,7 +61,7 @@ fn text_of_any_database_encoding_goes_out_as_utf_8() {
     }
 }
 
-/// INJ-11: bytes that are no text in any encoding do not reach the wire.
+/// Bytes that are no text in any encoding do not reach the wire.
 #[test]
 fn invalid_bytes_of_a_database_without_encoding_are_refused() {
     let script = agreeable(2).message("250 ok").quit();
@@ -103,7 +103,7 @@ fn invalid_bytes_of_a_database_without_encoding_are_refused() {
     assert_eq!(record.only().lines().len(), 7, "{}", record.only());
 }
 
-/// INJ-11, RPL-10: a reply has characters that the database has not.
+/// A reply has characters that the database has not.
 #[test]
 fn replies_come_back_in_the_encoding_of_the_database() {
     for (encoding, expected) in [

@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// INJ-07
 #[test]
 fn an_address_is_one_address_and_parameters_have_their_own_argument() {
     let mut scene = scene();
@@ -66,7 +65,6 @@ fn an_address_is_one_address_and_parameters_have_their_own_argument() {
     assert_eq!(lines, [&pair[..], &pair, &["MAIL FROM:<>"; 2]].concat());
 }
 
-/// INJ-08
 #[test]
 fn a_quoted_local_part_is_sent_as_it_is() {
     let mut scene = scene();
@@ -99,7 +97,6 @@ fn a_quoted_local_part_is_sent_as_it_is() {
     assert_eq!(lines, expected);
 }
 
-/// INJ-09
 #[test]
 fn command_leaves_what_changes_the_session_to_its_routine() {
     let mut scene = scene();
@@ -139,7 +136,7 @@ fn command_leaves_what_changes_the_session_to_its_routine() {
     assert_eq!(lines, ["NOOP DATA"]);
 }
 
-/// INJ-17: the line is sent whole or not at all.
+/// The line is sent whole or not at all.
 #[test]
 fn a_command_line_is_at_most_998_octets_and_never_cut() {
     let mut scene = scene();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// AUTH-01, AUTH-02: a man in the middle who hides STARTTLS and the better schemes gets no password.
+/// A man in the middle who hides STARTTLS and the better schemes gets no password.
 #[test]
 fn schemes_that_show_the_secret_are_not_used_in_clear() {
     let mut scene = Scene::new();
@@ -44,7 +44,7 @@ fn schemes_that_show_the_secret_are_not_used_in_clear() {
     assert_eq!(record.only().lines()[1..], ["NOOP", "QUIT"]);
 }
 
-/// AUTH-01: the one way round it is the superuser's.
+/// The one way round it is the superuser's.
 #[test]
 fn the_superusers_setting_allows_them() {
     let mut scene = cleartext_scene();
@@ -60,7 +60,6 @@ fn the_superusers_setting_allows_them() {
     assert_eq!(record.only().lines()[1], format!("AUTH PLAIN {response}"));
 }
 
-/// AUTH-03
 #[test]
 fn the_callers_order_decides_among_what_is_offered() {
     let mut scene = cleartext_scene();
@@ -124,7 +123,7 @@ fn each_scram_exchange_has_a_nonce_of_its_own() {
     assert!(nonces.iter().all(|nonce| nonce.len() >= 32), "{nonces:?}");
 }
 
-/// AUTH-03: nothing is known of a server that was not asked.
+/// Nothing is known of a server that was not asked.
 #[test]
 fn without_ehlo_the_first_of_the_list_is_tried() {
     let mut scene = cleartext_scene();
@@ -146,7 +145,7 @@ fn without_ehlo_the_first_of_the_list_is_tried() {
     );
 }
 
-/// AUTH-04: with the example of RFC 2195.
+/// With the example of RFC 2195.
 #[test]
 fn cram_md5_answers_a_challenge_and_cancels_what_is_none() {
     let mut scene = Scene::new();
@@ -197,7 +196,7 @@ fn cram_md5_answers_a_challenge_and_cancels_what_is_none() {
     });
 }
 
-/// AUTH-05, AUTH-08: a response that is too long for the AUTH line follows an empty challenge, however that is worded.
+/// A response that is too long for the AUTH line follows an empty challenge, however that is worded.
 #[test]
 fn a_long_response_waits_for_the_challenge() {
     let mut scene = cleartext_scene();
@@ -233,7 +232,7 @@ fn a_long_response_waits_for_the_challenge() {
     }
 }
 
-/// AUTH-08: the AUTH line has at most 512 octets, a response at most 12288, the line ends included.
+/// The AUTH line has at most 512 octets, a response at most 12288, the line ends included.
 #[test]
 fn a_token_goes_out_whole_up_to_the_limit_of_a_response() {
     let mut scene = cleartext_scene();
@@ -271,7 +270,6 @@ fn a_token_goes_out_whole_up_to_the_limit_of_a_response() {
     assert_eq!(record.only().lines()[1..], ["QUIT"]);
 }
 
-/// AUTH-07
 #[test]
 fn an_endless_row_of_challenges_is_cancelled() {
     let mut scene = cleartext_scene();
@@ -295,7 +293,6 @@ fn an_endless_row_of_challenges_is_cancelled() {
     }
 }
 
-/// AUTH-10
 #[test]
 fn names_and_passwords_are_utf_8_in_one_line_of_base64() {
     let mut scene = cleartext_scene();
@@ -346,7 +343,6 @@ fn names_and_passwords_are_utf_8_in_one_line_of_base64() {
     assert_eq!(record.only().lines()[1..], ["QUIT"]);
 }
 
-/// AUTH-11
 #[test]
 fn a_refusal_is_an_error_of_its_class_and_only_421_ends_the_session() {
     let mut scene = cleartext_scene();
@@ -384,7 +380,7 @@ fn a_refusal_is_an_error_of_its_class_and_only_421_ends_the_session() {
     }
 }
 
-/// AUTH-12: the order of commands is the server's to judge.
+/// The order of commands is the server's to judge.
 #[test]
 fn a_second_auth_and_one_inside_a_transaction_are_sent() {
     let mut scene = cleartext_scene();
@@ -410,7 +406,7 @@ fn a_second_auth_and_one_inside_a_transaction_are_sent() {
     });
 }
 
-/// AUTH-13: Oracle's idiom meets the same gate, however the line is cut and written.
+/// Oracle's idiom meets the same gate, however the line is cut and written.
 #[test]
 fn auth_through_command_meets_the_same_gate() {
     let mut scene = Scene::new();
@@ -446,7 +442,7 @@ fn auth_through_command_meets_the_same_gate() {
     assert_eq!(record.only().lines()[1..], ["AUTH CRAM-MD5", "QUIT"]);
 }
 
-/// AUTH-13: under TLS the three calls are as good as auth().
+/// Under TLS the three calls are as good as auth().
 #[test]
 fn auth_through_command_works_under_tls() {
     let mut scene = Scene::new();

@@ -26,7 +26,7 @@ fn echoing(scheme: &str, secret: &'static str) -> Script {
     })
 }
 
-/// LEAK-01, LEAK-02: nor does a server that says them back help.
+/// Nor does a server that says them back help.
 #[test]
 fn no_secret_is_in_an_error_a_trace_or_the_log_at_any_level() {
     let secret = "sEcret-tOken-of-01";
@@ -68,7 +68,7 @@ fn no_secret_is_in_an_error_a_trace_or_the_log_at_any_level() {
     }
 }
 
-/// LEAK-01: a wallet's password, where the handshake fails.
+/// A wallet's password, where the handshake fails.
 #[test]
 fn a_wallet_password_shows_nowhere() {
     let mut scene = Scene::new();
@@ -85,7 +85,7 @@ fn a_wallet_password_shows_nowhere() {
     });
 }
 
-/// LEAK-03: the forms that the documentation recommends.
+/// The forms that the documentation recommends.
 #[test]
 fn pg_stat_statements_keeps_no_secret_of_a_select() {
     let cluster = OwnCluster::start(&[
@@ -118,7 +118,7 @@ fn pg_stat_statements_keeps_no_secret_of_a_select() {
     vigil::no_secret(&kept, &[bound, literal], "pg_stat_statements");
 }
 
-/// LEAK-03: what the documentation warns of.
+/// What the documentation warns of.
 #[test]
 fn pg_stat_statements_keeps_what_do_and_call_say() {
     let cluster = OwnCluster::start(&["shared_preload_libraries = 'pg_stat_statements'"]);
@@ -133,7 +133,6 @@ fn pg_stat_statements_keeps_what_do_and_call_say() {
     assert_eq!(kept.contains("cAll-secret-03"), version < 160_000, "{kept}");
 }
 
-/// LEAK-04
 #[test]
 fn no_setting_holds_a_secret() {
     let database = Database::new();
@@ -160,7 +159,6 @@ fn no_setting_holds_a_secret() {
         .expect("42602");
 }
 
-/// LEAK-05
 #[test]
 fn a_connection_is_a_number_that_means_nothing_elsewhere() {
     let mut scene = cleartext_scene();
@@ -219,7 +217,7 @@ fn is_mapped(pid: i32, address: u64) -> bool {
         .any(|(start, end, _)| (*start..*end).contains(&address))
 }
 
-/// LEAK-06: while the server thinks about the password.
+/// While the server thinks about the password.
 #[test]
 fn process_listings_show_no_secret_during_auth() {
     let mut scene = cleartext_scene();
@@ -259,7 +257,7 @@ fn process_listings_show_no_secret_during_auth() {
     peer.finish();
 }
 
-/// LEAK-07: what only the extension has made of a password is gone from the backend's memory. The password itself is
+/// What only the extension has made of a password is gone from the backend's memory. The password itself is
 /// PostgreSQL's parameter. Reading another process's memory takes root.
 #[test]
 fn what_was_made_of_a_password_is_wiped_after_use() {
@@ -319,7 +317,6 @@ fn places_of(pid: i32, bytes: &[u8]) -> Vec<String> {
     places
 }
 
-/// LEAK-08
 #[test]
 fn variables_in_the_servers_environment_change_nothing() {
     let authority = e2e::certs::Authority::new("Private CA");
@@ -375,7 +372,6 @@ fn variables_in_the_servers_environment_change_nothing() {
     }
 }
 
-/// LEAK-10
 #[test]
 fn a_dump_brings_the_access_list_along() {
     let database = Database::new();

@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// CERT-20
 #[test]
 fn a_certificate_must_be_meant_for_servers_if_it_says_what_for() {
     let mut scene = Scene::new();
@@ -24,7 +23,7 @@ fn a_certificate_must_be_meant_for_servers_if_it_says_what_for() {
     check(&mut scene, rows);
 }
 
-/// CERT-21, CERT-22: what an issuer may not do, and what can't be checked.
+/// What an issuer may not do, and what can't be checked.
 #[test]
 fn a_chain_that_breaks_the_rules_is_refused() {
     let mut scene = Scene::new();
@@ -97,7 +96,7 @@ fn with_damage(mut identity: Identity) -> Identity {
     identity
 }
 
-/// CERT-23: the certificate says where its issuer's can be fetched; nobody goes there.
+/// The certificate says where its issuer's can be fetched; nobody goes there.
 #[test]
 fn a_missing_intermediate_is_never_fetched() {
     let mut scene = Scene::new();
@@ -129,7 +128,7 @@ fn authority_information(url: &str) -> Vec<u8> {
     wrap(0x30, &wrap(0x30, &description))
 }
 
-/// CERT-25: keys and signatures that a TLS library of today makes or shows.
+/// Keys and signatures that a TLS library of today makes or shows.
 #[test]
 fn weak_signatures_are_refused_and_modern_ones_believed() {
     let mut scene = Scene::new();
@@ -194,7 +193,7 @@ fn weak_signatures_are_refused_and_modern_ones_believed() {
     check(&mut scene, rows);
 }
 
-/// CERT-25: keys that only OpenSSL still uses. Without a common signature algorithm the handshake ends before the
+/// Keys that only OpenSSL still uses. Without a common signature algorithm the handshake ends before the
 /// certificate is shown; with one the certificate is refused.
 #[test]
 fn servers_with_weak_keys_are_refused() {
@@ -249,7 +248,7 @@ fn open(scene: &mut Scene, port: u16) -> Result<(), Failure> {
     })
 }
 
-/// CERT-26: a list of the issuer's in the wallet withdraws, also one that is out of date, also a pin.
+/// A list of the issuer's in the wallet withdraws, also one that is out of date, also a pin.
 #[test]
 fn a_revoked_certificate_is_refused() {
     let mut scene = Scene::new();
@@ -292,7 +291,7 @@ fn a_revoked_certificate_is_refused() {
     check(&mut scene, rows);
 }
 
-/// CERT-26: the list as `openssl ca` makes it.
+/// The list as `openssl ca` makes it.
 #[test]
 fn a_revocation_list_made_by_openssl_counts() {
     let mut scene = Scene::new();

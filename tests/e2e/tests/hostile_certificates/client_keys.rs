@@ -58,7 +58,7 @@ impl Asking {
     }
 }
 
-/// CERT-27: without a key none is shown, and the server decides; with one it is shown.
+/// Without a key none is shown, and the server decides; with one it is shown.
 #[test]
 fn a_client_certificate_is_shown_if_there_is_one() {
     let mut asking = Asking::new();
@@ -69,7 +69,7 @@ fn a_client_certificate_is_shown_if_there_is_one() {
     assert_eq!(asking.shown(true, None).unwrap(), 1);
 }
 
-/// CERT-28: the privilege `use_client_certificates` is the gate, not the wallet.
+/// The privilege `use_client_certificates` is the gate, not the wallet.
 #[test]
 fn a_client_certificate_is_not_shown_without_the_privilege() {
     let mut asking = Asking::new();
@@ -88,7 +88,6 @@ fn a_client_certificate_is_not_shown_without_the_privilege() {
     asking.shown(true, None).unwrap_err().expect("U8860");
 }
 
-/// CERT-27
 #[test]
 fn a_key_must_fit_its_certificate() {
     let mut asking = Asking::new();
@@ -98,7 +97,6 @@ fn a_key_must_fit_its_certificate() {
     asking.refused(None, "does not match");
 }
 
-/// CERT-27
 #[test]
 fn an_encrypted_key_needs_its_password() {
     let mut asking = Asking::new();
@@ -116,7 +114,7 @@ fn an_encrypted_key_needs_its_password() {
     asking.refused(None, "no password was given");
 }
 
-/// CERT-29, CERT-27: as libpq: 0600, or 0640 if it is root's. Any other key is refused where it would be used.
+/// As libpq: 0600, or 0640 if it is root's. Any other key is refused where it would be used.
 #[test]
 fn a_key_that_others_can_read_is_refused() {
     let mut asking = Asking::new();

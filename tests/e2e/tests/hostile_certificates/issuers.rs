@@ -6,7 +6,7 @@ fn self_signed(is_ca: IsCa) -> Identity {
     Identity::self_signed(&[NAME], |params| params.is_ca = is_ca)
 }
 
-/// CERT-01, CERT-03, CERT-04, CERT-05, CERT-06, CERT-23: who has issued it.
+/// Who has issued it.
 #[test]
 fn a_server_is_believed_by_its_issuer_or_by_its_own_place_in_the_wallet() {
     let mut scene = Scene::new();
@@ -48,7 +48,7 @@ fn a_server_is_believed_by_its_issuer_or_by_its_own_place_in_the_wallet() {
     check(&mut scene, vec![anchored.wallet(intermediate_in_wallet)]);
 }
 
-/// CERT-05, CERT-06: a pin vouches for its own name, time and nothing else.
+/// A pin vouches for its own name, time and nothing else.
 #[test]
 fn a_pinned_certificate_still_needs_its_name_and_dates() {
     let mut scene = Scene::new();
@@ -80,7 +80,7 @@ fn a_pinned_certificate_still_needs_its_name_and_dates() {
     }
 }
 
-/// CERT-02: never "accept any": without a wallet the setting decides, and without that there is no TLS.
+/// Never "accept any": without a wallet the setting decides, and without that there is no TLS.
 #[test]
 fn without_a_wallet_the_setting_decides() {
     let mut scene = Scene::new();
@@ -119,7 +119,6 @@ fn without_a_wallet_the_setting_decides() {
     }
 }
 
-/// CERT-07
 #[test]
 fn a_certificate_out_of_its_time_is_refused() {
     let mut scene = Scene::new();
@@ -137,7 +136,6 @@ fn a_certificate_out_of_its_time_is_refused() {
     }
 }
 
-/// CERT-08
 #[test]
 fn an_expired_anchor_is_not_used_and_is_shown() {
     let mut scene = Scene::new();

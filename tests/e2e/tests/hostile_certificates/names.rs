@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// CERT-09, CERT-10, CERT-11, CERT-12, CERT-17: which of the names counts.
+/// Which of the names counts.
 #[test]
 fn a_server_is_called_by_its_alternative_names_only() {
     let mut scene = Scene::new();
@@ -53,7 +53,7 @@ fn a_server_is_called_by_its_alternative_names_only() {
     check(&mut scene, rows);
 }
 
-/// CERT-15, CERT-16: an address is compared with addresses only, however it is written.
+/// An address is compared with addresses only, however it is written.
 #[test]
 fn an_address_is_compared_with_addresses_only() {
     let mut scene = Scene::new();
@@ -112,7 +112,7 @@ fn an_address_is_compared_with_addresses_only() {
     check(&mut scene, rows);
 }
 
-/// CERT-18: Oracle's pattern asks for one label under the suffix; it never skips the check.
+/// Oracle's pattern asks for one label under the suffix; it never skips the check.
 #[test]
 fn a_pattern_is_a_check_like_any_other() {
     let mut scene = Scene::new();
@@ -145,7 +145,7 @@ fn a_pattern_is_a_check_like_any_other() {
     check(&mut scene, rows);
 }
 
-/// CERT-19: the spellings of one name.
+/// The spellings of one name.
 #[test]
 fn spellings_of_one_name_are_one_name() {
     let mut scene = Scene::new();
@@ -171,7 +171,7 @@ fn spellings_of_one_name_are_one_name() {
     check(&mut scene, rows);
 }
 
-/// CERT-18, CERT-19: what is no name is refused before a packet is sent.
+/// What is no name is refused before a packet is sent.
 #[test]
 fn a_secure_host_that_is_no_name_is_refused_before_the_network() {
     let mut scene = Scene::new();

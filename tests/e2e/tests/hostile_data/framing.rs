@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// DAT-01
 #[test]
 fn every_leading_dot_is_doubled_and_comes_back_single() {
     let mut scene = Scene::new();
@@ -31,7 +30,7 @@ fn every_leading_dot_is_doubled_and_comes_back_single() {
     }
 }
 
-/// DAT-02: how the caller cuts the text changes nothing, in the text form and in the raw form.
+/// How the caller cuts the text changes nothing, in the text form and in the raw form.
 #[test]
 fn a_dot_line_cut_at_any_point_is_the_same_dot_line() {
     let mut scene = Scene::new();
@@ -56,7 +55,7 @@ fn a_dot_line_cut_at_any_point_is_the_same_dot_line() {
     }
 }
 
-/// DAT-03, DAT-04, DAT-05, DAT-06, DAT-07, DAT-08, DAT-09, DAT-10, DAT-12: in one piece, and with a cut in
+/// In one piece, and with a cut in
 /// every place.
 #[test]
 fn no_smuggling_sequence_ends_a_message() {
@@ -84,7 +83,7 @@ fn no_smuggling_sequence_ends_a_message() {
     }
 }
 
-/// DAT-11, DAT-12: a text can't hold a NUL, and bytes must not.
+/// A text can't hold a NUL, and bytes must not.
 #[test]
 fn a_nul_in_a_body_is_refused_and_the_rest_can_still_be_sent() {
     let mut scene = Scene::new();
@@ -104,7 +103,7 @@ fn a_nul_in_a_body_is_refused_and_the_rest_can_still_be_sent() {
     assert_eq!(heard[0], b"one\r\ntwo\r\n");
 }
 
-/// DAT-13: Postfix, which refuses a message with a bare LF in it, takes each as one message.
+/// Postfix, which refuses a message with a bare LF in it, takes each as one message.
 #[test]
 fn postfix_takes_every_smuggling_sequence_as_plain_text() {
     let mail = MailServer::shared();
@@ -148,7 +147,7 @@ fn postfix_takes_every_smuggling_sequence_as_plain_text() {
     assert!(!met, "Postfix has met a bare LF");
 }
 
-/// DAT-14: by data() and by the three calls.
+/// By data() and by the three calls.
 #[test]
 fn exactly_one_line_end_stands_before_the_final_dot() {
     let mut scene = Scene::new();
@@ -180,7 +179,6 @@ fn exactly_one_line_end_stands_before_the_final_dot() {
     assert_eq!(heard(&mut scene, &[nothing])[0], b"");
 }
 
-/// DAT-15
 #[test]
 fn lines_are_as_long_as_the_caller_made_them() {
     let mut scene = Scene::new();
@@ -200,7 +198,6 @@ fn lines_are_as_long_as_the_caller_made_them() {
     }
 }
 
-/// DAT-16
 #[test]
 fn eight_bit_text_is_sent_with_one_warning_a_message() {
     let mut scene = Scene::new();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// DAT-17: no 354, no data, in either form.
+/// No 354, no data, in either form.
 #[test]
 fn nothing_is_sent_unless_the_server_says_354() {
     let mut scene = Scene::new();
@@ -61,7 +61,7 @@ fn nothing_is_sent_unless_the_server_says_354() {
     }
 }
 
-/// DAT-17, with the failure returned instead of raised: the body must not follow then either.
+/// With the failure returned instead of raised: the body must not follow then either.
 #[test]
 fn a_returned_refusal_of_data_sends_no_body() {
     let mut scene = Scene::new();
@@ -87,7 +87,6 @@ fn flood(session: &mut Session, smtp: &Smtp) -> Result<(), Failure> {
     ))
 }
 
-/// DAT-20
 #[test]
 fn a_server_that_stops_reading_meets_the_deadline_of_a_write() {
     let mut scene = Scene::new();
@@ -110,7 +109,7 @@ fn a_server_that_stops_reading_meets_the_deadline_of_a_write() {
     assert!(!record.only().heard(b"\r\n.\r\n"));
 }
 
-/// DAT-20, DAT-22: a cancel in the middle of a write ends the session, and no one catches it on the way.
+/// A cancel in the middle of a write ends the session, and no one catches it on the way.
 #[test]
 fn a_cancel_in_the_middle_of_a_write_ends_the_session() {
     let mut scene = Scene::new();
@@ -134,7 +133,6 @@ fn a_cancel_in_the_middle_of_a_write_ends_the_session() {
     assert!(!record.only().heard(b"\r\n.\r\n") && !record.only().heard(b"RSET"));
 }
 
-/// DAT-21
 #[test]
 fn an_unanswered_final_dot_may_have_been_enough() {
     let mut scene = Scene::new();
@@ -189,7 +187,7 @@ fn an_unanswered_final_dot_may_have_been_enough() {
     }
 }
 
-/// DAT-21: a server may think about a message for long.
+/// A server may think about a message for long.
 #[test]
 fn a_late_reply_to_the_final_dot_is_waited_for() {
     let mut scene = Scene::new();
@@ -209,7 +207,7 @@ fn a_late_reply_to_the_final_dot_is_waited_for() {
     });
 }
 
-/// DAT-21: half a minute is none of the limits that there are inside.
+/// Half a minute is none of the limits that there are inside.
 #[test]
 fn a_reply_to_the_final_dot_after_half_a_minute_is_waited_for() {
     let mut scene = Scene::new();
@@ -230,7 +228,7 @@ fn a_reply_to_the_final_dot_after_half_a_minute_is_waited_for() {
     });
 }
 
-/// DAT-22: an error that is not the connection's leaves it where it was: in the message.
+/// An error that is not the connection's leaves it where it was: in the message.
 #[test]
 fn errors_and_rollbacks_leave_the_message_open() {
     let mut scene = Scene::new();
@@ -262,7 +260,7 @@ fn errors_and_rollbacks_leave_the_message_open() {
     assert_eq!(heard(&mut scene, &[write])[0], b"one\r\ntwo\r\nthree\r\n");
 }
 
-/// DAT-23: by a client that goes away, by pg_terminate_backend, by an error that is FATAL.
+/// By a client that goes away, by pg_terminate_backend, by an error that is FATAL.
 #[test]
 fn a_backend_that_ends_inside_a_message_does_not_finish_it() {
     let scene = Scene::new();
@@ -302,7 +300,6 @@ fn a_backend_that_ends_inside_a_message_does_not_finish_it() {
     }
 }
 
-/// DAT-24
 #[test]
 fn quit_inside_a_message_is_refused_and_close_connection_gives_it_up() {
     let mut scene = Scene::new();
@@ -333,7 +330,7 @@ fn quit_inside_a_message_is_refused_and_close_connection_gives_it_up() {
     );
 }
 
-/// DAT-25: a text of more than 1 GB can't be, and a message of more than 2 GB is counted right.
+/// A text of more than 1 GB can't be, and a message of more than 2 GB is counted right.
 #[test]
 fn a_message_of_more_than_two_gigabytes_is_counted_and_costs_no_memory() {
     let mut scene = Scene::new();

@@ -114,7 +114,7 @@ fn assert_gone(stage: &mut Stage<'_>, smtp: &Smtp, raising: bool) {
     }
 }
 
-/// RPL-08, RPL-15, RPL-16, RPL-18: the first digit decides, 421 ends the session wherever it comes, and a positive
+/// The first digit decides, 421 ends the session wherever it comes, and a positive
 /// reply that can't follow ends it too. Otherwise the session is in step.
 #[test]
 fn each_code_at_each_step_means_what_its_first_digit_says() {
@@ -122,7 +122,7 @@ fn each_code_at_each_step_means_what_its_first_digit_says() {
     matrix(&mut scene, &CODES, true);
 }
 
-/// RPL-08, RPL-16, RPL-18: the same where the caller judges.
+/// The same where the caller judges.
 #[test]
 fn each_code_is_returned_where_the_caller_judges() {
     let mut scene = scene();
@@ -134,7 +134,7 @@ fn each_code_is_returned_where_the_caller_judges() {
     );
 }
 
-/// RPL-14: only 220 opens a conversation. A server that refuses is told QUIT before the close, as RFC 5321 §3.1 and
+/// Only 220 opens a conversation. A server that refuses is told QUIT before the close, as RFC 5321 §3.1 and
 /// RFC 7504 ask.
 #[test]
 fn only_220_is_a_welcome() {
@@ -193,7 +193,7 @@ fn only_220_is_a_welcome() {
     });
 }
 
-/// RPL-15: capabilities come from 250 and nothing else; after 5xx the caller may fall back to HELO.
+/// Capabilities come from 250 and nothing else; after 5xx the caller may fall back to HELO.
 #[test]
 fn only_250_tells_capabilities_and_helo_may_follow_a_refused_ehlo() {
     let mut scene = Scene::new();
@@ -239,7 +239,7 @@ fn only_250_tells_capabilities_and_helo_may_follow_a_refused_ehlo() {
     }
 }
 
-/// RPL-18: 421 in several lines, and the words of the server.
+/// 421 in several lines, and the words of the server.
 #[test]
 fn a_421_of_several_lines_is_told_in_full() {
     let mut scene = Scene::new();

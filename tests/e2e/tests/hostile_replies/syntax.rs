@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// RPL-01, RPL-06: RFC 5321 §4.2 asks to act on the code alone: any text or none, CRLF or bare LF.
+/// RFC 5321 §4.2 asks to act on the code alone: any text or none, CRLF or bare LF.
 #[test]
 fn replies_with_any_text_or_none_are_understood() {
     let mut scene = Scene::new();
@@ -32,7 +32,7 @@ fn replies_with_any_text_or_none_are_understood() {
     }
 }
 
-/// RPL-07: what opens with no code from 200 to 599 and a separator ends the session at once.
+/// What opens with no code from 200 to 599 and a separator ends the session at once.
 #[test]
 fn malformed_replies_end_the_session() {
     let mut scene = Scene::new();
@@ -80,7 +80,7 @@ fn malformed_replies_end_the_session() {
     });
 }
 
-/// RPL-07: the same at every other step; quit and the routines that return replies return 421.
+/// The same at every other step; quit and the routines that return replies return 421.
 #[test]
 fn malformed_replies_end_the_session_at_every_step() {
     let mut scene = scene();
@@ -95,7 +95,7 @@ fn malformed_replies_end_the_session_at_every_step() {
     });
 }
 
-/// RPL-10: bytes that are no text: the code counts, the text is made harmless, what is UTF-8 stays.
+/// Bytes that are no text: the code counts, the text is made harmless, what is UTF-8 stays.
 #[test]
 fn bytes_that_are_no_text_are_made_harmless() {
     let mut scene = Scene::new();
@@ -131,7 +131,7 @@ fn bytes_that_are_no_text_are_made_harmless() {
     });
 }
 
-/// RPL-03, RPL-04: the caps take effect while a peer goes on sending: it does not have to stop, and nothing piles up.
+/// The caps take effect while a peer goes on sending: it does not have to stop, and nothing piles up.
 #[test]
 fn a_flood_ends_at_the_caps() {
     let mut scene = scene();
@@ -164,7 +164,7 @@ fn a_flood_ends_at_the_caps() {
     }
 }
 
-/// RPL-03, RPL-04: the caps to the octet. One more ends the session although the peer then waits.
+/// The caps to the octet. One more ends the session although the peer then waits.
 #[test]
 fn the_caps_are_exact() {
     let mut scene = Scene::new();
@@ -205,7 +205,7 @@ fn the_caps_are_exact() {
     }
 }
 
-/// RPL-20: what a server says, cut in whatever way, leads to the same result, and never to anything but a result.
+/// What a server says, cut in whatever way, leads to the same result, and never to anything but a result.
 #[test]
 fn random_replies_are_taken_the_same_however_they_are_cut() {
     let mut scene = Scene::new();

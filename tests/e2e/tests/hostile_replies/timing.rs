@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// RPL-03: a reply without end can be cancelled before it comes to the cap.
+/// A reply without end can be cancelled before it comes to the cap.
 #[test]
 fn an_endless_reply_can_be_cancelled() {
     let mut scene = Scene::new();
@@ -23,7 +23,7 @@ fn an_endless_reply_can_be_cancelled() {
     }
 }
 
-/// RPL-05: the deadline is one for the whole command, however often a byte comes.
+/// The deadline is one for the whole command, however often a byte comes.
 #[test]
 fn a_dripping_reply_ends_at_the_deadline() {
     let mut scene = scene();
@@ -57,7 +57,7 @@ fn lasts_one_second<T>(act: impl FnOnce() -> T) -> T {
     result
 }
 
-/// RPL-13: by the time the late reply comes, there is nobody to take it for another's.
+/// By the time the late reply comes, there is nobody to take it for another's.
 #[test]
 fn a_late_reply_meets_a_closed_connection() {
     let mut scene = scene();
@@ -80,7 +80,7 @@ fn a_late_reply_meets_a_closed_connection() {
     }
 }
 
-/// RPL-14: no greeting, and the end of the connection instead of one or in its middle.
+/// No greeting, and the end of the connection instead of one or in its middle.
 #[test]
 fn a_greeting_that_does_not_come_is_a_transient_error() {
     let mut scene = Scene::new();
@@ -113,7 +113,7 @@ fn a_greeting_that_does_not_come_is_a_transient_error() {
     }
 }
 
-/// RPL-16: QUIT waits for its reply, but not for long, and frees the connection whatever comes.
+/// QUIT waits for its reply, but not for long, and frees the connection whatever comes.
 #[test]
 fn quit_is_bounded_and_frees_the_connection() {
     let mut scene = Scene::new();
@@ -151,7 +151,7 @@ fn quit_is_bounded_and_frees_the_connection() {
     }
 }
 
-/// RPL-19: the end of the connection, orderly or not, before a reply, in its first line and between its lines.
+/// The end of the connection, orderly or not, before a reply, in its first line and between its lines.
 #[test]
 fn a_connection_lost_at_any_step_is_421() {
     let mut scene = scene();
@@ -172,7 +172,7 @@ fn a_connection_lost_at_any_step_is_421() {
     }
 }
 
-/// RPL-19: lost while nothing was asked, and while the message is being sent.
+/// Lost while nothing was asked, and while the message is being sent.
 #[test]
 fn a_connection_lost_between_commands_or_inside_a_message_is_421() {
     let mut scene = scene();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// RPL-11: what a server says when nothing was asked is no answer to what is asked next, which is not even sent.
+/// What a server says when nothing was asked is no answer to what is asked next, which is not even sent.
 #[test]
 fn unsolicited_words_are_never_paired_with_the_next_command() {
     let mut scene = scene();
@@ -43,7 +43,7 @@ fn unsolicited_words_are_never_paired_with_the_next_command() {
     }
 }
 
-/// RPL-11: an early verdict on the message is none: the message is not ended.
+/// An early verdict on the message is none: the message is not ended.
 #[test]
 fn unsolicited_words_inside_a_message_keep_it_from_being_ended() {
     let mut scene = Scene::new();
@@ -70,7 +70,7 @@ fn unsolicited_words_inside_a_message_keep_it_from_being_ended() {
     }
 }
 
-/// RPL-11: a flood of them costs no memory either.
+/// A flood of them costs no memory either.
 #[test]
 fn a_flood_while_nothing_is_asked_costs_no_memory() {
     let mut scene = Scene::new();
@@ -88,7 +88,7 @@ fn a_flood_while_nothing_is_asked_costs_no_memory() {
     assert!(matches!(record.only().ending, Ending::ClientLeft(_)));
 }
 
-/// RPL-12: a second reply in the packet of the first: the first stands, the next call finds the connection broken.
+/// A second reply in the packet of the first: the first stands, the next call finds the connection broken.
 #[test]
 fn a_surplus_reply_breaks_the_connection_at_the_next_call() {
     let mut scene = scene();
@@ -119,7 +119,7 @@ fn a_surplus_reply_breaks_the_connection_at_the_next_call() {
     }
 }
 
-/// RPL-12: a verdict in the packet of the challenge was given before the answer was known.
+/// A verdict in the packet of the challenge was given before the answer was known.
 #[test]
 fn a_verdict_before_the_answer_to_its_challenge_is_none() {
     let mut scene = scene();

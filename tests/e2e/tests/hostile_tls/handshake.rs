@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// TLS-17: a server that leaves during the handshake is not tried again in clear.
+/// A server that leaves during the handshake is not tried again in clear.
 #[test]
 fn a_server_that_leaves_the_handshake_is_not_tried_again() {
     let mut scene = Scene::new();
@@ -40,7 +40,7 @@ fn a_server_that_leaves_the_handshake_is_not_tried_again() {
     }
 }
 
-/// TLS-18: the deadline is absolute: a byte now and then does not move it.
+/// The deadline is absolute: a byte now and then does not move it.
 #[test]
 fn a_stalled_or_dripping_handshake_ends_at_the_deadline() {
     let mut scene = Scene::new();
@@ -72,7 +72,6 @@ fn a_stalled_or_dripping_handshake_ends_at_the_deadline() {
     });
 }
 
-/// TLS-18
 #[test]
 fn a_stalled_handshake_can_be_cancelled() {
     let mut scene = Scene::new();
@@ -92,7 +91,7 @@ fn a_stalled_handshake_can_be_cancelled() {
     });
 }
 
-/// TLS-19: what a plain server says to a client that wants TLS is not repeated.
+/// What a plain server says to a client that wants TLS is not repeated.
 #[test]
 fn implicit_tls_to_a_plain_server_says_so_without_its_banner() {
     let mut scene = Scene::new();
@@ -116,7 +115,6 @@ fn implicit_tls_to_a_plain_server_says_so_without_its_banner() {
     }
 }
 
-/// TLS-20
 #[test]
 fn plain_smtp_to_a_tls_port_is_bounded() {
     let mut scene = Scene::new();
@@ -139,7 +137,6 @@ fn plain_smtp_to_a_tls_port_is_bounded() {
     });
 }
 
-/// TLS-21
 #[test]
 fn versions_before_1_2_are_refused() {
     let mut scene = Scene::new();
@@ -157,7 +154,7 @@ fn versions_before_1_2_are_refused() {
     }
 }
 
-/// TLS-21: `utl_smtp.min_tls_version` moves the limit.
+/// `utl_smtp.min_tls_version` moves the limit.
 #[test]
 fn version_1_2_is_refused_where_1_3_is_asked_for() {
     let mut scene = Scene::new();
@@ -180,7 +177,7 @@ fn version_1_2_is_refused_where_1_3_is_asked_for() {
     });
 }
 
-/// TLS-22: TLS 1.2 alone, TLS 1.3 alone, and a HelloRetryRequest.
+/// TLS 1.2 alone, TLS 1.3 alone, and a HelloRetryRequest.
 #[test]
 fn both_versions_and_a_second_hello_connect() {
     let mut scene = Scene::new();
@@ -215,7 +212,7 @@ fn both_versions_and_a_second_hello_connect() {
     }
 }
 
-/// TLS-23: a reply that was cut off is none; one that was complete stands.
+/// A reply that was cut off is none; one that was complete stands.
 #[test]
 fn truncation_is_noticed_and_complete_replies_stand() {
     let mut scene = Scene::new();
@@ -244,7 +241,6 @@ fn truncation_is_noticed_and_complete_replies_stand() {
     }
 }
 
-/// TLS-24
 #[test]
 fn quit_without_an_answer_succeeds_and_frees_the_descriptor() {
     let mut scene = Scene::new();
@@ -268,7 +264,7 @@ fn quit_without_an_answer_succeeds_and_frees_the_descriptor() {
     }
 }
 
-/// TLS-26: a request to renegotiate is declined, and what the server makes of that is no other command's reply.
+/// A request to renegotiate is declined, and what the server makes of that is no other command's reply.
 #[test]
 fn renegotiation_is_declined() {
     let mut scene = Scene::new();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// TLS-01: the server has the last word, and nothing is sent that the caller did not ask for.
+/// The server has the last word, and nothing is sent that the caller did not ask for.
 #[test]
 fn a_server_without_starttls_refuses_and_the_session_stays_plain() {
     let mut scene = Scene::new();
@@ -19,7 +19,7 @@ fn a_server_without_starttls_refuses_and_the_session_stays_plain() {
     assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"]);
 }
 
-/// TLS-02, TLS-03, TLS-06: a refusal is the caller's to judge; the connection goes on in clear and knows it.
+/// A refusal is the caller's to judge; the connection goes on in clear and knows it.
 #[test]
 fn a_refused_starttls_leaves_a_plain_session_that_requires_tls_for_passwords() {
     let mut scene = Scene::new();
@@ -44,7 +44,7 @@ fn a_refused_starttls_leaves_a_plain_session_that_requires_tls_for_passwords() {
     }
 }
 
-/// TLS-04, TLS-06: only 220 starts a handshake; a positive reply that isn't 220 ends the session, as 421 does.
+/// Only 220 starts a handshake; a positive reply that isn't 220 ends the session, as 421 does.
 #[test]
 fn only_220_starts_the_handshake() {
     let mut scene = Scene::new();
@@ -103,7 +103,7 @@ fn any_220_starts_the_handshake() {
     }
 }
 
-/// TLS-05: a server that goes on in clear after its 220 is no server to talk to in clear either.
+/// A server that goes on in clear after its 220 is no server to talk to in clear either.
 #[test]
 fn plaintext_instead_of_a_handshake_ends_the_session() {
     let mut scene = Scene::new();
@@ -122,7 +122,7 @@ fn plaintext_instead_of_a_handshake_ends_the_session() {
     assert!(!record.only().heard(b"AUTH"));
 }
 
-/// TLS-07, STARTTLS injection: whatever stands behind the 220 in the same segment ends the session before the
+/// STARTTLS injection: whatever stands behind the 220 in the same segment ends the session before the
 /// handshake, whether it looks like replies, like TLS, or like nothing.
 #[test]
 fn anything_behind_the_220_ends_the_session_before_the_handshake() {
@@ -166,7 +166,7 @@ fn anything_behind_the_220_ends_the_session_before_the_handshake() {
     }
 }
 
-/// TLS-09: the same a little later, before the ServerHello.
+/// The same a little later, before the ServerHello.
 #[test]
 fn plaintext_in_a_later_segment_breaks_the_handshake() {
     let mut scene = Scene::new();
@@ -188,7 +188,6 @@ fn plaintext_in_a_later_segment_breaks_the_handshake() {
     }
 }
 
-/// TLS-11
 #[test]
 fn an_ehlo_that_is_never_answered_under_tls_times_out() {
     let mut scene = Scene::new();
@@ -203,7 +202,7 @@ fn an_ehlo_that_is_never_answered_under_tls_times_out() {
     });
 }
 
-/// TLS-12: nothing that was learnt in clear survives: neither SIZE nor SMTPUTF8 nor AUTH.
+/// Nothing that was learnt in clear survives: neither SIZE nor SMTPUTF8 nor AUTH.
 #[test]
 fn starttls_forgets_all_capabilities() {
     let mut scene = Scene::new();
@@ -229,7 +228,7 @@ fn starttls_forgets_all_capabilities() {
     assert_eq!(record.only().tls, format!("{EHLO}\r\nQUIT\r\n").as_bytes());
 }
 
-/// TLS-13: Oracle code calls auth right after starttls. Then the caller's order counts, not what was offered in clear.
+/// Oracle code calls auth right after starttls. Then the caller's order counts, not what was offered in clear.
 #[test]
 fn auth_without_a_second_ehlo_ignores_what_was_offered_in_clear() {
     let mut scene = Scene::new();
@@ -250,7 +249,6 @@ fn auth_without_a_second_ehlo_ignores_what_was_offered_in_clear() {
     });
 }
 
-/// TLS-14
 #[test]
 fn starttls_under_tls_is_refused_without_a_byte() {
     let mut scene = Scene::new();
@@ -277,7 +275,6 @@ fn starttls_under_tls_is_refused_without_a_byte() {
     assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"]);
 }
 
-/// TLS-15
 #[test]
 fn starttls_inside_a_message_is_refused_without_a_byte() {
     let mut scene = Scene::new();
@@ -296,7 +293,7 @@ fn starttls_inside_a_message_is_refused_without_a_byte() {
     assert_eq!(record.only().message(), b"before\r\nafter\r\n");
 }
 
-/// TLS-16: without EHLO, or after HELO, it is sent, and the server decides.
+/// Without EHLO, or after HELO, it is sent, and the server decides.
 #[test]
 fn starttls_without_ehlo_is_the_servers_to_judge() {
     let mut scene = Scene::new();
@@ -330,7 +327,7 @@ fn starttls_without_ehlo_is_the_servers_to_judge() {
     });
 }
 
-/// TLS-28: text that anybody on the way could have written is not in the error of a handshake that failed.
+/// Text that anybody on the way could have written is not in the error of a handshake that failed.
 #[test]
 fn text_from_before_tls_is_not_presented_as_fact() {
     let mut scene = Scene::new();
@@ -358,7 +355,7 @@ fn text_from_before_tls_is_not_presented_as_fact() {
     }
 }
 
-/// TLS-28: where the server's word is the error, it is told as its word and without control characters.
+/// Where the server's word is the error, it is told as its word and without control characters.
 #[test]
 fn a_refusal_in_clear_has_no_control_characters() {
     let mut scene = Scene::new();

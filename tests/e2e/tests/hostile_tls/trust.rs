@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// TLS-27: a ticket got under one wallet serves under no other, nor under the same one once it has changed.
+/// A ticket got under one wallet serves under no other, nor under the same one once it has changed.
 #[test]
 fn resumption_never_bypasses_another_trust_set() {
     let mut scene = Scene::new();
@@ -54,7 +54,7 @@ fn stranger_takes_over(wallet: &std::path::Path) {
     std::fs::write(file, Authority::new("Another CA").pem()).unwrap();
 }
 
-/// TLS-29: backends that share a preloaded library share no randomness.
+/// Backends that share a preloaded library share no randomness.
 #[test]
 fn backends_of_a_preloading_postmaster_have_their_own_randomness() {
     let cluster = OwnCluster::start(&["shared_preload_libraries = 'utl_smtp'"]);
@@ -106,7 +106,7 @@ impl ClientHello {
     }
 }
 
-/// TLS-30: the name asked for is secure_host, else the host; an address is never asked for.
+/// The name asked for is secure_host, else the host; an address is never asked for.
 #[test]
 fn the_server_name_asked_for_is_the_one_that_is_checked() {
     let mut scene = Scene::new();
@@ -151,7 +151,7 @@ fn the_server_name_asked_for_is_the_one_that_is_checked() {
     }
 }
 
-/// TLS-31: an alias is no reason to believe its target: the name that was given is the one that is checked.
+/// An alias is no reason to believe its target: the name that was given is the one that is checked.
 #[test]
 fn a_certificate_for_the_target_of_a_cname_is_refused() {
     let resolver = Resolver::start();

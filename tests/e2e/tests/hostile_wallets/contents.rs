@@ -37,7 +37,6 @@ fn broken_block() -> String {
     format!("-----BEGIN CERTIFICATE-----\n{MARK}\n-----END CERTIFICATE-----\n")
 }
 
-/// WAL-06
 #[test]
 fn a_wallet_without_one_certificate_is_none() {
     let (_database, mut session) = superuser();
@@ -77,7 +76,7 @@ fn a_wallet_without_one_certificate_is_none() {
     refused(&mut session, &gone).expect("U8759");
 }
 
-/// WAL-06: Oracle's own formats, and how to convert them.
+/// Oracle's own formats, and how to convert them.
 #[test]
 fn an_oracle_wallet_gets_the_command_that_converts_it() {
     let (_database, mut session) = superuser();
@@ -104,7 +103,6 @@ fn an_oracle_wallet_gets_the_command_that_converts_it() {
     }
 }
 
-/// WAL-06
 #[test]
 fn a_byte_order_mark_crlf_and_der_are_fine() {
     let (_database, mut session) = superuser();
@@ -126,7 +124,7 @@ fn a_byte_order_mark_crlf_and_der_are_fine() {
     assert_eq!(warnings(&mut session, &wallet), [""; 0]);
 }
 
-/// WAL-06, WAL-07: the good are used, the broken are named by file and line and never shown.
+/// The good are used, the broken are named by file and line and never shown.
 #[test]
 fn a_broken_block_is_named_and_the_rest_is_used() {
     let (_database, mut session) = superuser();
@@ -168,7 +166,7 @@ fn a_broken_block_is_named_and_the_rest_is_used() {
     assert!(!said.concat().contains(MARK), "{said:?}");
 }
 
-/// WAL-07: whatever is read instead of a wallet.
+/// Whatever is read instead of a wallet.
 #[test]
 fn no_error_prints_what_a_file_holds() {
     let (_database, mut session) = superuser();
@@ -197,7 +195,6 @@ fn no_error_prints_what_a_file_holds() {
     assert!(!said.contains(MARK), "{said}");
 }
 
-/// WAL-08
 #[test]
 fn a_wallet_that_is_too_big_is_refused_and_costs_nothing() {
     let mut scene = Scene::new();
@@ -247,7 +244,7 @@ fn a_wallet_that_is_too_big_is_refused_and_costs_nothing() {
     }
 }
 
-/// WAL-08: up to the limit it is read, once.
+/// Up to the limit it is read, once.
 #[test]
 fn a_large_wallet_is_read_once() {
     let (_database, mut session) = superuser();
@@ -295,7 +292,7 @@ fn trusted(session: &mut Session, wallet: &Wallet, servers: &[Identity; 2]) -> [
     })
 }
 
-/// WAL-09: replaced, added and removed, each seen by the next opening of a session that has opened before.
+/// Replaced, added and removed, each seen by the next opening of a session that has opened before.
 #[test]
 fn a_changed_wallet_is_noticed_by_the_next_opening() {
     let mut scene = Scene::new();
@@ -326,7 +323,7 @@ fn replace(directory: &Path, pem: &str) {
     std::fs::rename(&new, directory.join("ca.pem")).unwrap();
 }
 
-/// WAL-09: between open_connection and starttls too.
+/// Between open_connection and starttls too.
 #[test]
 fn starttls_uses_the_wallet_as_it_is_then() {
     let mut scene = Scene::new();
@@ -346,7 +343,7 @@ fn starttls_uses_the_wallet_as_it_is_then() {
     });
 }
 
-/// WAL-09: in one statement too, as soon as a moment has passed.
+/// In one statement too, as soon as a moment has passed.
 #[test]
 fn a_statement_that_goes_on_notices_a_changed_wallet() {
     let mut scene = Scene::new();
@@ -388,7 +385,6 @@ fn a_statement_that_goes_on_notices_a_changed_wallet() {
     });
 }
 
-/// WAL-11
 #[test]
 fn a_directory_that_others_can_write_to_is_warned_of() {
     let database = Database::new();

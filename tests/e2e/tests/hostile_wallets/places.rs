@@ -18,7 +18,7 @@ fn make_huge(path: &Path) {
     file.set_len(10 << 30).unwrap();
 }
 
-/// WAL-01, WAL-05: nothing is opened, and what is there looks like what is not.
+/// Nothing is opened, and what is there looks like what is not.
 #[test]
 fn outside_of_the_roots_everything_looks_the_same() {
     let database = Database::new();
@@ -69,7 +69,7 @@ fn outside_of_the_roots_everything_looks_the_same() {
     assert_eq!(peer.finish().accepted(), 0);
 }
 
-/// WAL-01, AUTH-01: a role can't move the roots, nor the wallet of those who name none, nor the other settings that
+/// A role can't move the roots, nor the wallet of those who name none, nor the other settings that
 /// are the superuser's: not even before the library is loaded, when PostgreSQL does not know them.
 #[test]
 fn what_is_the_superusers_to_set_can_be_set_by_nobody_else() {
@@ -112,7 +112,6 @@ fn what_is_the_superusers_to_set_can_be_set_by_nobody_else() {
     }
 }
 
-/// WAL-02
 #[test]
 fn a_path_is_resolved_before_it_is_compared_with_the_roots() {
     let database = Database::new();
@@ -173,7 +172,7 @@ fn a_path_is_resolved_before_it_is_compared_with_the_roots() {
     assert!(file.detail.contains("not a directory"), "{file}");
 }
 
-/// WAL-02: the file itself may be a link out of the roots, or a hard link, which nobody can tell from a file.
+/// The file itself may be a link out of the roots, or a hard link, which nobody can tell from a file.
 #[test]
 fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
     let database = Database::new();
@@ -213,7 +212,6 @@ fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
     );
 }
 
-/// WAL-04
 #[test]
 fn who_may_read_server_files_may_name_any_directory() {
     let database = Database::new();
@@ -235,7 +233,7 @@ fn who_may_read_server_files_may_name_any_directory() {
     }
 }
 
-/// WAL-05: what the superuser has set for all, and the machine's own trust store, are for all.
+/// What the superuser has set for all, and the machine's own trust store, are for all.
 #[test]
 fn the_default_wallet_may_lie_anywhere() {
     let database = Database::new();
@@ -252,7 +250,6 @@ fn the_default_wallet_may_lie_anywhere() {
     none.unwrap_err().expect("U8759");
 }
 
-/// WAL-10
 #[test]
 fn a_locator_is_read_as_oracle_and_as_urls_have_it() {
     let database = Database::new();
@@ -306,7 +303,7 @@ fn a_locator_is_read_as_oracle_and_as_urls_have_it() {
     assert!(subjects(&mut session, "SYSTEM:").unwrap().len() > 10);
 }
 
-/// WAL-01, WAL-12: what is no file does not hold the backend up, and nothing stays open.
+/// What is no file does not hold the backend up, and nothing stays open.
 #[test]
 fn a_thousand_failing_openings_leave_nothing_open() {
     let mut scene = Scene::new();

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// INT-11, and INT-01, 02, 03, 06 and 13 at the one wait that the kernel would not let anybody interrupt; INT-05
-/// for it and the others together.
+/// A look-up is the one wait that the kernel does not let a signal interrupt. Everything that may end a wait ends it,
+/// and a fast shutdown ends it together with all others.
 #[test]
 fn a_silent_name_server_keeps_nobody_and_a_fast_shutdown_ends_every_wait() {
     if !own_cluster::is_root() {
@@ -56,7 +56,7 @@ fn a_silent_name_server_keeps_nobody_and_a_fast_shutdown_ends_every_wait() {
     assert!(cluster.log_text().contains("database system is shut down"));
 }
 
-/// INT-11: the look-up of the own name and the command share one time limit, and a server that answers is reached.
+/// The look-up of the own name and the command share one time limit, and a server that answers is reached.
 #[test]
 fn helo_and_ehlo_look_up_the_own_name_within_their_own_time() {
     if !own_cluster::is_root() {
@@ -105,14 +105,12 @@ fn say_hello(
     (smtp, outcome, began.elapsed())
 }
 
-/// INT-05
 #[test]
 fn an_immediate_shutdown_ends_every_wait() {
     let (_server, place, points) = with_silent_names();
     end_of_the_cluster(place, points, "QUIT", Duration::from_secs(2));
 }
 
-/// INT-04
 #[test]
 fn the_death_of_the_postmaster_ends_every_wait() {
     let (_server, place, points) = with_silent_names();

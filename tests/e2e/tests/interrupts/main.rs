@@ -246,7 +246,6 @@ fn let_expire(
 
 const CANCELLED: &str = "canceling statement due to user request";
 
-/// INT-01, INT-07, TLS-18, DAT-20
 #[test]
 fn a_cancel_ends_every_wait_and_when_others_does_not_keep_it() {
     let place = Place::shared();
@@ -258,7 +257,6 @@ fn a_cancel_ends_every_wait_and_when_others_does_not_keep_it() {
     });
 }
 
-/// INT-02, INT-07
 #[test]
 fn statement_timeout_ends_every_wait() {
     let place = Place::shared();
@@ -272,7 +270,7 @@ fn statement_timeout_ends_every_wait() {
     });
 }
 
-/// INT-02: from PostgreSQL 17 on.
+/// From PostgreSQL 17 on.
 #[test]
 fn transaction_timeout_ends_every_wait_and_the_backend() {
     transactions_time_out(&Place::shared(), wait_points);
@@ -301,7 +299,7 @@ fn transactions_time_out(place: &Place, points: impl Fn() -> Vec<WaitPoint>) {
     });
 }
 
-/// INT-13, RPL-05, TLS-11, TLS-18, DAT-20: the limit is the command's, however the peer spends it.
+/// The limit is the command's, however the peer spends it.
 #[test]
 fn tx_timeout_ends_every_wait() {
     let place = Place::shared();
@@ -319,7 +317,6 @@ fn tx_timeout_ends_every_wait() {
     });
 }
 
-/// INT-03, DAT-23
 #[test]
 fn a_terminated_backend_goes_from_every_wait() {
     let place = Place::shared();
@@ -422,14 +419,13 @@ fn backend_of(observer: &mut Session, database: &str, application: &str) -> i32 
     }
 }
 
-/// INT-06
 #[test]
 fn a_backend_whose_client_is_gone_goes_from_every_wait() {
     let place = Place::shared();
     each_point(wait_points, |points| clients_leave(&place, points));
 }
 
-/// INT-08: PostgreSQL ends the backend between two calls, and the server sees the end of the connection.
+/// PostgreSQL ends the backend between two calls, and the server sees the end of the connection.
 #[test]
 fn an_idle_transaction_that_times_out_takes_its_connection_along() {
     let database = Database::new();

@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// EXT-01
 #[test]
 fn only_a_superuser_creates_the_extension() {
     let database = Database::empty("");
@@ -29,7 +28,7 @@ fn only_a_superuser_creates_the_extension() {
     failure.expect("42501");
 }
 
-/// EXT-02: a schema that is there already is somebody else's.
+/// A schema that is there already is somebody else's.
 #[test]
 fn no_schema_that_exists_is_taken_over() {
     for schema in SCHEMAS {
@@ -86,7 +85,7 @@ CREATE TYPE trap.connection AS (a integer);
 CREATE TABLE trap.host_ace (host pg_catalog.text);
 CREATE TABLE trap.pg_roles (oid oid);";
 
-/// EXT-02, ACL-26: neither at its creation nor later does it take anything from the search_path.
+/// Neither at its creation nor later does it take anything from the search_path.
 #[test]
 fn objects_in_the_search_path_are_neither_used_nor_adopted() {
     let peer = obliging();
@@ -123,7 +122,7 @@ fn objects_in_the_search_path_are_neither_used_nor_adopted() {
     assert!(!mine.is_empty());
 }
 
-/// EXT-03: the schemas have fixed names; whatever else is asked for is refused as a name, not run as SQL.
+/// The schemas have fixed names; whatever else is asked for is refused as a name, not run as SQL.
 #[test]
 fn a_schema_to_create_the_extension_in_is_refused_whatever_its_name() {
     let database = Database::empty("");
@@ -144,7 +143,7 @@ fn a_schema_to_create_the_extension_in_is_refused_whatever_its_name() {
     session.run("CREATE EXTENSION utl_smtp");
 }
 
-/// EXT-03: the same characters in the name of a role, up to the call that the HINT of a refusal offers.
+/// The same characters in the name of a role, up to the call that the HINT of a refusal offers.
 #[test]
 fn the_call_that_a_refusal_offers_works_for_a_role_of_any_name() {
     let peer = obliging();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// EXT-05: without the functions a connection is out of reach, not dangling; with them it can be closed.
+/// Without the functions a connection is out of reach, not dangling; with them it can be closed.
 #[test]
 fn dropping_the_extension_leaves_no_connection_that_could_be_misused() {
     let peer = obliging();
@@ -53,7 +53,6 @@ fn entries(session: &mut Session) -> Vec<String> {
         .collect()
 }
 
-/// EXT-06, LEAK-10
 #[test]
 fn a_dump_keeps_the_access_list_and_can_be_restored() {
     let database = Database::new();
@@ -99,7 +98,6 @@ fn a_dump_keeps_the_access_list_and_can_be_restored() {
     assert!(mine > 0);
 }
 
-/// EXT-06
 #[test]
 fn pg_upgrade_finds_nothing_against_it() {
     let old = OwnCluster::start(&[]);

@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// EXT-07
 #[test]
 fn no_routine_may_be_run_at_the_planners_leisure_or_with_a_path_of_the_callers() {
     let database = Database::new();
@@ -24,7 +23,7 @@ fn no_routine_may_be_run_at_the_planners_leisure_or_with_a_path_of_the_callers()
     assert!(faults.is_empty(), "{faults:?}");
 }
 
-/// EXT-08: a worker's session would vanish with it; so it doesn't begin, even when somebody marks it as safe.
+/// A worker's session would vanish with it; so it doesn't begin, even when somebody marks it as safe.
 #[test]
 fn nothing_runs_in_a_parallel_worker() {
     let peer = obliging();
@@ -55,7 +54,7 @@ fn nothing_runs_in_a_parallel_worker() {
     assert_eq!(peer.finish().accepted(), 1);
 }
 
-/// EXT-08: without a worker the plan runs in the session itself, where no snapshot may be taken.
+/// Without a worker the plan runs in the session itself, where no snapshot may be taken.
 #[test]
 fn a_parallel_plan_without_workers_opens_as_any_other() {
     let peer = obliging();

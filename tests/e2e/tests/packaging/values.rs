@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// EXT-09: a value that was made up, is another session's or is old stands for nothing.
+/// A value that was made up, is another session's or is old stands for nothing.
 #[test]
 fn a_forged_connection_is_one_that_never_opened() {
     let peer = obliging();
@@ -56,7 +56,6 @@ fn a_forged_connection_is_one_that_never_opened() {
     );
 }
 
-/// EXT-09
 #[test]
 fn handles_are_far_apart_in_every_backend() {
     let peer = obliging();
@@ -131,7 +130,7 @@ fn values(kind: &str, port: u16) -> Vec<String> {
     all
 }
 
-/// EXT-11, in little: every function with odd arguments, by a role that may talk to nobody. No crash, no error of ours
+/// Every function with odd arguments, by a role that may talk to nobody. No crash, no error of ours
 /// that nobody foresaw, no packet.
 #[test]
 fn odd_calls_by_a_role_without_rights_come_to_nothing() {

@@ -6,7 +6,6 @@ use e2e::{Database, Open, Peer, Script, Vigil, process, vigil};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// RES-04
 #[test]
 fn a_connection_out_of_scope_is_listed_and_can_be_closed() {
     let peer = obliging();
@@ -28,7 +27,7 @@ fn a_connection_out_of_scope_is_listed_and_can_be_closed() {
     assert_eq!(peer.finish().accepted(), 3);
 }
 
-/// RES-05, RES-06: mail can't be unsent, so neither can what leads to it.
+/// Mail can't be unsent, so neither can what leads to it.
 #[test]
 fn sessions_live_across_rollbacks() {
     let peer = obliging();
@@ -64,7 +63,7 @@ fn sessions_live_across_rollbacks() {
     assert!(record.conversations.iter().all(|one| !one.heard(b"RSET")));
 }
 
-/// RES-08: a reset of the session doesn't reach what is no part of it; who may use it stays.
+/// A reset of the session doesn't reach what is no part of it; who may use it stays.
 #[test]
 fn discard_all_leaves_connections_to_the_role_that_opened_them() {
     let peer = obliging();
@@ -87,7 +86,7 @@ fn discard_all_leaves_connections_to_the_role_that_opened_them() {
     session.run("SELECT utl_smtp.close_all_connections(); RESET SESSION AUTHORIZATION");
 }
 
-/// RES-09, EXT-05 in spirit: the end of a backend is the end of its connections, with TLS and without.
+/// The end of a backend is the end of its connections, with TLS and without.
 #[test]
 fn a_backend_that_ends_closes_its_connections() {
     let authority = Authority::new("Private CA");
@@ -121,7 +120,6 @@ fn a_backend_that_ends_closes_its_connections() {
     assert_eq!(tls.finish().accepted(), 5);
 }
 
-/// RES-13, RPL-19
 #[test]
 fn a_peer_that_goes_away_while_idle_is_noticed_by_the_next_command() {
     let ways: [(&str, Script); 3] = [
@@ -152,7 +150,6 @@ fn sockets(pid: i32) -> Vec<String> {
     open
 }
 
-/// RES-14
 #[test]
 fn a_program_that_the_backend_starts_inherits_no_connection() {
     let peer = obliging();

@@ -3,7 +3,6 @@
 use super::{HOST, obliging, open};
 use e2e::{Database, OwnCluster, Smtp, Vigil, closed_port, vigil};
 
-/// RES-01
 #[test]
 fn the_seventeenth_connection_is_one_too_many() {
     let peer = obliging();
@@ -36,7 +35,7 @@ fn the_seventeenth_connection_is_one_too_many() {
     );
 }
 
-/// RES-01, RES-02: what is left to extensions of the descriptors is the limit that no setting lifts.
+/// What is left to extensions of the descriptors is the limit that no setting lifts.
 #[test]
 fn a_backend_out_of_descriptors_says_so_and_goes_on() {
     let peer = obliging();
@@ -91,7 +90,7 @@ fn a_backend_out_of_descriptors_says_so_and_goes_on() {
     drop(peer);
 }
 
-/// RES-02: the limit of the machine, not of PostgreSQL: an honest error, and the count of descriptors stays right.
+/// The limit of the machine, not of PostgreSQL: an honest error, and the count of descriptors stays right.
 #[test]
 fn failed_openings_use_up_no_descriptors() {
     let port = i32::from(closed_port());

@@ -79,7 +79,6 @@ fn memory_of(session: &mut Session, run: impl FnOnce(&mut Session)) -> u64 {
     watcher.join().unwrap().saturating_sub(before)
 }
 
-/// RES-11
 #[test]
 fn a_message_of_a_hundred_megabytes_takes_no_memory() {
     let sink = Sink::start();
@@ -124,7 +123,7 @@ fn confine(cluster: &OwnCluster, pid: i32, kilobytes: u64) {
     cluster.as_server(&format!("prlimit --pid={pid} --as={limit}:{limit}"));
 }
 
-/// PAN-04: Rust aborts where memory ends, and the cluster restarts. So nothing that a peer sends may be what ends it: in
+/// Rust aborts where memory ends, and the cluster restarts. So nothing that a peer sends may be what ends it: in
 /// a backend that can have two megabytes more, each flood is an error of its own kind.
 #[test]
 fn no_flood_takes_a_backend_to_the_end_of_its_memory() {

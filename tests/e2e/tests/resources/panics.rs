@@ -6,7 +6,7 @@ use e2e::certs::{Authority, Wallet};
 use e2e::{Database, Open, Peer, Script, Vigil};
 use std::path::Path;
 
-/// PAN-02: the profiles unwind, and the library refuses to be built where they don't.
+/// The profiles unwind, and the library refuses to be built where they don't.
 #[test]
 fn no_profile_aborts_on_panic() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -17,7 +17,7 @@ fn no_profile_aborts_on_panic() {
     assert!(library.contains("#[cfg(not(panic = \"unwind\"))]\ncompile_error!"));
 }
 
-/// PAN-01: what can panic can only do so inside a call from SQL, which pgrx guards; PostgreSQL calls nothing else.
+/// What can panic can only do so inside a call from SQL, which pgrx guards; PostgreSQL calls nothing else.
 #[test]
 fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
     let sources = sources(&["src"]);
@@ -59,7 +59,7 @@ fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
     }
 }
 
-/// PAN-01: a panic in a destructor that runs while another unwinds would end the process, and one at the end of the
+/// A panic in a destructor that runs while another unwinds would end the process, and one at the end of the
 /// backend has nobody to catch it. There are few destructors, and they only release.
 #[test]
 fn destructors_only_release() {
@@ -120,7 +120,7 @@ fn nested(depth: usize) -> Vec<u8> {
     der
 }
 
-/// PAN-03: a certificate as deep as a message of TLS can hold costs no stack, from the peer or in the wallet.
+/// A certificate as deep as a message of TLS can hold costs no stack, from the peer or in the wallet.
 #[test]
 fn a_certificate_nested_thousands_of_times_is_a_bad_certificate() {
     let authority = Authority::new("Private CA");

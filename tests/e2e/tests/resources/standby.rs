@@ -51,7 +51,7 @@ impl Drop for Standby<'_> {
     }
 }
 
-/// RES-15, INT-10: a standby sends as well, and a recovery conflict ends a wait.
+/// A standby sends as well, and a recovery conflict ends a wait.
 #[test]
 fn a_hot_standby_sends_and_a_recovery_conflict_ends_a_wait() {
     let primary = OwnCluster::start(&[]);

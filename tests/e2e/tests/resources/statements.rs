@@ -6,7 +6,7 @@ use e2e::{Database, Open, Peer, Script, Session, Vigil, closed_port, process};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// RES-10: a look-up in the access list that fails, or waits, leaves no session half taken.
+/// A look-up in the access list that fails, or waits, leaves no session half taken.
 #[test]
 fn an_access_look_up_that_fails_or_waits_leaves_nothing_behind() {
     let authority = Authority::new("Private CA");
@@ -67,7 +67,7 @@ fn an_access_look_up_that_fails_or_waits_leaves_nothing_behind() {
     watch.end(&mut session, &[]);
 }
 
-/// ACL-23: what was revoked is refused at once, also in a transaction that began before.
+/// What was revoked is refused at once, also in a transaction that began before.
 #[test]
 fn a_revocation_counts_inside_an_older_snapshot() {
     let peer = obliging();
@@ -83,7 +83,6 @@ fn a_revocation_counts_inside_an_older_snapshot() {
     session.run("ROLLBACK");
 }
 
-/// RES-16
 #[test]
 fn a_read_only_transaction_may_send() {
     let peer = obliging();
@@ -115,7 +114,6 @@ fn rows_with_trigger(session: &mut Session, exception: &str) {
     ));
 }
 
-/// RES-17
 #[test]
 fn a_trigger_for_each_row_ends_at_the_first_failure_or_catches_them_all() {
     let database = Database::new();
