@@ -10,6 +10,7 @@ use smtp_core::reply::Reply;
 
 use crate::encoding;
 use crate::errors::{Report, sqlstate};
+use crate::expanded_record;
 use crate::registry::Handle;
 
 /// An argument of type `text` or `bytea`: the bytes in the database's encoding.
@@ -91,57 +92,14 @@ impl FromDatum for Handle {
         }
         // SAFETY: the argument is declared as utl_smtp.connection in SQL.
         unsafe {
-            if let Some(handle) = expanded_handle(datum) {
-                return Some(handle);
+            if let Some(field) = expanded_record::field(datum, PRIVATE_TCP_CON as usize) {
+                return field.map(|handle| Self(handle.value() as i64));
             }
             let header = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
             let mut is_null = false;
             let handle = pg_sys::GetAttributeByNum(header, PRIVATE_TCP_CON, &mut is_null);
             (!is_null).then(|| Self(handle.value() as i64))
         }
-    }
-}
-
-/// The handle in a variable of PL/pgSQL, which passes records in their expanded form: read where it stands, because
-/// flattening the record would be most of the cost of a `write_data`.
-///
-/// # Safety
-/// The datum is a value of type utl_smtp.connection.
-unsafe fn expanded_handle(datum: pg_sys::Datum) -> Option<Handle> {
-    const TAGS: [u32; 2] = [
-        pg_sys::vartag_external::VARTAG_EXPANDED_RO,
-        pg_sys::vartag_external::VARTAG_EXPANDED_RW,
-    ];
-    let varlena: *const pg_sys::varlena = datum.cast_mut_ptr();
-    // SAFETY: an expanded datum is a tag with a pointer behind it; the pointer is not aligned. A record has its fields
-    // deformed, as many values as fields, or as a tuple of its descriptor, as the flags say.
-    unsafe {
-        if !varlena::varatt_is_1b_e(varlena) {
-            return None;
-        }
-        let external: *const pg_sys::varattrib_1b_e = varlena.cast();
-        if !TAGS.contains(&u32::from((*external).va_tag)) {
-            return None;
-        }
-        let pointer: *const *const pg_sys::ExpandedRecordHeader =
-            (*external).va_data.as_ptr().cast();
-        let record = &*pointer.read_unaligned();
-        if record.er_magic != pg_sys::ER_MAGIC as i32 {
-            return None;
-        }
-        let has = |flag: u32| record.flags & flag as i32 != 0;
-        let mut is_null = true;
-        let mut handle = pg_sys::Datum::null();
-        let field = PRIVATE_TCP_CON as usize - 1;
-        if has(pg_sys::ER_FLAG_DVALUES_VALID) && record.nfields > field as i32 {
-            is_null = *record.dnulls.add(field);
-            handle = *record.dvalues.add(field);
-        } else if has(pg_sys::ER_FLAG_FVALUE_VALID) && !record.er_tupdesc.is_null() {
-            let attribute = i32::from(PRIVATE_TCP_CON);
-            handle =
-                pg_sys::heap_getattr(record.fvalue, attribute, record.er_tupdesc, &mut is_null);
-        }
-        (!is_null).then(|| Handle(handle.value() as i64))
     }
 }
 

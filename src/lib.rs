@@ -11,6 +11,7 @@ mod api;
 mod datum;
 mod encoding;
 mod errors;
+mod expanded_record;
 mod host_ace;
 mod latch;
 mod notices;
