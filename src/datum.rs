@@ -153,6 +153,7 @@ unsafe impl BoxRet for ReplyRows {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         // SAFETY: as above; the elements are pointers to tuples, hence length -1, by reference, double alignment.
         unsafe {
+            require_function(fcinfo);
             let array_type = pg_sys::getBaseType(result_type(fcinfo));
             let row_type = pg_sys::get_element_type(array_type);
             let code = code_datum(&self.0);
@@ -191,6 +192,7 @@ unsafe impl BoxRet for OpenRow {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         // SAFETY: the descriptor comes from the function's own declaration: a connection and a reply.
         unsafe {
+            require_function(fcinfo);
             let mut descriptor = std::ptr::null_mut();
             pg_sys::get_call_result_type(
                 fcinfo.as_mut_ptr(),
@@ -211,6 +213,35 @@ unsafe impl BoxRet for OpenRow {
             fcinfo.return_raw_datum(datum)
         }
     }
+}
+
+/// Raises an error if the function was dropped while it waited, and the types of its result with it: PostgreSQL reports
+/// most look-ups of what is gone as an internal error.
+///
+/// # Safety
+/// `fcinfo` belongs to a call of a function with a catalog entry.
+unsafe fn require_function(fcinfo: &FcInfo<'_>) {
+    let null = pg_sys::Datum::null();
+    let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+    // SAFETY: as the caller promises; a cached catalog look-up.
+    let exists = unsafe {
+        let function = (*(*fcinfo.as_mut_ptr()).flinfo).fn_oid;
+        pg_sys::AcceptInvalidationMessages();
+        pg_sys::SearchSysCacheExists(cache, function.into(), null, null, null)
+    };
+    if !exists {
+        dropped();
+    }
+}
+
+#[cold]
+fn dropped() -> ! {
+    Report::new(
+        sqlstate::UNDEFINED_OBJECT,
+        "the extension utl_smtp was dropped during the call",
+    )
+    .hint("Create the extension again.")
+    .raise()
 }
 
 /// As the expression that makes the call says, else as the catalog does.
@@ -260,14 +291,38 @@ fn code_datum(reply: &Reply) -> pg_sys::Datum {
 /// # Safety
 /// `row_type` is a row type.
 unsafe fn descriptor_of(row_type: pg_sys::Oid, attributes: &[pg_sys::Oid]) -> pg_sys::TupleDesc {
-    // SAFETY: an entry of the cache is never freed, and one of a row type has its descriptor once that is asked for.
-    let descriptor =
-        unsafe { (*pg_sys::lookup_type_cache(row_type, pg_sys::TYPECACHE_TUPDESC as i32)).tupDesc };
+    // SAFETY: an entry of the cache is never freed.
+    let cached = unsafe { (*pg_sys::lookup_type_cache(row_type, 0)).tupDesc };
+    let descriptor = if cached.is_null() {
+        // SAFETY: as the caller promises.
+        unsafe { load_descriptor(row_type) }
+    } else {
+        cached
+    };
     // SAFETY: as above.
     if !unsafe { attribute_types(descriptor) }.eq(attributes.iter().copied()) {
         altered_type(row_type).raise()
     }
     descriptor
+}
+
+/// Loads the descriptor into the type cache, which locks the type for a moment. The lock may have to wait for a DROP
+/// EXTENSION, after which the type is gone.
+///
+/// # Safety
+/// `row_type` is a row type.
+unsafe fn load_descriptor(row_type: pg_sys::Oid) -> pg_sys::TupleDesc {
+    let mode = pg_sys::AccessShareLock as i32;
+    // SAFETY: a relation that is gone is null; an entry of a row type has its descriptor once that is asked for.
+    unsafe {
+        let relation = pg_sys::try_relation_open(pg_sys::get_typ_typrelid(row_type), mode);
+        if relation.is_null() {
+            dropped();
+        }
+        let entry = pg_sys::lookup_type_cache(row_type, pg_sys::TYPECACHE_TUPDESC as i32);
+        pg_sys::relation_close(relation, mode);
+        (*entry).tupDesc
+    }
 }
 
 /// # Safety

@@ -54,6 +54,7 @@ pub mod sqlstate {
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
     pub const DATATYPE_MISMATCH: &[u8; 5] = b"42804";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
+    pub const UNDEFINED_OBJECT: &[u8; 5] = b"42704";
     pub const UNDEFINED_TABLE: &[u8; 5] = b"42P01";
     pub const INTERNAL_ERROR: &[u8; 5] = b"XX000";
 }

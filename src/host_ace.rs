@@ -11,6 +11,8 @@
 //! apply" to the user. So an entry for mail.example.com that concerns another role doesn't hide this role's entry for
 //! *.example.com: granting something to one role never takes it from another. Who wants it taken says DENY.
 
+use std::ffi::CStr;
+
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
 use crate::access::role_has_privileges_of;
@@ -22,6 +24,15 @@ use crate::errors::{Report, sqlstate};
 pub enum GrantType {
     Deny,
     Grant,
+}
+
+impl std::fmt::Display for GrantType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Grant => "GRANT",
+            Self::Deny => "DENY",
+        })
+    }
 }
 
 /// Whose entries for what are looked for.
@@ -76,6 +87,36 @@ pub fn look_up(
     verdict
 }
 
+/// An entry that applies to a role at this moment, whatever the host, port and privilege.
+pub struct Applicable {
+    pub host: String,
+    pub ports: Option<(i32, i32)>,
+    pub order: i32,
+    pub privilege: String,
+    pub grant_type: GrantType,
+}
+
+/// The entries that apply to a role now, in no order. Entries of other roles are left out here, below any plan: the
+/// executor neither filters nor counts them.
+pub fn applicable(role: pg_sys::Oid) -> Vec<Applicable> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let list = List::open();
+    let mut found = Vec::new();
+    list.scan(None, |entry| {
+        if entry.applies_to(role) {
+            found.push(Applicable {
+                host: text(entry.host),
+                ports: entry.ports,
+                order: entry.order,
+                privilege: text(entry.privilege),
+                grant_type: entry.grant_type,
+            });
+        }
+    });
+    list.close();
+    found
+}
+
 /// The table and its index, open. What unwinds before [`List::close`] leaves them to the transaction's end, which closes
 /// them: there is no destructor, because inside an abort it would be the second to do so.
 struct List {
@@ -88,19 +129,14 @@ impl List {
     fn open() -> Self {
         // SAFETY: catalog look-ups by constant names; what is opened is closed by close() or by the end of the transaction.
         unsafe {
-            let schema = pg_sys::get_namespace_oid(c"utl_smtp".as_ptr(), true);
-            let relation = |name: &std::ffi::CStr| pg_sys::get_relname_relid(name.as_ptr(), schema);
-            let table = relation(c"host_ace");
-            if table == pg_sys::InvalidOid {
-                not_the_list();
-            }
-            let table = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
+            let table = open_table();
             let is_table = (*(*table).rd_rel).relkind == pg_sys::RELKIND_RELATION as i8;
             let types = attribute_types((*table).rd_att);
             if !is_table || !types.take(ATTRIBUTE_TYPES.len()).eq(ATTRIBUTE_TYPES) {
                 not_the_list();
             }
-            let index = relation(c"host_ace_key");
+            // The lock on the table keeps its index from being dropped.
+            let index = relation_oid(c"host_ace_key");
             let is_its_index = pg_sys::IndexGetRelation(index, true) == (*table).rd_id;
             Self {
                 table,
@@ -123,22 +159,34 @@ impl List {
         if patterns.is_empty() {
             return None;
         }
-        // SAFETY: reads a variable.
-        let by_index = self.index.is_some() && !unsafe { pg_sys::IgnoreSystemIndexes };
-        let mut key = pg_sys::ScanKeyData::default();
         let mut first: Option<Precedence> = None;
+        self.scan(Some(patterns), |entry| {
+            let entry = entry.precedence(patterns, question);
+            first = [first, entry].into_iter().flatten().min();
+        });
+        first.map(|(.., grant_type)| grant_type)
+    }
+
+    /// Shows each entry for one of the patterns, or each entry at all.
+    fn scan(&self, patterns: Option<&[String]>, mut see: impl FnMut(&Entry<'_>)) {
+        // SAFETY: reads a variable.
+        let by_index =
+            patterns.is_some() && self.index.is_some() && !unsafe { pg_sys::IgnoreSystemIndexes };
+        let mut key = pg_sys::ScanKeyData::default();
         // SAFETY: the key compares text with text, or by the index with an array of text; without the index all rows are
         // read. Each tuple is looked at before the next one is asked for.
         unsafe {
-            pg_sys::ScanKeyInit(
-                &mut key,
-                attribute::HOST as i16 + 1,
-                pg_sys::BTEqualStrategyNumber as u16,
-                pg_sys::Oid::from(pg_sys::F_TEXTEQ),
-                patterns_datum(patterns),
-            );
-            if patterns.len() > 1 {
-                key.sk_flags |= pg_sys::SK_SEARCHARRAY as i32;
+            if let Some(patterns) = patterns {
+                pg_sys::ScanKeyInit(
+                    &mut key,
+                    attribute::HOST as i16 + 1,
+                    pg_sys::BTEqualStrategyNumber as u16,
+                    pg_sys::Oid::from(pg_sys::F_TEXTEQ),
+                    patterns_datum(patterns),
+                );
+                if patterns.len() > 1 {
+                    key.sk_flags |= pg_sys::SK_SEARCHARRAY as i32;
+                }
             }
             let scan = pg_sys::systable_beginscan(
                 self.table,
@@ -153,12 +201,10 @@ impl List {
                 if tuple.is_null() {
                     break;
                 }
-                let entry = self.entry(tuple).precedence(patterns, question);
-                first = [first, entry].into_iter().flatten().min();
+                see(&self.entry(tuple));
             }
             pg_sys::systable_endscan(scan);
         }
-        first.map(|(.., grant_type)| grant_type)
     }
 
     /// # Safety
@@ -189,6 +235,38 @@ impl List {
                 start: time(attribute::START_DATE),
                 end: time(attribute::END_DATE),
             }
+        }
+    }
+}
+
+/// A relation of the schema `utl_smtp`; `InvalidOid` if there is none.
+///
+/// # Safety
+/// Inside a transaction.
+unsafe fn relation_oid(name: &CStr) -> pg_sys::Oid {
+    // SAFETY: as the caller promises; catalog look-ups by constant names.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"utl_smtp".as_ptr(), true);
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    }
+}
+
+/// Locks the table and opens it. The lock may have to wait for a DROP EXTENSION: then the name is looked up again.
+///
+/// # Safety
+/// Inside a transaction.
+unsafe fn open_table() -> pg_sys::Relation {
+    loop {
+        // SAFETY: as the caller promises; a table that is gone is null.
+        let table = unsafe {
+            let oid = relation_oid(c"host_ace");
+            if oid == pg_sys::InvalidOid {
+                no_list();
+            }
+            pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as i32)
+        };
+        if !table.is_null() {
+            return table;
         }
     }
 }
@@ -234,10 +312,15 @@ impl Entry<'_> {
                 .privileges
                 .iter()
                 .any(|privilege| privilege.as_bytes() == self.privilege)
-            && self.is_in_force()
-            && (self.principal == pg_sys::InvalidOid
-                || role_has_privileges_of(question.role, self.principal));
+            && self.applies_to(question.role);
         applies.then_some((rank, self.ports.is_none(), self.order, self.grant_type))
+    }
+
+    /// Whether it is in force and concerns the role.
+    fn applies_to(&self, role: pg_sys::Oid) -> bool {
+        self.is_in_force()
+            && (self.principal == pg_sys::InvalidOid
+                || role_has_privileges_of(role, self.principal))
     }
 
     fn is_in_force(&self) -> bool {
@@ -257,6 +340,15 @@ fn patterns_datum(patterns: &[String]) -> pg_sys::Datum {
         several => several.to_vec().into_datum(),
     };
     datum.unwrap_or(pg_sys::Datum::null())
+}
+
+fn no_list() -> ! {
+    Report::new(
+        sqlstate::UNDEFINED_TABLE,
+        "table utl_smtp.host_ace does not exist",
+    )
+    .hint("Create the extension utl_smtp, or give the table its name back.")
+    .raise()
 }
 
 fn not_the_list() -> ! {

@@ -4,9 +4,10 @@ use pgrx::prelude::*;
 use smtp_core::host::{self, HostPattern};
 
 use super::required;
+use crate::access;
 use crate::datum::{Bytes, Text};
 use crate::errors::{Report, hints};
-use crate::host_ace::{self, GrantType, Question};
+use crate::host_ace::{self, Question};
 
 /// `utl_smtp.canonical_host_pattern`: the one spelling under which the list keeps a host.
 #[pg_extern(sql = false)]
@@ -33,11 +34,37 @@ fn host_access(
         role: role?,
         privileges: &privileges,
     };
-    let verdict = match host_ace::look_up(candidates?.into_iter().flatten(), &question)? {
-        GrantType::Grant => "GRANT",
-        GrantType::Deny => "DENY",
-    };
-    Some(Text(verdict.to_owned()))
+    let verdict = host_ace::look_up(candidates?.into_iter().flatten(), &question)?;
+    Some(Text(verdict.to_string()))
+}
+
+/// `utl_smtp.host_ace_applicable`: what `utl_smtp.user_host_aces` is made of. Anybody may call it: it returns what
+/// concerns the current role and nothing else.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn host_ace_applicable() -> TableIterator<
+    'static,
+    (
+        name!(host, Text),
+        name!(lower_port, Option<i32>),
+        name!(upper_port, Option<i32>),
+        name!(ace_order, i32),
+        name!(privilege, Text),
+        name!(grant_type, Text),
+    ),
+> {
+    let entries = host_ace::applicable(access::current_role());
+    TableIterator::new(entries.into_iter().map(|entry| {
+        let (lower_port, upper_port) = entry.ports.unzip();
+        (
+            Text(entry.host),
+            lower_port,
+            upper_port,
+            entry.order,
+            Text(entry.privilege),
+            Text(entry.grant_type.to_string()),
+        )
+    }))
 }
 
 /// `dbms_network_acl_utility.domains`

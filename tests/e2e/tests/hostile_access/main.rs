@@ -4,6 +4,7 @@
 mod hosts;
 mod names;
 mod objects;
+mod races;
 mod roles;
 
 use e2e::certs::{Authority, Wallet};

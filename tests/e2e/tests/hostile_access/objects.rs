@@ -146,6 +146,67 @@ fn nobody_but_the_owner_touches_the_list() {
     }
 }
 
+/// Neither its rows nor what EXPLAIN counts and estimates depend on the entries of others.
+#[test]
+fn the_view_of_ones_own_entries_tells_nothing_of_others() {
+    let database = Database::new();
+    let [app, other] = ["app", "other"].map(|name| database.role(name));
+    let mut owner = database.superuser();
+    entry(&mut owner, &app, "own.example.test", Some((25, 30)), true);
+    entry(&mut owner, &app, "also.example.test", None, false);
+    let queries = [
+        "host > 'mail.t' AND host < 'mail.u'",
+        "host = 'mail.top-secret.test'",
+        "host LIKE 'mail.%'",
+        "lower_port = 465",
+        "privilege = 'smtp' AND host <> 'own.example.test'",
+        "true",
+    ]
+    .map(|condition| format!("SELECT * FROM utl_smtp.user_host_aces WHERE {condition}"));
+    let mut session = database.connect(&app);
+    let mut seen = |owner: &mut Session| -> Vec<String> {
+        owner.run("ANALYZE utl_smtp.host_ace");
+        let explained = queries.iter().flat_map(|query| {
+            [
+                format!("EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF) {query}"),
+                format!("EXPLAIN {query}"),
+            ]
+        });
+        let mut lines = Vec::new();
+        for statement in explained {
+            let rows = session.query(&statement, &[]).unwrap();
+            lines.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+        }
+        let rows = session.query(&format!("SELECT x::text FROM ({}) AS x", queries[5]), &[]);
+        lines.extend(rows.unwrap().iter().map(|row| row.get::<_, String>(0)));
+        lines
+    };
+    let alone = seen(&mut owner);
+    for expected in ["Rows Removed by Filter: 2", "also.example.test"] {
+        let found = alone.iter().any(|line| line.contains(expected));
+        assert!(found, "{expected}: {alone:#?}");
+    }
+    entry(
+        &mut owner,
+        &other,
+        "mail.top-secret.test",
+        Some((465, 465)),
+        true,
+    );
+    for number in 0..500 {
+        entry(
+            &mut owner,
+            &other,
+            &format!("mail.host{number}.test"),
+            None,
+            true,
+        );
+    }
+    for (found, alone) in seen(&mut owner).iter().zip(&alone) {
+        assert_eq!(found, alone);
+    }
+}
+
 /// What PUBLIC may execute is what the documentation says.
 #[test]
 fn everybody_may_execute_what_is_documented_and_no_more() {

@@ -30,6 +30,69 @@ fn dropping_the_extension_leaves_no_connection_that_could_be_misused() {
     assert_eq!(count, 0);
 }
 
+/// The types of the result are looked up when the reply has come, and may be gone by then.
+#[test]
+fn dropping_the_extension_under_a_call_is_a_plain_error() {
+    let greeting = "220 peer.example.test ESMTP\r\n";
+    let waits = |reply: &str| {
+        let script = Script::new().await_release().send(greeting);
+        match reply {
+            "" => script,
+            reply => Script::greeting().line().await_release().send(reply),
+        }
+    };
+    for (call, reply) in [
+        ("open_connection('{host}', {port}, 60)", ""),
+        ("open_connection_reply('{host}', {port}, 60)", ""),
+        ("noop({c})", "250 ok\r\n"),
+        (
+            "ehlo({c}, 'client.example.test')",
+            "250 peer.example.test\r\n",
+        ),
+        ("help({c})", "214 no help\r\n"),
+    ] {
+        let peer = Peer::start(waits(reply));
+        let database = Database::new();
+        let mut session = database.superuser();
+        let mut owner = database.superuser();
+        let c = match reply {
+            "" => String::new(),
+            _ => {
+                Open::to(HOST, peer.port())
+                    .timeout(60)
+                    .open(&mut session)
+                    .unwrap()
+                    .handle
+            }
+        };
+        let call = call
+            .replace("{host}", HOST)
+            .replace("{port}", &peer.port().to_string())
+            .replace("{c}", &format!("'{c}'"));
+        let waiting = format!(
+            "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {}",
+            session.pid()
+        );
+        let outcome = std::thread::scope(|scope| {
+            let running = scope.spawn(|| session.try_run(&format!("SELECT utl_smtp.{call}")));
+            let end = Instant::now() + Duration::from_secs(60);
+            while owner.value::<Option<bool>>(&waiting) != Some(true) {
+                assert!(
+                    Instant::now() < end && !running.is_finished(),
+                    "{call}: no wait"
+                );
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            owner.run("DROP EXTENSION utl_smtp");
+            peer.release();
+            running.join().unwrap()
+        });
+        let failure = outcome.expect_err(&call);
+        assert_eq!(failure.sqlstate, "42704", "{call}: {failure}");
+        assert_eq!(session.value::<i32>("SELECT 1"), 1);
+    }
+}
+
 fn program(name: &str, arguments: &[&str]) {
     let cluster = Cluster::shared();
     let output = Command::new(format!("{}/{name}", cluster.bin))

@@ -1,0 +1,51 @@
+//! Two sessions at once: what was looked at before a lock was granted is looked at again.
+
+use super::*;
+
+/// Runs the statement in `waiter` while `blocker` is in a transaction, commits that once the statement waits for one of
+/// its locks, and returns how the statement ends.
+#[track_caller]
+fn overtaken(blocker: &mut Session, waiter: &mut Session, statement: &str) -> Result<(), Failure> {
+    let waits = format!(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = {} AND NOT granted)",
+        waiter.pid()
+    );
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| waiter.try_run(statement));
+        let end = Instant::now() + Duration::from_secs(60);
+        while !blocker.value::<bool>(&waits) {
+            assert!(
+                !running.is_finished(),
+                "it waited for nothing: {:?}",
+                running.join()
+            );
+            assert!(Instant::now() < end, "no lock is waited for: {statement}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        blocker.run("COMMIT");
+        running.join().unwrap()
+    })
+}
+
+/// The look-up finds the table by its name and then waits for its lock.
+#[test]
+fn an_extension_dropped_during_the_look_up_is_a_plain_error() {
+    let database = Database::new();
+    let role = database.role("app");
+    let mut app = database.connect(&role);
+    let mut owner = database.superuser();
+    let open = "SELECT utl_smtp.open_connection('127.0.0.1', 1, 5)";
+    // The library is loaded, the plan's types are known.
+    app.try_run(open).unwrap_err().expect("42501");
+    for (change, statement, sqlstate) in [
+        ("CREATE EXTENSION utl_smtp", open, "42501"),
+        ("SELECT 1", open, "42P01"),
+    ] {
+        owner.run(&format!("BEGIN; DROP EXTENSION utl_smtp; {change}"));
+        let failure = overtaken(&mut owner, &mut app, statement).unwrap_err();
+        assert_eq!(failure.sqlstate, sqlstate, "{change}: {failure}");
+        assert!(!failure.hint.is_empty(), "{change}: {failure}");
+    }
+    owner.run("CREATE EXTENSION utl_smtp");
+    app.try_run(open).unwrap_err().expect("42501");
+}
