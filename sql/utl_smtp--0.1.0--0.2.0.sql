@@ -38,3 +38,191 @@ CREATE OR REPLACE VIEW utl_smtp.user_host_aces AS
            CASE ace.grant_type WHEN 'GRANT' THEN 'GRANTED' ELSE 'DENIED' END AS status
     FROM utl_smtp.host_ace_applicable() AS ace
     ORDER BY host, ace.lower_port, ace.upper_port, ace.privilege, ace.ace_order, ace.grant_type;
+
+
+-- The routines of the 11g form lock first, then look.
+
+CREATE OR REPLACE FUNCTION dbms_network_acl_admin.add_privilege(
+    acl text,
+    principal text,
+    is_grant boolean,
+    privilege text,
+    "position" integer DEFAULT NULL,
+    start_date timestamp with time zone DEFAULT NULL,
+    end_date timestamp with time zone DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    entry CONSTANT utl_smtp.acl_entry :=
+        utl_smtp.acl_entry(principal, is_grant, ARRAY[privilege], start_date, end_date);
+    list text;
+    place integer;
+BEGIN
+    LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
+
+    IF add_privilege."position" IS NOT NULL THEN
+        place := utl_smtp.acl_make_room(list, entry, add_privilege."position");
+    ELSE
+        SELECT ace.ace_order INTO place
+        FROM utl_smtp.acl_ace AS ace
+        WHERE ace.acl = list
+          AND ace.principal = entry.principal
+          AND ace.grant_type = entry.grant_type
+          AND ace.start_date IS NOT DISTINCT FROM entry.start_date
+          AND ace.end_date IS NOT DISTINCT FROM entry.end_date
+        ORDER BY ace.ace_order
+        LIMIT 1;
+        IF NOT FOUND THEN
+            SELECT coalesce(max(ace.ace_order), 0) + 1 INTO place
+            FROM utl_smtp.acl_ace AS ace
+            WHERE ace.acl = list;
+        END IF;
+    END IF;
+
+    INSERT INTO utl_smtp.acl_ace (acl, ace_order, principal, privilege, grant_type, start_date, end_date)
+    VALUES (list, place, entry.principal, entry.privileges[1], entry.grant_type,
+            entry.start_date, entry.end_date)
+    ON CONFLICT DO NOTHING;
+    PERFORM utl_smtp.acl_publish(list);
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION dbms_network_acl_admin.delete_privilege(
+    acl text,
+    principal text,
+    is_grant boolean DEFAULT NULL,
+    privilege text DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    who CONSTANT regrole := utl_smtp.acl_principal(principal);
+    list text;
+BEGIN
+    LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
+
+    DELETE FROM utl_smtp.acl_ace AS ace
+    WHERE ace.acl = list
+      AND ace.principal = who
+      AND (is_grant IS NULL OR ace.grant_type = CASE WHEN is_grant THEN 'GRANT' ELSE 'DENY' END)
+      AND (delete_privilege.privilege IS NULL OR ace.privilege = lower(delete_privilege.privilege));
+
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '42704',
+            MESSAGE = format('ORA-01927: no such privilege of "%s" in ACL "%s"', principal, list),
+            HINT = 'utl_smtp.acl_ace shows the entries.';
+    END IF;
+    PERFORM utl_smtp.acl_publish(list);
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION dbms_network_acl_admin.assign_acl(
+    acl text,
+    host text,
+    lower_port integer DEFAULT NULL,
+    upper_port integer DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    target CONSTANT utl_smtp.acl_target := utl_smtp.acl_target(host, lower_port, upper_port);
+    list text;
+BEGIN
+    LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
+    PERFORM dbms_network_acl_admin.set_host_acl(host, lower_port, upper_port, NULL);
+    INSERT INTO utl_smtp.acl_assignment (acl, host, lower_port, upper_port)
+    VALUES (list, target.host, target.lower_port, target.upper_port);
+    PERFORM utl_smtp.acl_publish(list);
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION dbms_network_acl_admin.unassign_acl(
+    acl text DEFAULT NULL,
+    host text DEFAULT NULL,
+    lower_port integer DEFAULT NULL,
+    upper_port integer DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    target CONSTANT utl_smtp.acl_target :=
+        CASE WHEN host IS NOT NULL THEN utl_smtp.acl_target(host, lower_port, upper_port) END;
+    list text;
+    found_any boolean := false;
+    assigned record;
+BEGIN
+    LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := CASE WHEN acl IS NOT NULL THEN utl_smtp.acl_existing(acl) END;
+    FOR assigned IN
+        DELETE FROM utl_smtp.acl_assignment AS assignment
+        WHERE (list IS NULL OR assignment.acl = list)
+          AND (target.host IS NULL
+               OR assignment.host = target.host
+                  AND int4range(assignment.lower_port, assignment.upper_port, '[]')
+                      = int4range(target.lower_port, target.upper_port, '[]'))
+        RETURNING assignment.host, assignment.lower_port, assignment.upper_port
+    LOOP
+        found_any := true;
+        DELETE FROM utl_smtp.host_ace AS listed
+        WHERE listed.host = assigned.host
+          AND int4range(listed.lower_port, listed.upper_port, '[]')
+              = int4range(assigned.lower_port, assigned.upper_port, '[]');
+    END LOOP;
+
+    IF NOT found_any AND target.host IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '42704',
+            MESSAGE = format('ORA-46114: no such ACL is assigned to host "%s"', target.host),
+            DETAIL = format('Looked for %s, %s.', coalesce(format('"%s"', list), 'any'),
+                            utl_smtp.acl_ports_in_words(target)),
+            HINT = 'utl_smtp.acl_assignment shows what is assigned to what; the port range must be the one assigned.';
+    END IF;
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION dbms_network_acl_admin.drop_acl(acl text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    list text;
+BEGIN
+    LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
+    PERFORM dbms_network_acl_admin.unassign_acl(list);
+    DELETE FROM utl_smtp.acl_ace AS ace WHERE ace.acl = list;
+    DELETE FROM utl_smtp.acl AS dropped WHERE dropped.name = list;
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION dbms_network_acl_admin.append_host_acl(
+    host text,
+    lower_port integer DEFAULT NULL,
+    upper_port integer DEFAULT NULL,
+    acl text DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    target CONSTANT utl_smtp.acl_target := utl_smtp.acl_target(host, lower_port, upper_port);
+    list text;
+    entry utl_smtp.acl_entry;
+BEGIN
+    LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
+    FOR entry IN
+        SELECT ace.principal, ace.grant_type, array_agg(ace.privilege), ace.start_date, ace.end_date
+        FROM utl_smtp.acl_ace AS ace
+        WHERE ace.acl = list
+        GROUP BY ace.ace_order, ace.principal, ace.grant_type, ace.start_date, ace.end_date
+        ORDER BY ace.ace_order, ace.grant_type
+    LOOP
+        PERFORM utl_smtp.acl_append(target, entry);
+    END LOOP;
+    PERFORM utl_smtp.acl_follow(target);
+END
+$body$;

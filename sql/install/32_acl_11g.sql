@@ -182,7 +182,7 @@ COMMENT ON FUNCTION utl_smtp.acl_drop_if_empty(utl_smtp.acl_target) IS
 'drops the named list assigned to a target if no entry is left in it';
 
 
--- The routines.
+-- The routines. Those that write lock first, then look: a list that was there before the lock was granted may be gone.
 
 CREATE FUNCTION dbms_network_acl_admin.create_acl(
     acl text,
@@ -228,12 +228,13 @@ CREATE FUNCTION dbms_network_acl_admin.add_privilege(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    list CONSTANT text := utl_smtp.acl_existing(acl);
     entry CONSTANT utl_smtp.acl_entry :=
         utl_smtp.acl_entry(principal, is_grant, ARRAY[privilege], start_date, end_date);
+    list text;
     place integer;
 BEGIN
     LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
 
     IF add_privilege."position" IS NOT NULL THEN
         place := utl_smtp.acl_make_room(list, entry, add_privilege."position");
@@ -327,10 +328,11 @@ CREATE FUNCTION dbms_network_acl_admin.delete_privilege(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    list CONSTANT text := utl_smtp.acl_existing(acl);
     who CONSTANT regrole := utl_smtp.acl_principal(principal);
+    list text;
 BEGIN
     LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
 
     DELETE FROM utl_smtp.acl_ace AS ace
     WHERE ace.acl = list
@@ -360,9 +362,11 @@ CREATE FUNCTION dbms_network_acl_admin.assign_acl(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    list CONSTANT text := utl_smtp.acl_existing(acl);
     target CONSTANT utl_smtp.acl_target := utl_smtp.acl_target(host, lower_port, upper_port);
+    list text;
 BEGIN
+    LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
     PERFORM dbms_network_acl_admin.set_host_acl(host, lower_port, upper_port, NULL);
     INSERT INTO utl_smtp.acl_assignment (acl, host, lower_port, upper_port)
     VALUES (list, target.host, target.lower_port, target.upper_port);
@@ -382,13 +386,14 @@ CREATE FUNCTION dbms_network_acl_admin.unassign_acl(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    list CONSTANT text := CASE WHEN acl IS NOT NULL THEN utl_smtp.acl_existing(acl) END;
     target CONSTANT utl_smtp.acl_target :=
         CASE WHEN host IS NOT NULL THEN utl_smtp.acl_target(host, lower_port, upper_port) END;
+    list text;
     found_any boolean := false;
     assigned record;
 BEGIN
     LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := CASE WHEN acl IS NOT NULL THEN utl_smtp.acl_existing(acl) END;
     FOR assigned IN
         DELETE FROM utl_smtp.acl_assignment AS assignment
         WHERE (list IS NULL OR assignment.acl = list)
@@ -423,8 +428,10 @@ CREATE FUNCTION dbms_network_acl_admin.drop_acl(acl text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    list CONSTANT text := utl_smtp.acl_existing(acl);
+    list text;
 BEGIN
+    LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
     PERFORM dbms_network_acl_admin.unassign_acl(list);
     DELETE FROM utl_smtp.acl_ace AS ace WHERE ace.acl = list;
     DELETE FROM utl_smtp.acl AS dropped WHERE dropped.name = list;
@@ -486,11 +493,12 @@ CREATE FUNCTION dbms_network_acl_admin.append_host_acl(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    list CONSTANT text := utl_smtp.acl_existing(acl);
     target CONSTANT utl_smtp.acl_target := utl_smtp.acl_target(host, lower_port, upper_port);
+    list text;
     entry utl_smtp.acl_entry;
 BEGIN
     LOCK TABLE utl_smtp.host_ace IN SHARE ROW EXCLUSIVE MODE;
+    list := utl_smtp.acl_existing(acl);
     FOR entry IN
         SELECT ace.principal, ace.grant_type, array_agg(ace.privilege), ace.start_date, ace.end_date
         FROM utl_smtp.acl_ace AS ace

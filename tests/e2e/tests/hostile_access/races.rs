@@ -49,3 +49,35 @@ fn an_extension_dropped_during_the_look_up_is_a_plain_error() {
     owner.run("CREATE EXTENSION utl_smtp");
     app.try_run(open).unwrap_err().expect("42501");
 }
+
+/// Each routine of Oracle's 11g form that takes a named list.
+#[test]
+fn a_named_list_dropped_meanwhile_is_not_found_and_gets_no_rows() {
+    let database = Database::new();
+    let mut blocker = database.superuser();
+    let mut waiter = database.superuser();
+    for call in [
+        "add_privilege('l', 'PUBLIC', true, 'resolve')",
+        "add_privilege('l', 'PUBLIC', true, 'resolve', 1)",
+        "delete_privilege('l', 'PUBLIC')",
+        "assign_acl('l', 'mail.example.test')",
+        "set_host_acl('mail.example.test', acl => 'l')",
+        "unassign_acl('l')",
+        "append_host_acl('mail.example.test', acl => 'l')",
+        "drop_acl('l')",
+    ] {
+        blocker.run(
+            "SELECT dbms_network_acl_admin.create_acl('l', 'list', 'PUBLIC', true, 'smtp');
+             BEGIN; SELECT dbms_network_acl_admin.drop_acl('l')",
+        );
+        let call = format!("SELECT dbms_network_acl_admin.{call}");
+        let failure = overtaken(&mut blocker, &mut waiter, &call).expect_err(&call);
+        assert_eq!(failure.sqlstate, "42704", "{call}: {failure}");
+        assert!(failure.message.contains("ORA-46114"), "{call}: {failure}");
+        let left: i64 = blocker.value(
+            "SELECT (SELECT count(*) FROM utl_smtp.acl_ace) + (SELECT count(*) FROM utl_smtp.acl_assignment)
+                    + (SELECT count(*) FROM utl_smtp.host_ace)",
+        );
+        assert_eq!(left, 0, "{call}");
+    }
+}
