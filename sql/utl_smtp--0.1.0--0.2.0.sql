@@ -226,3 +226,34 @@ BEGIN
     PERFORM utl_smtp.acl_follow(target);
 END
 $body$;
+
+
+-- connections() has a column more, and tx_timeout is the limit in effect.
+
+DROP FUNCTION utl_smtp.connections();
+CREATE FUNCTION utl_smtp.connections() RETURNS TABLE (
+    handle bigint,
+    host text,
+    address inet,
+    port integer,
+    phase text,
+    tls_version text,
+    cipher text,
+    peer_subject text,
+    peer_not_after timestamp with time zone,
+    authenticated_as text,
+    auth_scheme text,
+    capabilities text[],
+    messages_sent bigint,
+    bytes_sent bigint,
+    bytes_received bigint,
+    opened_at timestamp with time zone,
+    last_reply text,
+    c utl_smtp.connection
+)
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+ROWS 16
+AS 'MODULE_PATHNAME', 'connections_wrapper';
+COMMENT ON FUNCTION utl_smtp.connections() IS
+'the open connections of this session that the current role may use; c is the value that open_connection returned';
+COMMENT ON COLUMN utl_smtp.connection.tx_timeout IS 'the time limit of each command in seconds; NULL: none';

@@ -1,5 +1,7 @@
 //! Arguments and results as PostgreSQL passes them.
 
+use std::time::Duration;
+
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::pgrx_sql_entity_graph::metadata::{
@@ -11,7 +13,7 @@ use smtp_core::reply::Reply;
 use crate::encoding;
 use crate::errors::{Report, sqlstate};
 use crate::expanded_record;
-use crate::registry::Handle;
+use crate::registry::{Handle, Session};
 
 /// An argument of type `text` or `bytea`: the bytes in the database's encoding.
 #[derive(Clone, Copy)]
@@ -21,6 +23,7 @@ pub struct Bytes<'a>(pub &'a [u8]);
 pub struct ConnectionRow {
     pub host: String,
     pub port: u16,
+    /// The time limit of each command in seconds.
     pub tx_timeout: Option<i32>,
     pub handle: Handle,
 }
@@ -39,6 +42,19 @@ pub struct OpenRow {
 
 /// A result of type `text`.
 pub struct Text(pub String);
+
+impl ConnectionRow {
+    /// The value that stands for a session.
+    pub fn of(session: &Session) -> Self {
+        let seconds = |limit: Duration| i32::try_from(limit.as_secs()).unwrap_or(i32::MAX);
+        Self {
+            host: session.given_host.clone(),
+            port: session.port,
+            tx_timeout: session.timeout.map(seconds),
+            handle: session.handle,
+        }
+    }
+}
 
 /// The attribute of `utl_smtp.connection` that holds the handle, counted from 1.
 const PRIVATE_TCP_CON: i16 = 4;
@@ -183,6 +199,30 @@ unsafe impl BoxRet for ConnectionRow {
         unsafe {
             let datum = connection_datum(result_type(fcinfo), &self);
             fcinfo.return_raw_datum(datum)
+        }
+    }
+}
+
+impl IntoDatum for ConnectionRow {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        // SAFETY: the type is utl_smtp.connection.
+        Some(unsafe { connection_datum(Self::type_oid(), &self) })
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        let null = pg_sys::Datum::null();
+        let cache = pg_sys::SysCacheIdentifier::TYPENAMENSP as i32;
+        // SAFETY: cached catalog look-ups by constant names.
+        unsafe {
+            let schema = pg_sys::get_namespace_oid(c"utl_smtp".as_ptr(), true);
+            pg_sys::GetSysCacheOid(
+                cache,
+                pg_sys::Anum_pg_type_oid as i16,
+                c"connection".as_ptr().into(),
+                schema.into(),
+                null,
+                null,
+            )
         }
     }
 }

@@ -8,6 +8,7 @@
 //! shut down: dropping one closes a descriptor and calls nothing of PostgreSQL's.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use pgrx::pg_sys;
 use smtp_core::host::Host;
@@ -23,8 +24,12 @@ pub struct Handle(pub i64);
 pub struct Session {
     pub handle: Handle,
     pub connection: Connection,
+    /// The host as open_connection was given it.
+    pub given_host: String,
     pub host: Host,
     pub port: u16,
+    /// The time limit of each command.
+    pub timeout: Option<Duration>,
     /// The role that opened it.
     pub owner: pg_sys::Oid,
     pub opened_at: pg_sys::TimestampTz,

@@ -25,7 +25,7 @@ COMMENT ON TYPE utl_smtp.connection IS
 'an SMTP connection of this session, as open_connection returns it; it stands for the connection, copies stand for the same one';
 COMMENT ON COLUMN utl_smtp.connection.host IS 'the host that was asked for';
 COMMENT ON COLUMN utl_smtp.connection.port IS 'the port that was asked for';
-COMMENT ON COLUMN utl_smtp.connection.tx_timeout IS 'the time limit of each command that was asked for, in seconds';
+COMMENT ON COLUMN utl_smtp.connection.tx_timeout IS 'the time limit of each command in seconds; NULL: none';
 COMMENT ON COLUMN utl_smtp.connection.private_tcp_con IS 'the handle: random, never used again, of no use to other sessions';
 COMMENT ON COLUMN utl_smtp.connection.private_state IS 'not used';
 

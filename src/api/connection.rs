@@ -139,6 +139,7 @@ fn connections() -> TableIterator<
         name!(bytes_received, i64),
         name!(opened_at, Option<TimestampWithTimeZone>),
         name!(last_reply, Option<Text>),
+        name!(c, ConnectionRow),
     ),
 > {
     TableIterator::new(mine(|session| {
@@ -169,6 +170,7 @@ fn connections() -> TableIterator<
                 .last_reply
                 .as_ref()
                 .map(|reply| Text(reply.to_string())),
+            ConnectionRow::of(session),
         )
     }))
 }
@@ -292,23 +294,21 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
         return Err(Report::reply(&reply).context(&host_text, port, Some(verb)));
     }
     let handle = new_handle()?;
-    let row = ConnectionRow {
-        host: given_host.into_owned(),
-        port,
-        tx_timeout: arguments.tx_timeout,
-        handle,
-    };
-    registry::put(Box::new(Session {
+    let session = Box::new(Session {
         handle,
         connection,
+        given_host: given_host.into_owned(),
         host,
         port,
+        timeout,
         owner,
         // SAFETY: reads the clock.
         opened_at: unsafe { pg_sys::GetCurrentTimestamp() },
         tls,
         descriptor,
-    }));
+    });
+    let row = ConnectionRow::of(&session);
+    registry::put(session);
     Ok(OpenRow {
         connection: Some(row),
         reply,

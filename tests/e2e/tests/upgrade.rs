@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use e2e::{Database, Peer, Script, Session};
+use e2e::{Database, Open, Peer, Script, Session};
 
 /// What `sql/` holds beside the current version's parts.
 struct Scripts {
@@ -170,6 +170,29 @@ fn a_released_version_updates_to_the_fresh_catalog_and_keeps_its_entries() {
             missing.is_empty() && surplus.is_empty(),
             "from {release}: missing {missing:#?}, surplus {surplus:#?}"
         );
+    }
+}
+
+/// A session keeps its connections while the extension is updated, and lists them before and after.
+#[test]
+fn an_open_connection_survives_the_update() {
+    let version = current(&mut Database::empty("").superuser());
+    let mut releases = Scripts::read().releases;
+    releases.remove(&version);
+    for release in releases {
+        let peer = Peer::start(Script::greeting().answer_all(|_| b"250 ok\r\n".to_vec()));
+        let database = Database::empty("");
+        let mut session = database.superuser();
+        session.run(&format!("CREATE EXTENSION utl_smtp VERSION '{release}'"));
+        let smtp = Open::to("127.0.0.1", peer.port())
+            .open(&mut session)
+            .unwrap();
+        let last: String = session.value("SELECT last_reply FROM utl_smtp.connections()");
+        assert!(last.starts_with("220 "), "{release}: {last}");
+        session.run("ALTER EXTENSION utl_smtp UPDATE");
+        let c: String = session.value("SELECT c::text FROM utl_smtp.connections()");
+        assert_eq!(c, smtp.handle, "{release}");
+        assert_eq!(smtp.noop(&mut session).unwrap().code, 250, "{release}");
     }
 }
 

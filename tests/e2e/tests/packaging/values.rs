@@ -56,6 +56,49 @@ fn a_forged_connection_is_one_that_never_opened() {
     );
 }
 
+/// The value says which limit is in effect, and so is NULL in no field unless there is none.
+#[test]
+fn an_open_connection_is_not_null_and_connections_has_its_value() {
+    let peer = obliging();
+    let database = Database::new();
+    let mut session = database.superuser();
+    for (setting, given, expected) in [
+        ("300", None, Some(300)),
+        ("7", None, Some(7)),
+        ("7", Some(9), Some(9)),
+        ("0", Some(9), Some(9)),
+        ("0", None, None),
+    ] {
+        session.run(&format!("SET utl_smtp.default_timeout = {setting}"));
+        // The host as it was written.
+        let c = Open::to("LOCALHOST.", peer.port())
+            .timeout(given)
+            .open(&mut session)
+            .unwrap();
+        let row = session
+            .query_one(
+                "SELECT ($1::text::utl_smtp.connection).tx_timeout, $1::text::utl_smtp.connection IS NOT NULL,
+                        c::text, (utl_smtp.noop(c)).code
+                   FROM utl_smtp.connections()",
+                &[&c.handle],
+            )
+            .unwrap();
+        assert_eq!(
+            row.get::<_, Option<i32>>(0),
+            expected,
+            "{given:?}, {setting}"
+        );
+        assert_eq!(row.get::<_, bool>(1), expected.is_some(), "{}", c.handle);
+        assert_eq!(row.get::<_, String>(2), c.handle);
+        assert_eq!(row.get::<_, i32>(3), 250);
+        session.run("SELECT utl_smtp.close_connection(c) FROM utl_smtp.connections()");
+    }
+    assert_eq!(
+        session.value::<i64>("SELECT count(*) FROM utl_smtp.connections()"),
+        0
+    );
+}
+
 #[test]
 fn handles_are_far_apart_in_every_backend() {
     let peer = obliging();
