@@ -1,9 +1,10 @@
 //! The extension as an object of the database: who creates it and over what, what becomes of it when it is dropped,
-//! dumped or upgraded, and values of its types that it did not make.
+//! dumped or upgraded, its signatures, and values of its types that it did not make.
 
 mod creation;
 mod departure;
 mod plans;
+mod signatures;
 mod values;
 
 use e2e::cluster::Cluster;
