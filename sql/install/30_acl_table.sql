@@ -47,11 +47,6 @@ ALTER TABLE utl_smtp.host_ace REPLICA IDENTITY FULL;
 
 REVOKE ALL ON TABLE utl_smtp.host_ace FROM PUBLIC;
 
--- A role that was dropped since would make a restore fail; its entries match nobody anyway.
-SELECT pg_catalog.pg_extension_config_dump(
-    'utl_smtp.host_ace',
-    'WHERE principal = 0 OR EXISTS (SELECT FROM pg_catalog.pg_roles WHERE oid = principal)');
-
 COMMENT ON TABLE utl_smtp.host_ace IS
 'access control entries: which role may (GRANT) or may not (DENY) talk to which host and ports; no entry means no access';
 COMMENT ON COLUMN utl_smtp.host_ace.host IS

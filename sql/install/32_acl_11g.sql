@@ -31,9 +31,6 @@ CREATE TABLE utl_smtp.acl_ace (
     PRIMARY KEY (acl, ace_order, principal, privilege)
 );
 REVOKE ALL ON TABLE utl_smtp.acl_ace FROM PUBLIC;
-SELECT pg_catalog.pg_extension_config_dump(
-    'utl_smtp.acl_ace',
-    'WHERE principal = 0 OR EXISTS (SELECT FROM pg_catalog.pg_roles WHERE oid = principal)');
 COMMENT ON TABLE utl_smtp.acl_ace IS
 'the entries of named access control lists; utl_smtp.host_ace has a copy for every host a list is assigned to';
 COMMENT ON COLUMN utl_smtp.acl_ace.acl IS 'the list';

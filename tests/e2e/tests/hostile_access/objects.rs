@@ -104,7 +104,13 @@ fn nobody_but_the_owner_touches_the_list() {
     app.run(
         "CREATE FUNCTION public.t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
     );
-    for table in ["host_ace", "acl", "acl_ace", "acl_assignment"] {
+    for table in [
+        "host_ace",
+        "host_ace_dump",
+        "acl",
+        "acl_ace",
+        "acl_assignment",
+    ] {
         for statement in [
             "SELECT FROM utl_smtp.$1",
             "COPY utl_smtp.$1 TO STDOUT",

@@ -161,6 +161,149 @@ fn a_dump_keeps_the_access_list_and_can_be_restored() {
     assert!(mine > 0);
 }
 
+/// Entries of every kind for two roles and PUBLIC, in host_ace and in a named list.
+fn fill(session: &mut Session, roles: [&str; 2]) {
+    for role in roles {
+        session.run(&format!(
+            "SELECT dbms_network_acl_admin.append_host_ace('mail.example.test', 25, 587,
+                 dbms_network_acl_admin.xs$ace_type(ARRAY['smtp', 'use_client_certificates'],
+                     principal_name => '{role}', start_date => '2020-01-01', end_date => '2120-01-01'));
+             SELECT dbms_network_acl_admin.create_acl('{role}.xml', 'for mail', '{role}', true, 'connect');
+             SELECT dbms_network_acl_admin.add_privilege('{role}.xml', 'public', false, 'resolve')"
+        ));
+    }
+    session.run(&format!(
+        "SELECT dbms_network_acl_admin.assign_acl('{}.xml', '192.0.2.*', 25, 25);
+         SELECT dbms_network_acl_admin.append_host_ace('*.example.test', ace =>
+             dbms_network_acl_admin.xs$ace_type(ARRAY['connect'], granted => false, principal_name => 'PUBLIC'))",
+        roles[1]
+    ));
+}
+
+/// The rows of all tables of the list, but for `but`'s.
+fn rows(session: &mut Session, but: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT row FROM (
+             SELECT 'host_ace ' || e::text, e.principal::text FROM utl_smtp.host_ace AS e
+             UNION ALL SELECT 'acl ' || e::text, 'none' FROM utl_smtp.acl AS e
+             UNION ALL SELECT 'acl_ace ' || e::text, e.principal::text FROM utl_smtp.acl_ace AS e
+             UNION ALL SELECT 'acl_assignment ' || e::text, 'none' FROM utl_smtp.acl_assignment AS e
+         ) AS rows (row, principal) WHERE principal <> '{but}' ORDER BY 1"
+    );
+    let rows = session.query(&sql, &[]).unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn a_role_missing_at_the_restore_loses_its_own_entries_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("dump").display().to_string();
+    for (dump, restore) in [
+        (vec!["-Fc"], vec!["--exit-on-error"]),
+        (vec!["-Fc"], vec!["--single-transaction"]),
+        (vec!["-Fc", "--inserts"], vec!["--exit-on-error"]),
+        (vec!["-Fc", "--column-inserts"], vec!["--exit-on-error"]),
+        (vec!["-Fd"], vec!["--exit-on-error", "--jobs=4"]),
+    ] {
+        let database = Database::new();
+        let restored = Database::empty("");
+        let [kept, missing] = ["kept", "missing"].map(|name| database.role(name));
+        let mut session = database.superuser();
+        fill(&mut session, [&missing, &kept]);
+        // A role goes by its name at the time of the dump.
+        let renamed = format!("Renamed \"{kept}\"");
+        let quoted = format!("\"{}\"", renamed.replace('"', "\"\""));
+        session.run(&format!("ALTER ROLE {kept} RENAME TO {quoted}"));
+        let all = rows(&mut session, "");
+        let before = rows(&mut session, &missing);
+        assert_eq!(before.len(), 11, "{before:#?}");
+        assert!(before.iter().any(|row| row.contains("Renamed")));
+
+        let file = format!("{file}{}", database.name());
+        program(
+            "pg_dump",
+            &[&dump[..], &["-f", &file, database.name()]].concat(),
+        );
+        session.run(&format!("ALTER ROLE {missing} RENAME TO {missing}_gone"));
+        program(
+            "pg_restore",
+            &[&restore[..], &["-d", restored.name(), &file]].concat(),
+        );
+        let mut target = restored.superuser();
+        assert_eq!(rows(&mut target, ""), before, "{dump:?} {restore:?}");
+
+        // Its entries wait for the role, with a warning at each attempt, and through another dump.
+        target.run("SELECT utl_smtp.host_ace_restore()");
+        let warning = format!(
+            "role \"{missing}\" does not exist, its access control entries are not restored: 3"
+        );
+        let said = target.notice_texts();
+        assert!(said.contains(&warning), "{dump:?} {restore:?}: {said:?}");
+        let again = Database::empty("");
+        let second = format!("{file}.again");
+        program("pg_dump", &["-Fc", "-f", &second, restored.name()]);
+        program(
+            "pg_restore",
+            &["--exit-on-error", "-d", again.name(), &second],
+        );
+        session.run(&format!("ALTER ROLE {missing}_gone RENAME TO {missing}"));
+        for database in [&restored, &again] {
+            let mut target = database.superuser();
+            target.run("SELECT utl_smtp.host_ace_restore()");
+            assert_eq!(rows(&mut target, ""), all, "{dump:?} {restore:?}");
+            let left: i64 = target.value("SELECT count(*) FROM utl_smtp.host_ace_dump");
+            assert_eq!(left, 0, "{dump:?} {restore:?}");
+        }
+        session.run(&format!("ALTER ROLE {quoted} RENAME TO {kept}"));
+    }
+}
+
+/// `--disable-triggers` leaves the entries where they were dumped to, and nobody is allowed anything meanwhile.
+#[test]
+fn entries_restored_without_triggers_are_taken_over_by_a_call() {
+    let (database, restored) = (Database::new(), Database::new());
+    let [one, other] = ["one", "other"].map(|name| database.role(name));
+    let mut session = database.superuser();
+    fill(&mut session, [&one, &other]);
+    let before = rows(&mut session, "");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("dump").display().to_string();
+    program("pg_dump", &["-Fc", "-f", &file, database.name()]);
+    let into = [
+        "--exit-on-error",
+        "--data-only",
+        "--disable-triggers",
+        "-d",
+        restored.name(),
+        &file,
+    ];
+    program("pg_restore", &into);
+    let mut session = restored.superuser();
+    let early: i64 = session.value("SELECT count(*) FROM utl_smtp.host_ace");
+    assert_eq!(early, 0);
+    session.run("SELECT utl_smtp.host_ace_restore()");
+    assert_eq!(rows(&mut session, ""), before);
+}
+
+/// It has the rows of the tables themselves.
+#[test]
+fn a_dump_of_the_first_version_can_be_restored() {
+    let (database, restored) = (Database::empty(""), Database::empty(""));
+    let [one, other] = ["one", "other"].map(|name| database.role(name));
+    let mut session = database.superuser();
+    session.run("CREATE EXTENSION utl_smtp VERSION '0.1.0'");
+    fill(&mut session, [&one, &other]);
+    let before = rows(&mut session, "");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("dump").display().to_string();
+    program("pg_dump", &["-Fc", "-f", &file, database.name()]);
+    program(
+        "pg_restore",
+        &["--exit-on-error", "-d", restored.name(), &file],
+    );
+    assert_eq!(rows(&mut restored.superuser(), ""), before);
+}
+
 #[test]
 fn pg_upgrade_finds_nothing_against_it() {
     let old = OwnCluster::start(&[]);
