@@ -50,6 +50,16 @@ impl Cluster {
     }
 
     pub fn try_connect(&self, database: &str, role: &str) -> Result<Session, Failure> {
+        self.try_connect_with(database, role, "")
+    }
+
+    /// With start-up options, as `PGOPTIONS` gives them.
+    pub fn try_connect_with(
+        &self,
+        database: &str,
+        role: &str,
+        options: &str,
+    ) -> Result<Session, Failure> {
         let notices = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&notices);
         let mut client = Config::new()
@@ -57,6 +67,7 @@ impl Cluster {
             .port(self.port)
             .dbname(database)
             .user(role)
+            .options(options)
             .application_name("e2e")
             .notice_callback(move |notice| sink.lock().unwrap().push(notice))
             .connect(NoTls)?;
@@ -129,6 +140,13 @@ impl Database {
 
     pub fn connect(&self, role: &str) -> Session {
         Cluster::shared().connect(&self.name, role)
+    }
+
+    /// With start-up options, as `PGOPTIONS` gives them.
+    pub fn connect_with(&self, role: &str, options: &str) -> Session {
+        Cluster::shared()
+            .try_connect_with(&self.name, role, options)
+            .unwrap_or_else(|failure| panic!("{failure}"))
     }
 
     /// Creates a role that may log in and nothing else; the name returned is unique in the cluster.

@@ -1,6 +1,11 @@
 //! The settings `utl_smtp.*`.
 
-use std::ffi::CString;
+mod caller;
+mod directories;
+mod setter;
+mod startup;
+
+use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,15 +13,17 @@ use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use smtp_net::tls::MinVersion;
 
-static RAISE_REPLY_ERRORS: GucSetting<bool> = GucSetting::<bool>::new(true);
-static DEFAULT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(300);
+use self::caller::CallerSetting;
+
+static RAISE_REPLY_ERRORS: CallerSetting<bool> = CallerSetting::<bool>::new(true);
+static DEFAULT_TIMEOUT: CallerSetting<i32> = CallerSetting::<i32>::new(300);
 static MAX_CONNECTIONS: GucSetting<i32> = GucSetting::<i32>::new(16);
 static WALLET_PATH: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"system:"));
 static WALLET_ROOTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static ALLOW_CLEARTEXT_AUTH: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MIN_TLS_VERSION: GucSetting<TlsVersion> = GucSetting::<TlsVersion>::new(TlsVersion::Tls12);
-static TRACE: GucSetting<Trace> = GucSetting::<Trace>::new(Trace::Off);
+static TRACE: CallerSetting<Trace> = CallerSetting::<Trace>::new(Trace::Off);
 
 /// Values of `utl_smtp.trace`.
 #[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
@@ -60,12 +67,8 @@ pub fn wallet_path() -> Option<String> {
 
 /// The directories under which roles without the right to read server files may name wallets.
 pub fn wallet_roots() -> Vec<PathBuf> {
-    let list = text(&WALLET_ROOTS).unwrap_or_default();
-    list.split(',')
-        .map(|path| path.trim().trim_matches('"'))
-        .filter(|path| path.starts_with('/'))
-        .map(PathBuf::from)
-        .collect()
+    let list = WALLET_ROOTS.get().unwrap_or_default();
+    directories::parse(&list).unwrap_or_default()
 }
 
 pub fn allow_cleartext_auth() -> bool {
@@ -88,26 +91,56 @@ fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
+/// Those that only superusers may set, and roles that are granted it.
+const SUPERUSER_SETTINGS: [&CStr; 5] = [
+    c"utl_smtp.max_connections",
+    c"utl_smtp.wallet_path",
+    c"utl_smtp.wallet_roots",
+    c"utl_smtp.allow_cleartext_auth",
+    c"utl_smtp.min_tls_version",
+];
+
+/// Defines the settings, unless the session's start-up options hide a configured value.
 pub fn register() {
-    let plain = GucFlags::default();
-    GucRegistry::define_bool_guc(
+    if let Err(report) = startup::check(&SUPERUSER_SETTINGS) {
+        report.raise();
+    }
+    #[cfg(feature = "pg14")]
+    setter::while_defining(define_user_settings);
+    #[cfg(not(feature = "pg14"))]
+    define_user_settings();
+    define_superuser_settings();
+    // SAFETY: a static C string, in _PG_init, as PostgreSQL asks.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        pg_sys::EmitWarningsOnPlaceholders(c"utl_smtp".as_ptr());
+        #[cfg(not(feature = "pg14"))]
+        pg_sys::MarkGUCPrefixReserved(c"utl_smtp".as_ptr());
+    }
+}
+
+fn define_user_settings() {
+    RAISE_REPLY_ERRORS.define(
         c"utl_smtp.raise_reply_errors",
         c"Raises an error for 4xx and 5xx replies.",
         c"When off, the reply is returned for the caller to judge, as Oracle's function forms do.",
-        &RAISE_REPLY_ERRORS,
-        GucContext::Userset,
-        plain,
     );
-    GucRegistry::define_int_guc(
+    DEFAULT_TIMEOUT.define(
         c"utl_smtp.default_timeout",
         c"Time limit of each command of a connection opened with tx_timeout NULL.",
         c"Zero is no limit.",
-        &DEFAULT_TIMEOUT,
-        0,
-        i32::MAX,
-        GucContext::Userset,
+        0..=i32::MAX,
         GucFlags::UNIT_S,
     );
+    TRACE.define(
+        c"utl_smtp.trace",
+        c"Shows the conversation: to the client as notices, or in the server log.",
+        c"Secrets are masked, message data is a byte count.",
+    );
+}
+
+fn define_superuser_settings() {
+    let plain = GucFlags::default();
     GucRegistry::define_int_guc(
         c"utl_smtp.max_connections",
         c"SMTP connections that one backend may have open at once.",
@@ -126,14 +159,20 @@ pub fn register() {
         GucContext::Suset,
         plain,
     );
-    GucRegistry::define_string_guc(
-        c"utl_smtp.wallet_roots",
-        c"Directories under which ordinary roles may name wallets.",
-        c"A comma-separated list of absolute paths. Superusers and members of pg_read_server_files may name any.",
-        &WALLET_ROOTS,
-        GucContext::Suset,
-        plain,
-    );
+    // SAFETY: the hook is guarded.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"utl_smtp.wallet_roots",
+            c"Directories under which ordinary roles may name wallets.",
+            c"A comma-separated list of absolute paths. Superusers and members of pg_read_server_files may name any.",
+            &WALLET_ROOTS,
+            GucContext::Suset,
+            plain,
+            Some(directories::check),
+            None,
+            None,
+        );
+    }
     GucRegistry::define_bool_guc(
         c"utl_smtp.allow_cleartext_auth",
         c"Allows AUTH schemes that show the password on connections without TLS.",
@@ -150,19 +189,4 @@ pub fn register() {
         GucContext::Suset,
         plain,
     );
-    GucRegistry::define_enum_guc(
-        c"utl_smtp.trace",
-        c"Shows the conversation: to the client as notices, or in the server log.",
-        c"Secrets are masked, message data is a byte count.",
-        &TRACE,
-        GucContext::Userset,
-        plain,
-    );
-    // SAFETY: a static C string, in _PG_init, as PostgreSQL asks.
-    unsafe {
-        #[cfg(feature = "pg14")]
-        pg_sys::EmitWarningsOnPlaceholders(c"utl_smtp".as_ptr());
-        #[cfg(not(feature = "pg14"))]
-        pg_sys::MarkGUCPrefixReserved(c"utl_smtp".as_ptr());
-    }
 }
