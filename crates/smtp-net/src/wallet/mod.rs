@@ -28,7 +28,7 @@ pub use locator::{Locator, WalletSource};
 use crate::error::NetError;
 use crate::x509::{RevocationList, Summary, fingerprint, hex};
 use client::{KeyForm, SealedIdentity, SealedKey};
-use files::WalletFile;
+use files::{Directory, WalletFile};
 use pem::Content;
 
 /// The contents of a wallet, parsed.
@@ -97,7 +97,7 @@ pub(crate) struct Issuers {
 impl Wallet {
     /// Reads a directory of PEM files.
     pub fn open(directory: &Path) -> Result<Self, NetError> {
-        Self::read(files::directory(directory, None)?)
+        Self::read(Directory::open(directory, None)?.read()?)
     }
 
     /// Reads the machine's own trust store.
