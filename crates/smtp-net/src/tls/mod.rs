@@ -99,6 +99,8 @@ pub struct TlsCache {
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
     trust: [u8; 32],
+    /// Where the wallet is, which errors name.
+    location: String,
     identity: ServerIdentity,
     server_name: ServerName<'static>,
     min_version: MinVersion,
@@ -120,6 +122,7 @@ impl TlsCache {
         let client = options.client_identity.as_ref();
         let key = Key {
             trust: options.wallet.trust_digest(),
+            location: options.wallet.location().to_owned(),
             identity: options.identity.clone(),
             server_name: server_name.clone(),
             min_version: options.min_version,

@@ -6,8 +6,8 @@ use rustls::version::{TLS12, TLS13};
 use smtp_net::{MinVersion, NetError, ServerIdentity};
 
 use crate::support::{
-    Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, misnamed, read_all,
-    refused, root, wallet,
+    Client, Credentials, GREETING, NAME, Server, ServerSetup, directory, leaf_params, misnamed,
+    open, read_all, refused, root, wallet,
 };
 
 /// Connects, takes in the greeting and any ticket, and says whether a session was resumed.
@@ -29,11 +29,12 @@ fn a_session_is_resumed_under_the_same_conditions() {
             ..ServerSetup::default()
         };
         let server = Server::with(&credentials, setup);
-        let mut client = Client::new(wallet(&[root.pem()]), NAME);
+        let place = directory(&[("ca.pem", &root.pem())]);
+        let mut client = Client::new(open(place.path()), NAME);
         assert!(!resumed(&mut client, server.address).unwrap());
         assert!(resumed(&mut client, server.address).unwrap());
-        // Another wallet with the same content is the same trust.
-        client.options.wallet = wallet(&[root.pem()]);
+        // Read again, with the same content, it is the same trust.
+        client.options.wallet = open(place.path());
         assert!(resumed(&mut client, server.address).unwrap());
     }
 }
