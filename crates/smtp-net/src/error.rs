@@ -60,9 +60,9 @@ pub enum NetError {
     /// The server's certificate is good, but for another host.
     #[error("certificate is for another name")]
     CertificateName {
-        /// The name it should have.
+        /// The name it should have, with its kind.
         expected: String,
-        /// The names it has.
+        /// The names it has, with their kinds.
         presented: Vec<String>,
     },
 
@@ -124,8 +124,8 @@ impl NetError {
                 expected,
                 presented,
             } => Some(format!(
-                "the certificate should be for \"{expected}\", but it is for {}",
-                quoted_list(presented)
+                "the certificate should be for {expected}, but it is for {}",
+                list(presented)
             )),
             Self::Connect { detail }
             | Self::Certificate { detail, .. }
@@ -216,17 +216,12 @@ pub fn io_text(error: &io::Error) -> String {
     }
 }
 
-fn quoted_list(names: &[String]) -> String {
+fn list(names: &[String]) -> String {
     const SHOWN: usize = 10;
     if names.is_empty() {
         return "no name at all".into();
     }
-    let shown: Vec<String> = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("\"{name}\""))
-        .collect();
-    let mut text = shown.join(", ");
+    let mut text = names[..names.len().min(SHOWN)].join(", ");
     if names.len() > SHOWN {
         let _ = write!(text, " and {} more", names.len() - SHOWN);
     }
@@ -246,6 +241,6 @@ mod tests {
     #[test]
     fn long_name_lists_are_cut() {
         let names: Vec<String> = (0..12).map(|n| format!("h{n}")).collect();
-        assert!(quoted_list(&names).ends_with("\"h9\" and 2 more"));
+        assert!(list(&names).ends_with("h9 and 2 more"));
     }
 }

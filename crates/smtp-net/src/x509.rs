@@ -29,8 +29,12 @@ pub(crate) struct Summary {
     pub serial: Vec<u8>,
     pub not_before: i64,
     pub not_after: i64,
-    /// Whether it may issue certificates at all.
-    pub may_issue: bool,
+    /// The X.509 version, 1 to 3.
+    pub version: u32,
+    /// Why it may not issue certificates; `None` if it may.
+    pub issuer_fault: Option<&'static str>,
+    /// Whether it has a name that a server could have, so that it could be a pinned one.
+    pub names_server: bool,
     /// How many intermediate certificates may follow it.
     pub path_length: Option<u32>,
 }
@@ -47,6 +51,7 @@ impl Summary {
             // X.509 v1 knows no extensions: the roots of that age are told by being their own issuers.
             None => certificate.version() == X509Version::V1 && self_issued,
         };
+        let may_sign = usage.is_none_or(|usage| usage.value.key_cert_sign());
         let subject = name_text(certificate.subject());
         let first_name = match subject.is_empty() {
             true => first_name(&certificate),
@@ -61,7 +66,13 @@ impl Summary {
             serial: significant(certificate.raw_serial()).to_vec(),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
-            may_issue: is_ca && usage.is_none_or(|usage| usage.value.key_cert_sign()),
+            version: certificate.version().0 + 1,
+            issuer_fault: match (is_ca, may_sign) {
+                (false, _) => Some("it is no CA certificate (no CA:TRUE in its basicConstraints)"),
+                (true, false) => Some("its key usage does not include keyCertSign"),
+                (true, true) => None,
+            },
+            names_server: !SubjectName::of(&certificate).is_empty(),
             path_length: constraints.and_then(|constraints| constraints.value.path_len_constraint),
         })
     }
@@ -130,9 +141,10 @@ pub(crate) enum SubjectName {
 impl SubjectName {
     /// All such names of a certificate, in its order.
     pub fn all_of(der: &[u8]) -> Vec<Self> {
-        let Some(certificate) = parse(der) else {
-            return Vec::new();
-        };
+        parse(der).map_or_else(Vec::new, |certificate| Self::of(&certificate))
+    }
+
+    fn of(certificate: &X509Certificate<'_>) -> Vec<Self> {
         let Ok(Some(extension)) = certificate.subject_alternative_name() else {
             return Vec::new();
         };
@@ -145,6 +157,14 @@ impl SubjectName {
         match self {
             Self::Dns(name) => harmless(name),
             Self::Address(address) => address.to_string(),
+        }
+    }
+
+    /// With the kind of name that it is, for a message.
+    pub fn described(&self) -> String {
+        match self {
+            Self::Dns(_) => format!("DNS name \"{}\"", self.text()),
+            Self::Address(_) => format!("IP address {}", self.text()),
         }
     }
 

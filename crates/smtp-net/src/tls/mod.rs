@@ -8,6 +8,7 @@ mod handshake;
 mod identity;
 mod rejection;
 mod verifier;
+mod wording;
 
 use std::sync::Arc;
 

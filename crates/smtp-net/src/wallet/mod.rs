@@ -92,6 +92,16 @@ impl CertificateKind {
 pub(crate) struct Issuers {
     pub anchors: Vec<TrustAnchor<'static>>,
     pub summaries: Vec<Summary>,
+    /// The subjects of the other certificates, and why they may not issue any.
+    unfit: Vec<(Vec<u8>, &'static str)>,
+}
+
+impl Issuers {
+    /// Why an issuer of this name is none, if the wallet has one.
+    pub fn fault_of(&self, raw_subject: &[u8]) -> Option<&'static str> {
+        let mut unfit = self.unfit.iter();
+        unfit.find_map(|(subject, fault)| (subject == raw_subject).then_some(*fault))
+    }
 }
 
 impl Wallet {
@@ -271,12 +281,30 @@ impl Reader {
             return;
         }
         self.pinned.push(print);
-        if summary.may_issue
-            && let Ok(anchor) = webpki::anchor_from_trusted_cert(&der)
-        {
-            self.issuers.anchors.push(anchor.to_owned());
-            self.issuers.summaries.push(summary);
+        let anchor = match summary.issuer_fault {
+            None => webpki::anchor_from_trusted_cert(&der).map_err(|_| "it is malformed"),
+            Some(fault) => Err(fault),
+        };
+        match anchor {
+            Ok(anchor) => {
+                self.issuers.anchors.push(anchor.to_owned());
+                self.issuers.summaries.push(summary);
+            }
+            Err(fault) => self.unfit(file, summary, fault),
         }
+    }
+
+    /// A certificate that may issue none. If it has no server's name either, it is of no use.
+    fn unfit(&mut self, file: &WalletFile, summary: Summary, fault: &'static str) {
+        if !summary.names_server {
+            self.warnings.push(format!(
+                "file \"{}\": the certificate of \"{}\" is of no use: {fault}, and it has no subject \
+                 alternative name of a server",
+                file.name,
+                summary.label()
+            ));
+        }
+        self.issuers.unfit.push((summary.raw_subject, fault));
     }
 
     /// Adds something to the digest of the content, and returns its own digest.

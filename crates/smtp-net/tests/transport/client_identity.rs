@@ -156,7 +156,7 @@ fn without_an_identity_none_is_sent_and_the_server_decides() {
     let Err(NetError::Tls { detail }) = outcome else {
         panic!("{outcome:?}")
     };
-    assert!(detail.contains("CertificateRequired"), "{detail}");
+    assert!(detail.contains("certificate_required"), "{detail}");
 }
 
 /// The certificates beside a key are its chain, whatever their order, and trust nobody.

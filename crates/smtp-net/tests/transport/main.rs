@@ -4,7 +4,9 @@
 
 mod certificates;
 mod client_identity;
+mod der;
 mod handshake;
+mod reasons;
 mod resumption;
 mod streams;
 mod support;

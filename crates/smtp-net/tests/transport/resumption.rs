@@ -1,5 +1,6 @@
 //! Tickets: used again where everything that led to trust is the same, and nowhere else.
 
+use std::fs;
 use std::net::SocketAddr;
 
 use rustls::version::{TLS12, TLS13};
@@ -49,12 +50,18 @@ fn a_ticket_never_serves_under_another_wallet() {
             ..ServerSetup::default()
         };
         let server = Server::with(&credentials, setup);
-        let mut client = Client::new(wallet(&[root.pem()]), NAME);
+        // In the same place: what it holds makes it another one.
+        let place = directory(&[]);
+        let in_place = |blocks: &[String]| {
+            fs::write(place.path().join("ca.pem"), blocks.concat()).unwrap();
+            open(place.path())
+        };
+        let mut client = Client::new(in_place(&[root.pem()]), NAME);
         resumed(&mut client, server.address).unwrap();
-        client.options.wallet = wallet(&[other.pem()]);
+        client.options.wallet = in_place(&[other.pem()]);
         refused(resumed(&mut client, server.address));
         // One that trusts the server for reasons of its own starts anew.
-        client.options.wallet = wallet(&[other.pem(), root.pem()]);
+        client.options.wallet = in_place(&[other.pem(), root.pem()]);
         assert!(!resumed(&mut client, server.address).unwrap());
     }
 }
