@@ -39,7 +39,7 @@ fn check(directory: &Path, input: &[u8]) {
                     .iter()
                     .all(|info| names.contains(&info.file.as_str()))
             );
-            let mut texts = wallet.warnings().to_vec();
+            let mut texts = wallet.warnings();
             for password in [None, Some(Secret::new("password"))] {
                 if let Err(error) = wallet.client_identity(password.as_ref()) {
                     texts.push(format!("{error} {error:?}"));

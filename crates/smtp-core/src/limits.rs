@@ -26,6 +26,8 @@ pub const WALLET_BYTES: u64 = 16 * 1024 * 1024;
 pub const WALLET_FILES: usize = 1024;
 /// PEM blocks of a wallet.
 pub const WALLET_BLOCKS: usize = 4096;
+/// Certificates of one name in a wallet whose keys are tried on a revocation list.
+pub const LIST_ISSUERS: usize = 8;
 /// Certificates of a server's chain.
 pub const CERTIFICATE_CHAIN: usize = 16;
 /// Addresses of one name that are tried.

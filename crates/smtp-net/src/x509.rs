@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use rustls::pki_types::UnixTime;
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
@@ -102,6 +103,8 @@ pub(crate) struct RevocationList {
     pub next_update: Option<i64>,
     /// The CRL number, if it has one.
     pub number: Option<String>,
+    /// What keeps it from being the whole truth about its issuer's certificates.
+    pub faults: Vec<&'static str>,
     revoked: HashSet<Vec<u8>>,
 }
 
@@ -117,6 +120,7 @@ impl RevocationList {
             this_update: list.last_update().timestamp(),
             next_update: list.next_update().map(|time| time.timestamp()),
             number: list.crl_number().map(|number| format!("{number:x}")),
+            faults: faults(&list),
             revoked: list
                 .iter_revoked_certificates()
                 .map(|entry| significant(entry.raw_serial()).to_vec())
@@ -124,11 +128,69 @@ impl RevocationList {
         })
     }
 
+    /// Whether another list should have taken its place.
+    pub fn has_expired(&self, now: UnixTime) -> bool {
+        self.next_update.is_some_and(|end| end < unix_seconds(now))
+    }
+
+    /// Whether a list is signed by the key of a certificate; both are DER.
+    pub fn is_signed_by(list: &[u8], certificate: &[u8]) -> bool {
+        let (Ok((_, list)), Some(issuer)) = (
+            CertificateRevocationList::from_der(list),
+            parse(certificate),
+        ) else {
+            return false;
+        };
+        list.verify_signature(issuer.public_key()).is_ok()
+    }
+
     /// Whether it names this certificate. Its own date and signature don't matter here: what is once revoked stays
     /// so, and whoever could put a false list into the wallet could as well take the trust anchor out.
     pub fn revokes(&self, certificate: &Summary) -> bool {
         self.raw_issuer == certificate.raw_issuer && self.revoked.contains(&certificate.serial)
     }
+}
+
+/// The extensions of a list and of its entries that change what it means (RFC 5280 §5.2.4 to
+/// §5.3.3).
+fn faults(list: &CertificateRevocationList<'_>) -> Vec<&'static str> {
+    const DELTA_CRL_INDICATOR: &[u8] = &[0x55, 0x1d, 27];
+    const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 29];
+    let (mut is_delta, mut is_indirect, mut has_unknown) = (false, false, false);
+    let of_entries = list.iter_revoked_certificates();
+    let all = list.extensions().iter();
+    for extension in all.chain(of_entries.flat_map(|entry| entry.extensions())) {
+        match extension.parsed_extension() {
+            ParsedExtension::IssuingDistributionPoint(point) => is_indirect |= point.indirect_crl,
+            ParsedExtension::AuthorityKeyIdentifier(_)
+            | ParsedExtension::CRLNumber(_)
+            | ParsedExtension::InvalidityDate(_)
+            | ParsedExtension::IssuerAlternativeName(_)
+            | ParsedExtension::ReasonCode(_) => {}
+            _ => match extension.oid.as_bytes() {
+                DELTA_CRL_INDICATOR => is_delta = true,
+                CERTIFICATE_ISSUER => is_indirect = true,
+                _ => has_unknown |= extension.critical,
+            },
+        }
+    }
+    [
+        (
+            is_delta,
+            "is a delta list: it has only what changed since another list",
+        ),
+        (
+            is_indirect,
+            "is an indirect list: entries for other issuers are taken for this one's",
+        ),
+        (
+            has_unknown,
+            "has a critical extension that is not known here: it may not mean what it seems to",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(holds, fault)| holds.then_some(fault))
+    .collect()
 }
 
 /// A name that a certificate is for (RFC 5280 §4.2.1.6), of the two kinds that can name a server here.
@@ -197,6 +259,11 @@ pub(crate) fn common_name(der: &[u8]) -> Option<String> {
     let certificate = parse(der)?;
     let name = certificate.subject().iter_common_name().next()?;
     name.as_str().ok().map(harmless)
+}
+
+/// A moment as certificates have it: seconds since 1970.
+pub(crate) fn unix_seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A moment, as text in UTC.

@@ -6,7 +6,7 @@ use super::identity::ServerIdentity;
 use super::wording::words;
 use crate::error::NetError;
 use crate::wallet::Wallet;
-use crate::x509::{Summary, date};
+use crate::x509::{Summary, date, unix_seconds};
 
 /// The reason to refuse a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ impl Rejection {
 
     /// Refuses a certificate whose time is over or yet to come.
     pub fn check_dates(certificate: &Summary, now: UnixTime) -> Result<(), Self> {
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = unix_seconds(now);
         if now > certificate.not_after {
             return Err(Self::expired(certificate));
         }
@@ -134,7 +134,7 @@ impl Rejection {
             E::UnknownIssuer | E::CaUsedAsEndEntity if is_self_signed => Self::self_signed(leaf),
             E::UnknownIssuer => Self::unknown_issuer(leaf, &others, wallet),
             E::CertExpired { not_after, .. } => {
-                let at = seconds(*not_after);
+                let at = unix_seconds(*not_after);
                 let all = std::iter::once(leaf).chain(&others);
                 match all.into_iter().find(|c| c.not_after == at) {
                     Some(certificate) => Self::expired(certificate),
@@ -142,7 +142,7 @@ impl Rejection {
                 }
             }
             E::CertNotValidYet { not_before, .. } => {
-                let at = seconds(*not_before);
+                let at = unix_seconds(*not_before);
                 let all = std::iter::once(leaf).chain(&others);
                 match all.into_iter().find(|c| c.not_before == at) {
                     Some(certificate) => Self::not_yet_valid(certificate),
@@ -213,10 +213,6 @@ impl Rejection {
             "add the certificate of \"{issuer}\" to the wallet as a .pem file, or have the server send its whole chain"
         ))
     }
-}
-
-fn seconds(time: UnixTime) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The other errors of webpki, in words.

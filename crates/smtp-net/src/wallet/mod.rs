@@ -14,9 +14,10 @@ mod files;
 mod locator;
 mod pem;
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, TrustAnchor};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use sha2::{Digest, Sha256};
 use smtp_core::limits;
 use smtp_core::secret::Secret;
@@ -26,7 +27,7 @@ pub use client::ClientIdentity;
 pub use locator::{Locator, WalletSource};
 
 use crate::error::NetError;
-use crate::x509::{RevocationList, Summary, fingerprint, hex};
+use crate::x509::{RevocationList, Summary, date, fingerprint, hex};
 use client::{KeyForm, SealedIdentity, SealedKey};
 use files::{Directory, WalletFile};
 use pem::Content;
@@ -41,6 +42,8 @@ pub struct Wallet {
     identities: Vec<SealedIdentity>,
     certificates: Vec<CertificateInfo>,
     warnings: Vec<String>,
+    /// What is to be said of each list once it has expired, at the same index.
+    expiries: Vec<String>,
     content: [u8; 32],
 }
 
@@ -120,9 +123,14 @@ impl Wallet {
         &self.certificates
     }
 
-    /// What was left out and what is unwise, one sentence each.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// What was left out, what is unwise, and which revocation lists have expired by now, one
+    /// sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let now = UnixTime::now();
+        let expired = self.revocations.iter().zip(&self.expiries);
+        let expired = expired.filter(|(list, _)| list.has_expired(now));
+        let expired = expired.map(|(_, warning)| warning);
+        self.warnings.iter().chain(expired).cloned().collect()
     }
 
     /// Whether there is a client identity, whatever its key needs to be opened.
@@ -185,6 +193,9 @@ struct Reader {
     warnings: Vec<String>,
     content: Sha256,
     blocks: usize,
+    /// The certificates that are trusted, by their subjects, and the lists, with their files.
+    trusted: HashMap<Vec<u8>, Vec<CertificateDer<'static>>>,
+    lists: Vec<(String, Vec<u8>)>,
 }
 
 impl Reader {
@@ -242,6 +253,10 @@ impl Reader {
                 not_after: list.next_update,
                 sha256_fingerprint: hex(&print),
             });
+            for fault in &list.faults {
+                self.warnings.push(of_list(&file.name, &list, fault));
+            }
+            self.lists.push((file.name.clone(), der));
             self.revocations.push(list);
         }
         let Some(key) = found.key else {
@@ -281,6 +296,8 @@ impl Reader {
             return;
         }
         self.pinned.push(print);
+        let namesakes = self.trusted.entry(summary.raw_subject.clone());
+        namesakes.or_default().push(der.clone());
         let anchor = match summary.issuer_fault {
             None => webpki::anchor_from_trusted_cert(&der).map_err(|_| "it is malformed"),
             Some(fault) => Err(fault),
@@ -315,7 +332,35 @@ impl Reader {
         print
     }
 
-    fn finish(self, location: String, foreign: Vec<String>) -> Result<Wallet, NetError> {
+    /// Warns of lists that are not by the issuer of that name in the wallet. Where that one is not
+    /// there, or too many are, nothing can be said.
+    fn check_signatures(&mut self) {
+        for ((file, der), list) in self.lists.iter().zip(&self.revocations) {
+            let issuers = self.trusted.get(&list.raw_issuer);
+            if let Some(issuers) = issuers.filter(|all| all.len() <= limits::LIST_ISSUERS)
+                && !issuers
+                    .iter()
+                    .any(|issuer| RevocationList::is_signed_by(der, issuer))
+            {
+                let fault =
+                    "has a signature that does not verify with the key of that name in the wallet";
+                self.warnings.push(of_list(file, list, fault));
+            }
+        }
+    }
+
+    fn finish(mut self, location: String, foreign: Vec<String>) -> Result<Wallet, NetError> {
+        self.check_signatures();
+        let lists = self.lists.iter().zip(&self.revocations);
+        let expiries = lists.map(|((file, _), list)| {
+            let at = date(list.next_update.unwrap_or_default());
+            of_list(
+                file,
+                list,
+                &format!("expired on {at}: later revocations are missing"),
+            )
+        });
+        let expiries = expiries.collect();
         let is_certificate = |info: &CertificateInfo| info.kind != CertificateKind::Crl;
         if !self.certificates.iter().any(is_certificate) {
             return Err(no_certificate(&location, &foreign, &self.warnings));
@@ -328,6 +373,7 @@ impl Reader {
             identities: self.identities,
             certificates: self.certificates,
             warnings: self.warnings,
+            expiries,
             content: self.content.finalize().into(),
         })
     }
@@ -402,6 +448,12 @@ fn info(
 
 fn place(file: &str, line: usize) -> String {
     format!("file \"{file}\", line {line}")
+}
+
+/// What is wrong with a revocation list.
+fn of_list(file: &str, list: &RevocationList, fault: &str) -> String {
+    let issuer = &list.issuer;
+    format!("file \"{file}\": the revocation list of \"{issuer}\" {fault}")
 }
 
 /// The error for a wallet without certificates, which may be one of Oracle's.

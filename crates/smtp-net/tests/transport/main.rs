@@ -8,6 +8,7 @@ mod der;
 mod handshake;
 mod reasons;
 mod resumption;
+mod revocation;
 mod streams;
 mod support;
 mod wallets;
