@@ -10,6 +10,7 @@
 
 mod cache;
 mod client;
+mod decrypt;
 mod files;
 mod locator;
 mod pem;
@@ -27,6 +28,7 @@ pub use client::ClientIdentity;
 pub use locator::{Locator, WalletSource};
 
 use crate::error::NetError;
+use crate::wait::{Deadline, Wait};
 use crate::x509::{RevocationList, Summary, date, fingerprint, hex};
 use client::{KeyForm, SealedIdentity, SealedKey};
 use files::{Directory, WalletFile};
@@ -138,13 +140,28 @@ impl Wallet {
         !self.identities.is_empty()
     }
 
-    /// The client identity, its key opened by the password if it needs one; `None` if the wallet has no key.
+    /// The client identity, its key decrypted by the password if it is encrypted; `None` if the
+    /// wallet has no key.
+    ///
+    /// # Errors
+    /// The key can't be used, or it was not decrypted by the deadline. An interrupt may unwind.
     pub fn client_identity(
         &self,
         password: Option<&Secret>,
+        wait: &dyn Wait,
+        deadline: Deadline,
     ) -> Result<Option<ClientIdentity>, NetError> {
-        let first = self.identities.first();
-        first.map(|identity| identity.open(password)).transpose()
+        let Some(identity) = self.identities.first() else {
+            return Ok(None);
+        };
+        let mut pause = || {
+            wait.check();
+            match deadline.passed() {
+                true => Err(NetError::timeout("decrypting the client's private key")),
+                false => Ok(()),
+            }
+        };
+        identity.open(password, &mut pause).map(Some)
     }
 
     /// Where it came from, for messages.
