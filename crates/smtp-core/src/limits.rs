@@ -28,7 +28,8 @@ pub const WALLET_FILES: usize = 1024;
 pub const WALLET_BLOCKS: usize = 4096;
 /// Rounds of PBKDF2 that the encryption of a private key may ask for.
 pub const KEY_PBKDF2_ROUNDS: u32 = 4_000_000;
-/// Octets that scrypt may write for the same: half a second, which neither an interrupt nor a deadline ends.
+/// Octets that scrypt may write for the same: half a second, which neither an interrupt nor a
+/// deadline ends.
 pub const KEY_SCRYPT_BYTES: u64 = 128 * 1024 * 1024;
 /// Wallets that a process keeps parsed.
 pub const WALLETS_KEPT: usize = 16;

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use smtp_core::limits;
 use smtp_core::text::ArgumentError;
 
 /// A failure of the transport. The `Display` text says what failed; [`NetError::detail`] says how.
@@ -217,13 +218,12 @@ pub fn io_text(error: &io::Error) -> String {
 }
 
 fn list(names: &[String]) -> String {
-    const SHOWN: usize = 10;
     if names.is_empty() {
         return "no name at all".into();
     }
-    let mut text = names[..names.len().min(SHOWN)].join(", ");
-    if names.len() > SHOWN {
-        let _ = write!(text, " and {} more", names.len() - SHOWN);
+    let mut text = names[..names.len().min(limits::SHOWN_NAMES)].join(", ");
+    if names.len() > limits::SHOWN_NAMES {
+        let _ = write!(text, " and {} more", names.len() - limits::SHOWN_NAMES);
     }
     text
 }

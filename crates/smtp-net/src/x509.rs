@@ -8,15 +8,13 @@ use std::net::IpAddr;
 
 use rustls::pki_types::UnixTime;
 use sha2::{Digest, Sha256};
+use smtp_core::limits;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{X509Name, X509Version};
-
-/// Characters shown of a name found in a certificate.
-const SHOWN: usize = 256;
 
 /// What is worth knowing of a certificate.
 #[derive(Debug, Clone)]
@@ -310,10 +308,10 @@ fn name_text(name: &X509Name<'_>) -> String {
 fn harmless(text: &str) -> String {
     let mut shown: String = text
         .chars()
-        .take(SHOWN)
+        .take(limits::SHOWN_NAME)
         .map(|c| if is_harmless(c) { c } else { '?' })
         .collect();
-    if text.chars().nth(SHOWN).is_some() {
+    if text.chars().nth(limits::SHOWN_NAME).is_some() {
         shown.push_str("...");
     }
     shown
@@ -339,7 +337,7 @@ mod tests {
     fn names_of_strangers_are_made_harmless() {
         assert_eq!(harmless("a\u{1b}[2Jb\r\nc\u{202e}d"), "a?[2Jb??c?d");
         let long = harmless(&"x".repeat(1000));
-        assert_eq!(long.len(), SHOWN + 3);
+        assert_eq!(long.len(), limits::SHOWN_NAME + 3);
     }
 
     #[test]

@@ -15,8 +15,8 @@ const WRITTEN: [(&str, &str); 11] = [
     ("tls13", "TLS 1.3"),
 ];
 
-/// The `Debug` text of an error as words: `NoCipherSuitesInCommon` is "no cipher suites in common". Named fields are
-/// left out.
+/// The `Debug` text of an error as words: `NoCipherSuitesInCommon` is "no cipher suites in common".
+/// Named fields are left out.
 pub(super) fn words(error: &impl std::fmt::Debug) -> String {
     let debug = format!("{error:?}");
     let name = debug.split('{').next().unwrap_or_default().trim();
@@ -29,7 +29,8 @@ pub(super) fn alert_name(alert: rustls::AlertDescription) -> String {
     split(&format!("{alert:?}")).join("_")
 }
 
-/// The lower-case parts of an identifier. A part begins at a capital letter that follows or precedes a small one.
+/// The lower-case parts of an identifier. A part begins at a capital letter that follows or
+/// precedes a small one.
 fn split(name: &str) -> Vec<String> {
     let characters: Vec<char> = name.chars().filter(|c| *c != '"').collect();
     let mut parts = vec![String::new()];

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use smtp_core::limits;
+
 use super::files::{self, Directory, Stamp};
 use super::{Wallet, WalletSource};
 use crate::error::NetError;
-
-/// Wallets kept; more than one backend is likely to use.
-const KEPT: usize = 16;
 
 /// The wallets one process has opened. Looking one up again costs a stat of each of its files and no parsing; a
 /// wallet with any file changed, added or taken away is read again.
@@ -40,7 +39,7 @@ impl WalletCache {
         }
         let wallet = Arc::new(opened.read()?);
         if let Some(stamps) = stamps {
-            if self.entries.len() >= KEPT {
+            if self.entries.len() >= limits::WALLETS_KEPT {
                 self.entries.remove(0);
             }
             self.entries.push(Entry {

@@ -190,7 +190,8 @@ fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
 }
 
 /// A root with the wallets `a`, `a/sub`, `b` (a link to `secret` outside, which looks like `a`) and
-/// `linked` (with a link to a file in `a/sub`), and the source that `path` below the root resolved to.
+/// `linked` (with a link to a file in `a/sub`), and the source that `path` below the root
+/// resolved to.
 struct Swapped {
     place: TempDir,
     source: WalletSource,

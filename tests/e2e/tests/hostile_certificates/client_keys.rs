@@ -152,7 +152,8 @@ fn a_key_that_takes_long_to_decrypt_ends_with_the_time_limit_and_with_a_cancel()
         .wallet(&locator)
         .wallet_password(PASSWORD);
     let smtp = open.open(&mut scene.session).unwrap();
-    smtp.ehlo(&mut scene.session, "client.example.test").unwrap();
+    smtp.ehlo(&mut scene.session, "client.example.test")
+        .unwrap();
     scene.session.run("SET statement_timeout = '50ms'");
     smtp.starttls(&mut scene.session)
         .unwrap_err()
