@@ -180,6 +180,9 @@ impl Report {
             ("reading", Verb::Connect) => {
                 "Where TLS comes first, as on port 465, open_connection needs secure_connection_before_smtp => true. Else give it a longer tx_timeout."
             }
+            ("decrypting the client's private key", _) => {
+                "Give open_connection a longer tx_timeout, or encrypt the key with fewer iterations: openssl pkcs8 -topk8 -v2 aes-256-cbc."
+            }
             _ => "Give open_connection a longer tx_timeout, or find out why the server does not answer.",
         })
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use smtp_core::secret::Secret;
-use smtp_net::Wallet;
+use smtp_net::{Deadline, PollWait, Wallet};
 use tempfile::TempDir;
 
 /// What a file may hold and nobody may see.
@@ -39,9 +39,11 @@ fn check(directory: &Path, input: &[u8]) {
                     .iter()
                     .all(|info| names.contains(&info.file.as_str()))
             );
-            let mut texts = wallet.warnings().to_vec();
+            let mut texts = wallet.warnings();
             for password in [None, Some(Secret::new("password"))] {
-                if let Err(error) = wallet.client_identity(password.as_ref()) {
+                if let Err(error) =
+                    wallet.client_identity(password.as_ref(), &PollWait, Deadline::never())
+                {
                     texts.push(format!("{error} {error:?}"));
                 }
             }

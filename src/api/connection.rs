@@ -9,9 +9,10 @@ use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
 use smtp_net::connection::{Connection, Failure, Io, Target};
+use smtp_net::error::NetError;
 use smtp_net::resolve;
 use smtp_net::tls::{ServerIdentity, TlsOptions};
-use smtp_net::wait::Deadline;
+use smtp_net::wait::{Deadline, Wait};
 use smtp_net::wallet::Locator;
 
 use super::{
@@ -175,13 +176,46 @@ fn connections() -> TableIterator<
     }))
 }
 
+/// Why there are no options for TLS.
+pub enum Unready {
+    Refused(Report),
+    TimedOut(NetError),
+}
+
+impl From<Report> for Unready {
+    fn from(report: Report) -> Self {
+        Self::Refused(report)
+    }
+}
+
+impl From<NetError> for Unready {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Timeout { .. } => Self::TimedOut(error),
+            other => Self::Refused(other.into()),
+        }
+    }
+}
+
+impl Unready {
+    /// The same for a call, given what a time-out means there.
+    pub fn problem(self, timed_out: impl FnOnce(NetError) -> Failure) -> Problem {
+        match self {
+            Self::Refused(report) => report.into(),
+            Self::TimedOut(error) => timed_out(error).into(),
+        }
+    }
+}
+
 /// What the TLS of a connection is made with; the wallet is opened here.
 pub fn tls_options(
     host: &Host,
     port: u16,
     secure_host: Option<&str>,
     choice: &TlsChoice,
-) -> Result<TlsOptions, Report> {
+    wait: &dyn Wait,
+    deadline: Deadline,
+) -> Result<TlsOptions, Unready> {
     let source = match &choice.wallet {
         Some(source) => source.clone(),
         None => trust::default_wallet()?,
@@ -194,7 +228,7 @@ pub fn tls_options(
     let may_identify =
         wallet.has_client_identity() && access::may_use_client_certificates(host, port);
     let client_identity = match may_identify {
-        true => wallet.client_identity(choice.wallet_password.as_ref())?,
+        true => wallet.client_identity(choice.wallet_password.as_ref(), wait, deadline)?,
         false => None,
     };
     let identity = match secure_host {
@@ -323,11 +357,16 @@ fn connect(
     implicit_tls: bool,
     io: &Io<'_>,
 ) -> Result<(Connection, Reply), Problem> {
+    let deadline = Deadline::after(timeout);
     let options = match implicit_tls {
-        true => Some(tls_options(host, port, tls.secure_host.as_deref(), tls)?),
+        true => {
+            let secure_host = tls.secure_host.as_deref();
+            let options = tls_options(host, port, secure_host, tls, io.wait, deadline);
+            let timed_out = |error| Failure::connecting(error, timeout);
+            Some(options.map_err(|unready| unready.problem(timed_out))?)
+        }
         false => None,
     };
-    let deadline = Deadline::after(timeout);
     let addresses = addresses(host, port, timeout, deadline, io)?;
     let opened = trust::with_tls_sessions(|sessions| {
         let implicit_tls = options.as_ref().map(|options| (options, sessions));

@@ -1,7 +1,7 @@
 //! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`, `noop`, `vrfy`, `help`.
 
 use pgrx::prelude::*;
-use smtp_core::command::Command;
+use smtp_core::command::{Command, Verb};
 use smtp_core::phase::Phase;
 use smtp_core::reply::Reply;
 use smtp_core::text::{Domain, Mailbox, Parameters, RawCommand, ReversePath, printable};
@@ -58,9 +58,16 @@ fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
         let secure_host = secure_host
             .as_deref()
             .or(session.tls.secure_host.as_deref());
-        let options = tls_options(&session.host, session.port, secure_host, &session.tls)?;
+        let (host, port, choice) = (&session.host, session.port, &session.tls);
+        let deadline = session.connection.deadline();
+        let options =
+            tls_options(host, port, secure_host, choice, io.wait, deadline).map_err(|unready| {
+                unready.problem(|error| session.connection.timed_out(Verb::StartTls, error))
+            })?;
         let reply = trust::with_tls_sessions(|sessions| {
-            session.connection.start_tls(&options, sessions, io)
+            session
+                .connection
+                .start_tls(&options, sessions, deadline, io)
         })?;
         warn_of_tls(&session.connection);
         Ok(reply)

@@ -26,6 +26,23 @@ pub const WALLET_BYTES: u64 = 16 * 1024 * 1024;
 pub const WALLET_FILES: usize = 1024;
 /// PEM blocks of a wallet.
 pub const WALLET_BLOCKS: usize = 4096;
+/// Rounds of PBKDF2 that the encryption of a private key may ask for.
+pub const KEY_PBKDF2_ROUNDS: u32 = 4_000_000;
+/// Octets that scrypt may write for the same: half a second, which neither an interrupt nor a
+/// deadline ends.
+pub const KEY_SCRYPT_BYTES: u64 = 128 * 1024 * 1024;
+/// Wallets that a process keeps parsed.
+pub const WALLETS_KEPT: usize = 16;
+/// TLS configurations that a process keeps for their resumption tickets.
+pub const TLS_CONFIGS_KEPT: usize = 64;
+/// Resumption tickets kept for each of them.
+pub const TLS_TICKETS_KEPT: usize = 8;
+/// Characters shown of a name found in a certificate.
+pub const SHOWN_NAME: usize = 256;
+/// Names of a certificate that are shown.
+pub const SHOWN_NAMES: usize = 10;
+/// Certificates of one name in a wallet whose keys are tried on a revocation list.
+pub const LIST_ISSUERS: usize = 8;
 /// Certificates of a server's chain.
 pub const CERTIFICATE_CHAIN: usize = 16;
 /// Addresses of one name that are tried.

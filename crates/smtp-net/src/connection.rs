@@ -189,14 +189,21 @@ impl Connection {
         Err(self.failure(Verb::StartTls, cause))
     }
 
-    /// STARTTLS and, after 220, the handshake.
+    /// The failure of a command whose time was over before it was sent: it ends the session.
+    pub fn timed_out(&mut self, verb: Verb, error: NetError) -> Failure {
+        self.session.close();
+        self.failure(verb, error.into())
+    }
+
+    /// STARTTLS and, after 220, the handshake, by a deadline that was [`Connection::deadline`] when
+    /// the call began.
     pub fn start_tls(
         &mut self,
         options: &TlsOptions,
         cache: &mut TlsCache,
+        deadline: Deadline,
         io: &Io<'_>,
     ) -> Result<Reply, Failure> {
-        let deadline = self.deadline();
         self.trace_as(io);
         self.run(Verb::StartTls, |this| {
             this.session.issue(&Command::StartTls)?;

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use smtp_core::limits;
 use smtp_core::text::ArgumentError;
 
 /// A failure of the transport. The `Display` text says what failed; [`NetError::detail`] says how.
@@ -60,9 +61,9 @@ pub enum NetError {
     /// The server's certificate is good, but for another host.
     #[error("certificate is for another name")]
     CertificateName {
-        /// The name it should have.
+        /// The name it should have, with its kind.
         expected: String,
-        /// The names it has.
+        /// The names it has, with their kinds.
         presented: Vec<String>,
     },
 
@@ -124,8 +125,8 @@ impl NetError {
                 expected,
                 presented,
             } => Some(format!(
-                "the certificate should be for \"{expected}\", but it is for {}",
-                quoted_list(presented)
+                "the certificate should be for {expected}, but it is for {}",
+                list(presented)
             )),
             Self::Connect { detail }
             | Self::Certificate { detail, .. }
@@ -216,19 +217,13 @@ pub fn io_text(error: &io::Error) -> String {
     }
 }
 
-fn quoted_list(names: &[String]) -> String {
-    const SHOWN: usize = 10;
+fn list(names: &[String]) -> String {
     if names.is_empty() {
         return "no name at all".into();
     }
-    let shown: Vec<String> = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("\"{name}\""))
-        .collect();
-    let mut text = shown.join(", ");
-    if names.len() > SHOWN {
-        let _ = write!(text, " and {} more", names.len() - SHOWN);
+    let mut text = names[..names.len().min(limits::SHOWN_NAMES)].join(", ");
+    if names.len() > limits::SHOWN_NAMES {
+        let _ = write!(text, " and {} more", names.len() - limits::SHOWN_NAMES);
     }
     text
 }
@@ -246,6 +241,6 @@ mod tests {
     #[test]
     fn long_name_lists_are_cut() {
         let names: Vec<String> = (0..12).map(|n| format!("h{n}")).collect();
-        assert!(quoted_list(&names).ends_with("\"h9\" and 2 more"));
+        assert!(list(&names).ends_with("h9 and 2 more"));
     }
 }

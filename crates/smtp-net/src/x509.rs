@@ -6,16 +6,15 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use rustls::pki_types::UnixTime;
 use sha2::{Digest, Sha256};
+use smtp_core::limits;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{X509Name, X509Version};
-
-/// Characters shown of a name found in a certificate.
-const SHOWN: usize = 256;
 
 /// What is worth knowing of a certificate.
 #[derive(Debug, Clone)]
@@ -29,8 +28,12 @@ pub(crate) struct Summary {
     pub serial: Vec<u8>,
     pub not_before: i64,
     pub not_after: i64,
-    /// Whether it may issue certificates at all.
-    pub may_issue: bool,
+    /// The X.509 version, 1 to 3.
+    pub version: u32,
+    /// Why it may not issue certificates; `None` if it may.
+    pub issuer_fault: Option<&'static str>,
+    /// Whether it has a name that a server could have, so that it could be a pinned one.
+    pub names_server: bool,
     /// How many intermediate certificates may follow it.
     pub path_length: Option<u32>,
 }
@@ -47,6 +50,7 @@ impl Summary {
             // X.509 v1 knows no extensions: the roots of that age are told by being their own issuers.
             None => certificate.version() == X509Version::V1 && self_issued,
         };
+        let may_sign = usage.is_none_or(|usage| usage.value.key_cert_sign());
         let subject = name_text(certificate.subject());
         let first_name = match subject.is_empty() {
             true => first_name(&certificate),
@@ -61,7 +65,13 @@ impl Summary {
             serial: significant(certificate.raw_serial()).to_vec(),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
-            may_issue: is_ca && usage.is_none_or(|usage| usage.value.key_cert_sign()),
+            version: certificate.version().0 + 1,
+            issuer_fault: match (is_ca, may_sign) {
+                (false, _) => Some("it is no CA certificate (no CA:TRUE in its basicConstraints)"),
+                (true, false) => Some("its key usage does not include keyCertSign"),
+                (true, true) => None,
+            },
+            names_server: !SubjectName::of(&certificate).is_empty(),
             path_length: constraints.and_then(|constraints| constraints.value.path_len_constraint),
         })
     }
@@ -91,6 +101,8 @@ pub(crate) struct RevocationList {
     pub next_update: Option<i64>,
     /// The CRL number, if it has one.
     pub number: Option<String>,
+    /// What keeps it from being the whole truth about its issuer's certificates.
+    pub faults: Vec<&'static str>,
     revoked: HashSet<Vec<u8>>,
 }
 
@@ -106,6 +118,7 @@ impl RevocationList {
             this_update: list.last_update().timestamp(),
             next_update: list.next_update().map(|time| time.timestamp()),
             number: list.crl_number().map(|number| format!("{number:x}")),
+            faults: faults(&list),
             revoked: list
                 .iter_revoked_certificates()
                 .map(|entry| significant(entry.raw_serial()).to_vec())
@@ -113,11 +126,69 @@ impl RevocationList {
         })
     }
 
+    /// Whether another list should have taken its place.
+    pub fn has_expired(&self, now: UnixTime) -> bool {
+        self.next_update.is_some_and(|end| end < unix_seconds(now))
+    }
+
+    /// Whether a list is signed by the key of a certificate; both are DER.
+    pub fn is_signed_by(list: &[u8], certificate: &[u8]) -> bool {
+        let (Ok((_, list)), Some(issuer)) = (
+            CertificateRevocationList::from_der(list),
+            parse(certificate),
+        ) else {
+            return false;
+        };
+        list.verify_signature(issuer.public_key()).is_ok()
+    }
+
     /// Whether it names this certificate. Its own date and signature don't matter here: what is once revoked stays
     /// so, and whoever could put a false list into the wallet could as well take the trust anchor out.
     pub fn revokes(&self, certificate: &Summary) -> bool {
         self.raw_issuer == certificate.raw_issuer && self.revoked.contains(&certificate.serial)
     }
+}
+
+/// The extensions of a list and of its entries that change what it means (RFC 5280 §5.2.4 to
+/// §5.3.3).
+fn faults(list: &CertificateRevocationList<'_>) -> Vec<&'static str> {
+    const DELTA_CRL_INDICATOR: &[u8] = &[0x55, 0x1d, 27];
+    const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 29];
+    let (mut is_delta, mut is_indirect, mut has_unknown) = (false, false, false);
+    let of_entries = list.iter_revoked_certificates();
+    let all = list.extensions().iter();
+    for extension in all.chain(of_entries.flat_map(|entry| entry.extensions())) {
+        match extension.parsed_extension() {
+            ParsedExtension::IssuingDistributionPoint(point) => is_indirect |= point.indirect_crl,
+            ParsedExtension::AuthorityKeyIdentifier(_)
+            | ParsedExtension::CRLNumber(_)
+            | ParsedExtension::InvalidityDate(_)
+            | ParsedExtension::IssuerAlternativeName(_)
+            | ParsedExtension::ReasonCode(_) => {}
+            _ => match extension.oid.as_bytes() {
+                DELTA_CRL_INDICATOR => is_delta = true,
+                CERTIFICATE_ISSUER => is_indirect = true,
+                _ => has_unknown |= extension.critical,
+            },
+        }
+    }
+    [
+        (
+            is_delta,
+            "is a delta list: it has only what changed since another list",
+        ),
+        (
+            is_indirect,
+            "is an indirect list: entries for other issuers are taken for this one's",
+        ),
+        (
+            has_unknown,
+            "has a critical extension that is not known here: it may not mean what it seems to",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(holds, fault)| holds.then_some(fault))
+    .collect()
 }
 
 /// A name that a certificate is for (RFC 5280 §4.2.1.6), of the two kinds that can name a server here.
@@ -130,9 +201,10 @@ pub(crate) enum SubjectName {
 impl SubjectName {
     /// All such names of a certificate, in its order.
     pub fn all_of(der: &[u8]) -> Vec<Self> {
-        let Some(certificate) = parse(der) else {
-            return Vec::new();
-        };
+        parse(der).map_or_else(Vec::new, |certificate| Self::of(&certificate))
+    }
+
+    fn of(certificate: &X509Certificate<'_>) -> Vec<Self> {
         let Ok(Some(extension)) = certificate.subject_alternative_name() else {
             return Vec::new();
         };
@@ -145,6 +217,14 @@ impl SubjectName {
         match self {
             Self::Dns(name) => harmless(name),
             Self::Address(address) => address.to_string(),
+        }
+    }
+
+    /// With the kind of name that it is, for a message.
+    pub fn described(&self) -> String {
+        match self {
+            Self::Dns(_) => format!("DNS name \"{}\"", self.text()),
+            Self::Address(_) => format!("IP address {}", self.text()),
         }
     }
 
@@ -177,6 +257,11 @@ pub(crate) fn common_name(der: &[u8]) -> Option<String> {
     let certificate = parse(der)?;
     let name = certificate.subject().iter_common_name().next()?;
     name.as_str().ok().map(harmless)
+}
+
+/// A moment as certificates have it: seconds since 1970.
+pub(crate) fn unix_seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A moment, as text in UTC.
@@ -223,10 +308,10 @@ fn name_text(name: &X509Name<'_>) -> String {
 fn harmless(text: &str) -> String {
     let mut shown: String = text
         .chars()
-        .take(SHOWN)
+        .take(limits::SHOWN_NAME)
         .map(|c| if is_harmless(c) { c } else { '?' })
         .collect();
-    if text.chars().nth(SHOWN).is_some() {
+    if text.chars().nth(limits::SHOWN_NAME).is_some() {
         shown.push_str("...");
     }
     shown
@@ -252,7 +337,7 @@ mod tests {
     fn names_of_strangers_are_made_harmless() {
         assert_eq!(harmless("a\u{1b}[2Jb\r\nc\u{202e}d"), "a?[2Jb??c?d");
         let long = harmless(&"x".repeat(1000));
-        assert_eq!(long.len(), SHOWN + 3);
+        assert_eq!(long.len(), limits::SHOWN_NAME + 3);
     }
 
     #[test]

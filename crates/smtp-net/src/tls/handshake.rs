@@ -14,6 +14,7 @@ use rustls::{
 
 use super::rejection::Rejection;
 use super::verifier::{TrustedBy, Verified, Verifier};
+use super::wording::{alert_name, words};
 use super::{TlsConfig, TlsInfo};
 use crate::error::{NetError, io_text};
 use crate::stream::{MoreToCome, is_later};
@@ -188,7 +189,7 @@ pub(crate) fn failure(error: Error) -> NetError {
         Error::InvalidCertificate(CertificateError::Other(other)) => {
             match other.0.downcast_ref::<Rejection>() {
                 Some(rejection) => rejection.clone().into(),
-                None => Rejection::because(error.to_string()).into(),
+                None => Rejection::because("it can't be verified").into(),
             }
         }
         Error::InvalidCertificate(
@@ -199,7 +200,14 @@ pub(crate) fn failure(error: Error) -> NetError {
             "the server's proof that it holds its certificate's key is wrong, or the key is too weak or of an unsupported kind",
         )
         .into(),
-        Error::InvalidCertificate(reason) => Rejection::because(reason.to_string()).into(),
+        Error::InvalidCertificate(CertificateError::BadEncoding) => {
+            Rejection::because("the server's certificate is damaged").into()
+        }
+        Error::InvalidCertificate(reason) => Rejection::because(format!(
+            "the server's certificate can't be verified: {}",
+            words(reason)
+        ))
+        .into(),
         Error::NoCertificatesPresented => Rejection::because("the server sent no certificate").into(),
         Error::AlertReceived(AlertDescription::ProtocolVersion) => NetError::TlsVersion {
             detail: "the server refused the versions of TLS offered".into(),
@@ -212,7 +220,23 @@ pub(crate) fn failure(error: Error) -> NetError {
             detail: "the server speaks only versions of TLS that are not allowed here".into(),
         },
         Error::AlertReceived(alert) => {
-            NetError::tls(format!("the server sent the TLS alert {alert:?}"))
+            NetError::tls(format!("the server sent the TLS alert {}", alert_name(*alert)))
+        }
+        Error::PeerIncompatible(why) => NetError::tls(format!(
+            "the server and this client have no common way to speak TLS: {}",
+            words(why)
+        )),
+        Error::PeerMisbehaved(why) => {
+            NetError::tls(format!("the server broke the rules of TLS: {}", words(why)))
+        }
+        Error::InvalidMessage(why) => {
+            NetError::tls(format!("the server sent a malformed TLS message: {}", words(why)))
+        }
+        Error::InappropriateMessage { got_type, .. } => {
+            NetError::tls(format!("the server sent an unexpected TLS record: {}", words(got_type)))
+        }
+        Error::InappropriateHandshakeMessage { got_type, .. } => {
+            NetError::tls(format!("the server sent an unexpected TLS message: {}", words(got_type)))
         }
         other => NetError::tls(other.to_string()),
     }

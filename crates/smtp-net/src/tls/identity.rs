@@ -83,6 +83,16 @@ impl ServerIdentity {
     }
 }
 
+impl ServerIdentity {
+    /// With the kind of name that it is, for messages.
+    pub(super) fn described(&self) -> String {
+        match self {
+            Self::Address(address) => format!("IP address {address}"),
+            name => format!("DNS name \"{name}\""),
+        }
+    }
+}
+
 impl fmt::Display for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,6 +8,7 @@ mod handshake;
 mod identity;
 mod rejection;
 mod verifier;
+mod wording;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, ClientConfig, SupportedProtocolVersion};
 use smtp_core::host::Host;
+use smtp_core::limits;
 
 pub use identity::ServerIdentity;
 
@@ -27,12 +29,6 @@ pub(crate) use handshake::{failure, handshake};
 use crate::error::NetError;
 use crate::wallet::{ClientIdentity, Wallet};
 use verifier::Verifier;
-
-/// Configurations kept for the sake of their resumption tickets.
-const KEPT: usize = 64;
-
-/// Tickets kept for each of them.
-const TICKETS: usize = 8;
 
 /// What a handshake needs to know.
 #[derive(Debug, Clone)]
@@ -99,6 +95,8 @@ pub struct TlsCache {
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
     trust: [u8; 32],
+    /// Where the wallet is, which errors name.
+    location: String,
     identity: ServerIdentity,
     server_name: ServerName<'static>,
     min_version: MinVersion,
@@ -120,6 +118,7 @@ impl TlsCache {
         let client = options.client_identity.as_ref();
         let key = Key {
             trust: options.wallet.trust_digest(),
+            location: options.wallet.location().to_owned(),
             identity: options.identity.clone(),
             server_name: server_name.clone(),
             min_version: options.min_version,
@@ -129,7 +128,7 @@ impl TlsCache {
             Some(index) => self.entries.remove(index),
             None => (key, TlsConfig::new(options, server_name)?),
         };
-        if self.entries.len() >= KEPT {
+        if self.entries.len() >= limits::TLS_CONFIGS_KEPT {
             self.entries.remove(0);
         }
         let config = entry.1.clone();
@@ -173,7 +172,7 @@ impl TlsConfig {
             }
             None => builder.with_no_client_auth(),
         };
-        client.resumption = Resumption::in_memory_sessions(TICKETS);
+        client.resumption = Resumption::in_memory_sessions(limits::TLS_TICKETS_KEPT);
         Ok(Self {
             client: Arc::new(client),
             verifier,

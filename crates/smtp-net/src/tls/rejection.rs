@@ -3,8 +3,10 @@
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::identity::ServerIdentity;
+use super::wording::words;
 use crate::error::NetError;
-use crate::x509::{Summary, date};
+use crate::wallet::Wallet;
+use crate::x509::{Summary, date, unix_seconds};
 
 /// The reason to refuse a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +18,7 @@ pub(super) enum Rejection {
         hint: Option<String>,
     },
     /// It can, but it is somebody else's.
-    #[error("the certificate is not for \"{expected}\"")]
+    #[error("the certificate is not for {expected}")]
     Name {
         expected: String,
         presented: Vec<String>,
@@ -58,7 +60,7 @@ impl Rejection {
 
     /// Refuses a certificate whose time is over or yet to come.
     pub fn check_dates(certificate: &Summary, now: UnixTime) -> Result<(), Self> {
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = unix_seconds(now);
         if now > certificate.not_after {
             return Err(Self::expired(certificate));
         }
@@ -93,9 +95,26 @@ impl Rejection {
             None => String::new(),
         };
         Self::because(format!(
-            "the certificate has no subject alternative name to compare with \"{expected}\"{instead}"
+            "the certificate has no subject alternative name to compare with {}{instead}",
+            expected.described()
         ))
-        .with_hint("the server needs a certificate that names it as a subject alternative name".into())
+        .with_hint(
+            "the server needs a certificate that names it as a subject alternative name".into(),
+        )
+    }
+
+    /// A server's certificate that can't be read as one.
+    pub fn unusable(error: &webpki::Error, leaf: &Summary) -> Self {
+        let reason = match error {
+            webpki::Error::UnsupportedCertVersion => {
+                format!(
+                    "it is of X.509 version {}, and version 3 is needed",
+                    leaf.version
+                )
+            }
+            other => reason(other),
+        };
+        Self::because(format!("the certificate of \"{}\": {reason}", leaf.label()))
     }
 
     /// What the path search says, about a chain that may or may not be complete.
@@ -103,7 +122,7 @@ impl Rejection {
         error: &webpki::Error,
         leaf: &Summary,
         intermediates: &[CertificateDer<'_>],
-        location: &str,
+        wallet: &Wallet,
     ) -> Self {
         use webpki::Error as E;
         let others: Vec<Summary> = intermediates
@@ -113,9 +132,9 @@ impl Rejection {
         let is_self_signed = leaf.is_self_issued();
         match error {
             E::UnknownIssuer | E::CaUsedAsEndEntity if is_self_signed => Self::self_signed(leaf),
-            E::UnknownIssuer => Self::unknown_issuer(leaf, &others, location),
+            E::UnknownIssuer => Self::unknown_issuer(leaf, &others, wallet),
             E::CertExpired { not_after, .. } => {
-                let at = seconds(*not_after);
+                let at = unix_seconds(*not_after);
                 let all = std::iter::once(leaf).chain(&others);
                 match all.into_iter().find(|c| c.not_after == at) {
                     Some(certificate) => Self::expired(certificate),
@@ -123,7 +142,7 @@ impl Rejection {
                 }
             }
             E::CertNotValidYet { not_before, .. } => {
-                let at = seconds(*not_before);
+                let at = unix_seconds(*not_before);
                 let all = std::iter::once(leaf).chain(&others);
                 match all.into_iter().find(|c| c.not_before == at) {
                     Some(certificate) => Self::not_yet_valid(certificate),
@@ -167,7 +186,7 @@ impl Rejection {
     }
 
     /// The end of what the server sent: the issuer of that is missing.
-    fn unknown_issuer(leaf: &Summary, others: &[Summary], location: &str) -> Self {
+    fn unknown_issuer(leaf: &Summary, others: &[Summary], wallet: &Wallet) -> Self {
         let mut last = leaf;
         // Each step goes to another certificate, so there are no more steps than certificates.
         for _ in others {
@@ -177,20 +196,23 @@ impl Rejection {
                 _ => break,
             }
         }
+        let (label, issuer, location) = (last.label(), &last.issuer, wallet.location());
+        if let Some(fault) = wallet.issuers().fault_of(&last.raw_issuer) {
+            return Self::because(format!(
+                "the certificate of \"{label}\" was issued by \"{issuer}\", which is in the wallet \"{location}\" \
+                 but may not issue certificates: {fault}"
+            ))
+            .with_hint(format!(
+                "put a CA certificate of \"{issuer}\" into the wallet in place of this one"
+            ));
+        }
         Self::because(format!(
-            "the certificate of \"{}\" was issued by \"{}\", which is not in the wallet \"{location}\"",
-            last.label(),
-            last.issuer
+            "the certificate of \"{label}\" was issued by \"{issuer}\", which is not in the wallet \"{location}\""
         ))
         .with_hint(format!(
-            "add the certificate of \"{}\" to the wallet as a .pem file, or have the server send its whole chain",
-            last.issuer
+            "add the certificate of \"{issuer}\" to the wallet as a .pem file, or have the server send its whole chain"
         ))
     }
-}
-
-fn seconds(time: UnixTime) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The other errors of webpki, in words.
@@ -217,8 +239,25 @@ fn reason(error: &webpki::Error) -> String {
             "a signature in its chain is of a kind that is too weak or not supported"
         }
         E::CertDistrusted => "its key is known to be compromised",
-        E::UnsupportedCertVersion => "it is not an X.509 version 3 certificate",
-        other => return format!("it can't be verified ({other})"),
+        E::UnsupportedCertVersion => {
+            "it, or an issuer in its chain, is not an X.509 version 3 certificate"
+        }
+        E::BadDer
+        | E::BadDerTime
+        | E::ExtensionValueInvalid
+        | E::InvalidCertValidity
+        | E::InvalidNetworkMaskConstraint
+        | E::InvalidSerialNumber
+        | E::MalformedDnsIdentifier
+        | E::MalformedExtensions
+        | E::MalformedNameConstraint
+        | E::TrailingData(_) => "it, or an issuer in its chain, is malformed",
+        E::UnsupportedNameType => "a name in its chain is of a kind that is not supported",
+        E::MaximumNameConstraintComparisonsExceeded
+        | E::MaximumPathBuildCallsExceeded
+        | E::MaximumPathDepthExceeded
+        | E::MaximumSignatureChecksExceeded => "its chain takes too much work to verify",
+        other => return format!("it can't be verified: {}", words(other)),
     };
     words.to_owned()
 }

@@ -117,13 +117,11 @@ impl Verifier {
         let Some((leaf, intermediates)) = chain.split_first() else {
             return Err(Rejection::because("the server sent no certificate"));
         };
-        let (Ok(certificate), Some(summary)) =
-            (EndEntityCert::try_from(leaf), Summary::of_certificate(leaf))
-        else {
-            return Err(Rejection::because(
-                "the server's certificate is damaged, or has a critical extension not known here",
-            ));
+        let Some(summary) = Summary::of_certificate(leaf) else {
+            return Err(Rejection::because("the server's certificate is damaged"));
         };
+        let certificate =
+            EndEntityCert::try_from(leaf).map_err(|error| Rejection::unusable(&error, &summary))?;
         let trusted_by = if self.wallet.pins(leaf) {
             self.verify_pinned(&summary, now)?
         } else {
@@ -189,13 +187,13 @@ impl Verifier {
             }),
             (Ok(_), None) => Err(Rejection::because("no issuer of it is in the wallet")),
             (Err(error), _) => Err(dead_end.take().unwrap_or_else(|| {
-                Rejection::from_webpki(&error, leaf, intermediates, self.wallet.location())
+                Rejection::from_webpki(&error, leaf, intermediates, &self.wallet)
             })),
         }
     }
 
-    /// What webpki leaves open about a path that is otherwise good: the anchor's own dates and path length, which
-    /// it takes for granted, and revocation.
+    /// What webpki does not check of a path: the anchor's dates and path length, the key usage of
+    /// intermediates (RFC 5280 §6.1.4 (n)), and revocation.
     fn judge(
         &self,
         path: &VerifiedPath<'_>,
@@ -214,6 +212,12 @@ impl Verifier {
                     "an intermediate certificate is damaged",
                 )));
             };
+            if let Some(fault) = summary.issuer_fault {
+                return Err(refused(Rejection::because(format!(
+                    "the certificate of \"{}\" may not issue certificates: {fault}",
+                    summary.label()
+                ))));
+            }
             between += u32::from(!summary.is_self_issued());
             certificates.push(summary);
         }
@@ -247,8 +251,8 @@ impl Verifier {
             return Err(Rejection::nameless(&self.identity, common_name(leaf)));
         }
         Err(Rejection::Name {
-            expected: self.identity.to_string(),
-            presented: names.iter().map(SubjectName::text).collect(),
+            expected: self.identity.described(),
+            presented: names.iter().map(SubjectName::described).collect(),
         })
     }
 }

@@ -1,14 +1,12 @@
 //! Wallets that were parsed before, and whether they are still what is on disk.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::files::{self, Stamp};
+use smtp_core::limits;
+
+use super::files::{self, Directory, Stamp};
 use super::{Wallet, WalletSource};
 use crate::error::NetError;
-
-/// Wallets kept; more than one backend is likely to use.
-const KEPT: usize = 16;
 
 /// The wallets one process has opened. Looking one up again costs a stat of each of its files and no parsing; a
 /// wallet with any file changed, added or taken away is read again.
@@ -28,8 +26,9 @@ struct Entry {
 impl WalletCache {
     /// Opens a wallet, or finds it.
     pub fn open(&mut self, source: &WalletSource) -> Result<Arc<Wallet>, NetError> {
+        let opened = Opened::new(source)?;
         // Taken before the files are read: a change in between is seen next time.
-        let stamps = source.stamps();
+        let stamps = opened.stamps();
         let known = self.entries.iter().position(|e| e.source == *source);
         if let Some(entry) = known.map(|index| self.entries.remove(index))
             && stamps.as_ref() == Some(&entry.stamps)
@@ -38,9 +37,9 @@ impl WalletCache {
             self.entries.push(entry);
             return Ok(wallet);
         }
-        let wallet = Arc::new(source.read()?);
+        let wallet = Arc::new(opened.read()?);
         if let Some(stamps) = stamps {
-            if self.entries.len() >= KEPT {
+            if self.entries.len() >= limits::WALLETS_KEPT {
                 self.entries.remove(0);
             }
             self.entries.push(Entry {
@@ -53,21 +52,33 @@ impl WalletCache {
     }
 }
 
-impl WalletSource {
-    fn stamps(&self) -> Option<Vec<Stamp>> {
-        match self {
-            Self::System => files::system_stamps(),
-            Self::Directory { path, .. } => files::directory_stamps(path),
+/// A wallet whose place is open, so that what is looked at is what is read.
+enum Opened<'a> {
+    System,
+    Directory(Directory<'a>),
+}
+
+impl<'a> Opened<'a> {
+    fn new(source: &'a WalletSource) -> Result<Self, NetError> {
+        match source {
+            WalletSource::System => Ok(Self::System),
+            WalletSource::Directory { path, roots } => {
+                Directory::open(path, roots.as_deref()).map(Self::Directory)
+            }
         }
     }
 
-    fn read(&self) -> Result<Wallet, NetError> {
+    fn stamps(&self) -> Option<Vec<Stamp>> {
+        match self {
+            Self::System => files::system_stamps(),
+            Self::Directory(directory) => Some(directory.stamps()),
+        }
+    }
+
+    fn read(self) -> Result<Wallet, NetError> {
         match self {
             Self::System => Wallet::system(),
-            Self::Directory { path, roots } => {
-                let roots: Option<&[PathBuf]> = roots.as_deref();
-                Wallet::read(files::directory(path, roots)?)
-            }
+            Self::Directory(directory) => Wallet::read(directory.read()?),
         }
     }
 }

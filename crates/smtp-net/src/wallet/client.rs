@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use nix::unistd::geteuid;
 use pkcs8::EncryptedPrivateKeyInfoRef;
-use pkcs8::pkcs5::EncryptionScheme;
-use pkcs8::pkcs5::pbes2::Kdf;
 use rustls::InconsistentKeys;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{
@@ -18,13 +16,10 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use smtp_core::secret::Secret;
 use zeroize::Zeroizing;
 
+use super::decrypt::{Pause, Problem, decrypt};
 use super::files::WalletFile;
 use crate::error::NetError;
 use crate::x509::{Summary, fingerprint};
-
-/// The work a key file may ask for: rounds of PBKDF2, and bytes of memory for scrypt.
-const PBKDF2_ROUNDS: u32 = 4_000_000;
-const SCRYPT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Who we are, for a server that asks.
 #[derive(Debug, Clone)]
@@ -96,8 +91,12 @@ impl SealedIdentity {
         &self.file
     }
 
-    /// Unseals it.
-    pub fn open(&self, password: Option<&Secret>) -> Result<ClientIdentity, NetError> {
+    /// Unseals it, by the password if it is encrypted.
+    pub fn open(
+        &self,
+        password: Option<&Secret>,
+        pause: Pause<'_>,
+    ) -> Result<ClientIdentity, NetError> {
         if self.exposed {
             return Err(NetError::Wallet {
                 detail: format!(
@@ -110,7 +109,7 @@ impl SealedIdentity {
                 ),
             });
         }
-        let key = self.unseal(password)?;
+        let key = self.unseal(password, pause)?;
         let chain = self.chain_for(&key)?;
         let leaf = &chain[0];
         let subject = Summary::of_certificate(leaf).map_or_else(String::new, |s| s.subject);
@@ -122,7 +121,11 @@ impl SealedIdentity {
         })
     }
 
-    fn unseal(&self, password: Option<&Secret>) -> Result<Arc<dyn SigningKey>, NetError> {
+    fn unseal(
+        &self,
+        password: Option<&Secret>,
+        pause: Pause<'_>,
+    ) -> Result<Arc<dyn SigningKey>, NetError> {
         let der: &[u8] = &self.key.der;
         let decrypted;
         let key = match self.key.form {
@@ -130,47 +133,44 @@ impl SealedIdentity {
             KeyForm::Pkcs1 => PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(der)),
             KeyForm::Sec1 => PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der)),
             KeyForm::EncryptedPkcs8 => {
-                decrypted = self.decrypt(password)?;
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(decrypted.as_bytes()))
+                decrypted = self.decrypt(password, pause)?;
+                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(decrypted.as_slice()))
             }
-            KeyForm::LegacyEncrypted => {
-                return Err(NetError::Wallet {
-                    detail: self.says("is encrypted in a way that is not supported"),
-                    hint: Some("convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc".into()),
-                });
-            }
+            KeyForm::LegacyEncrypted => return Err(self.unsupported_encryption()),
         };
         any_supported_type(&key)
             .map_err(|_| NetError::wallet(self.says("is damaged or of an unsupported kind")))
     }
 
-    fn decrypt(&self, password: Option<&Secret>) -> Result<pkcs8::SecretDocument, NetError> {
+    fn decrypt(
+        &self,
+        password: Option<&Secret>,
+        pause: Pause<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, NetError> {
         let info = EncryptedPrivateKeyInfoRef::try_from(self.key.der.as_slice())
             .map_err(|_| NetError::wallet(self.says("is damaged")))?;
-        let hint = || Some("give its password as wallet_password".to_owned());
-        let Some(password) = password.filter(|password| !password.is_empty()) else {
-            return Err(NetError::Wallet {
-                detail: self.says("is encrypted and no password was given"),
-                hint: hint(),
-            });
+        let needs_password = |problem: &str| NetError::Wallet {
+            detail: self.says(problem),
+            hint: Some("give its password as wallet_password".into()),
         };
-        if !is_affordable(&info.encryption_algorithm) {
-            return Err(NetError::wallet(
-                self.says("asks for too much work to be decrypted"),
-            ));
-        }
-        let is_supported = info.encryption_algorithm.pbes2().is_some();
-        info.decrypt(password.expose()).map_err(|_| {
-            let problem = if is_supported {
-                "can't be decrypted with the password given"
-            } else {
-                "is encrypted in a way that is not supported"
-            };
-            NetError::Wallet {
-                detail: self.says(problem),
-                hint: hint(),
+        let Some(password) = password.filter(|password| !password.is_empty()) else {
+            return Err(needs_password("is encrypted and no password was given"));
+        };
+        decrypt(&info, password.expose(), pause).map_err(|problem| match problem {
+            Problem::TooMuchWork => {
+                NetError::wallet(self.says("asks for too much work to be decrypted"))
             }
+            Problem::Unsupported => self.unsupported_encryption(),
+            Problem::WrongPassword => needs_password("can't be decrypted with the password given"),
+            Problem::Stopped(error) => error,
         })
+    }
+
+    fn unsupported_encryption(&self) -> NetError {
+        NetError::Wallet {
+            detail: self.says("is encrypted in a way that is not supported"),
+            hint: Some("convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc".into()),
+        }
     }
 
     /// The chain with the certificate that fits the key first.
@@ -212,24 +212,6 @@ fn is_exposed(mode: u32, owner: u32, us: u32) -> bool {
         _ => return true,
     };
     mode & 0o077 & !allowed != 0
-}
-
-/// Whether decrypting costs no more than is reasonable, whatever the file says.
-fn is_affordable(scheme: &EncryptionScheme) -> bool {
-    let Some(parameters) = scheme.pbes2() else {
-        return true;
-    };
-    match &parameters.kdf {
-        Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= PBKDF2_ROUNDS,
-        Kdf::Scrypt(scrypt) => {
-            let cost = scrypt.cost_parameter;
-            cost.saturating_mul(u64::from(scrypt.block_size))
-                .saturating_mul(128)
-                .saturating_mul(u64::from(scrypt.parallelization).max(1))
-                <= SCRYPT_BYTES
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,20 @@
 //! The files of a wallet: which ones they are, whether they may be opened, and their bytes, within the limits.
 //!
-//! Only regular files are opened, without ever blocking on one that is something else by then.
+//! A directory is opened once, and its files through its descriptor, so a path that changes
+//! meanwhile changes nothing. Only regular files are opened, without ever blocking on one that is
+//! something else by then.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::iter::once;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::OFlag;
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, stat};
 use smtp_core::limits;
 use zeroize::Zeroizing;
 
@@ -55,90 +62,189 @@ impl WalletFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
     name: String,
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    /// Device, inode, size, and the times of modification and change; `None` for a link that leads
+    /// nowhere.
+    state: Option<[i128; 7]>,
 }
 
 impl Stamp {
-    fn new(name: String, metadata: &Metadata) -> Self {
-        Self {
-            name,
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
+    fn new(name: String, stat: Option<&FileStat>) -> Self {
+        let state = stat.map(|stat| {
+            [
+                i128::from(stat.st_dev),
+                i128::from(stat.st_ino),
+                i128::from(stat.st_size),
+                i128::from(stat.st_mtime),
+                i128::from(stat.st_mtime_nsec),
+                i128::from(stat.st_ctime),
+                i128::from(stat.st_ctime_nsec),
+            ]
+        });
+        Self { name, state }
     }
 }
 
-/// The state of a directory and of each file in it that matters; `None` if it can't be told.
-pub(super) fn directory_stamps(directory: &Path) -> Option<Vec<Stamp>> {
-    let mut stamps = vec![Stamp::new(String::new(), &fs::metadata(directory).ok()?)];
-    for name in names(directory).ok()?.certificates {
-        let metadata = fs::metadata(directory.join(&name)).ok()?;
-        stamps.push(Stamp::new(name, &metadata));
-    }
-    Some(stamps)
-}
-
-/// The state of the system's trust store.
+/// The state of the system's trust store; `None` if there is none.
 pub(super) fn system_stamps() -> Option<Vec<Stamp>> {
     let store = system_store()?;
-    let metadata = fs::metadata(store).ok()?;
-    Some(vec![Stamp::new(store.to_owned(), &metadata)])
+    let stat = stat(store).ok()?;
+    Some(vec![Stamp::new(store.to_owned(), Some(&stat))])
 }
 
-/// Reads a directory. With `roots`, a file that is a link to somewhere outside of them is left out.
-pub(super) fn directory(directory: &Path, roots: Option<&[PathBuf]>) -> Result<Listing, NetError> {
-    let location = directory.display().to_string();
-    let failed = |error: io::Error| NetError::unreadable(directory, &error);
-    let metadata = fs::metadata(directory).map_err(failed)?;
-    if !metadata.is_dir() {
-        return Err(NetError::Wallet {
-            detail: format!("\"{location}\" is not a directory"),
-            hint: Some("name the directory that holds the PEM files".into()),
-        });
-    }
-    let mut warnings = Vec::new();
-    if metadata.mode() & 0o022 != 0 {
-        warnings.push(format!(
-            "wallet directory \"{location}\" can be written by others than its owner"
-        ));
-    }
-    let names = names(directory).map_err(failed)?;
-    if names.certificates.len() > limits::WALLET_FILES {
-        return Err(NetError::wallet(format!(
-            "\"{location}\" has more than {} files",
-            limits::WALLET_FILES
-        )));
-    }
-    let mut files = Vec::new();
-    let mut total = 0;
-    for name in names.certificates {
-        match read_file(&directory.join(&name), name, roots)? {
-            Ok(file) => {
-                total += file.content.len() as u64;
-                files.push(file);
+/// A wallet's directory, opened.
+pub(super) struct Directory<'a> {
+    path: &'a Path,
+    /// The canonical directories that no file may leave by a link; `None` if it may.
+    roots: Option<&'a [PathBuf]>,
+    handle: Dir,
+    stat: FileStat,
+    names: Names,
+}
+
+impl<'a> Directory<'a> {
+    /// Opens a directory and lists it. With `roots`, the path must be canonical and below one of
+    /// them.
+    pub fn open(path: &'a Path, roots: Option<&'a [PathBuf]>) -> Result<Self, NetError> {
+        let failed = |error: Errno| NetError::unreadable(path, &error.into());
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let opened = match roots {
+            Some(roots) => parent_below(roots, path)
+                .and_then(|(parent, name)| open_at(parent, name, flags | OFlag::O_NOFOLLOW)),
+            None => open_at(AT_FDCWD, path, flags),
+        };
+        let mut handle = match opened {
+            Ok(descriptor) => Dir::from_fd(descriptor).map_err(failed)?,
+            Err(Errno::ENOTDIR) => {
+                return Err(NetError::Wallet {
+                    detail: format!("\"{}\" is not a directory", path.display()),
+                    hint: Some("name the directory that holds the PEM files".into()),
+                });
             }
-            Err(warning) => warnings.push(warning),
-        }
-        if total > limits::WALLET_BYTES {
+            Err(error) => return Err(failed(error)),
+        };
+        let stat = fstat(&handle).map_err(failed)?;
+        let names = Names::of(&mut handle).map_err(failed)?;
+        if names.certificates.len() > limits::WALLET_FILES {
             return Err(NetError::wallet(format!(
-                "the files in \"{location}\" have more than {} bytes together",
-                limits::WALLET_BYTES
+                "\"{}\" has more than {} files",
+                path.display(),
+                limits::WALLET_FILES
             )));
         }
+        Ok(Self {
+            path,
+            roots,
+            handle,
+            stat,
+            names,
+        })
     }
-    Ok(Listing {
-        location,
-        files,
-        foreign: names.foreign,
-        warnings,
-    })
+
+    /// The state of the directory and of each file in it that matters.
+    pub fn stamps(&self) -> Vec<Stamp> {
+        let files = self.names.certificates.iter().map(|name| {
+            let stat = fstatat(&self.handle, name.as_str(), AtFlags::empty());
+            Stamp::new(name.clone(), stat.ok().as_ref())
+        });
+        once(Stamp::new(String::new(), Some(&self.stat)))
+            .chain(files)
+            .collect()
+    }
+
+    /// Reads its files. One that is a link out of the roots is left out.
+    pub fn read(self) -> Result<Listing, NetError> {
+        let location = self.path.display().to_string();
+        let mut warnings = Vec::new();
+        if self.stat.st_mode & 0o022 != 0 {
+            warnings.push(format!(
+                "wallet directory \"{location}\" can be written by others than its owner"
+            ));
+        }
+        let mut files = Vec::new();
+        let mut total = 0;
+        for name in &self.names.certificates {
+            match self.read_file(name)? {
+                Ok(file) => {
+                    total += file.content.len() as u64;
+                    files.push(file);
+                }
+                Err(warning) => warnings.push(warning),
+            }
+            if total > limits::WALLET_BYTES {
+                return Err(NetError::wallet(format!(
+                    "the files in \"{location}\" have more than {} bytes together",
+                    limits::WALLET_BYTES
+                )));
+            }
+        }
+        Ok(Listing {
+            location,
+            files,
+            foreign: self.names.foreign,
+            warnings,
+        })
+    }
+
+    /// One file: its bytes, or a warning why it is left out. What can't be read at all fails the
+    /// wallet: it might be the revocation list that matters.
+    fn read_file(&self, name: &str) -> Result<Result<WalletFile, String>, NetError> {
+        let path = self.path.join(name);
+        let Some(roots) = self.roots else {
+            return read_at(&self.handle, Path::new(name), OFlag::empty(), name, &path);
+        };
+        let failed = |error: Errno| NetError::unreadable(&path, &error.into());
+        let stat = fstatat(&self.handle, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
+        if !is_kind(&stat, SFlag::S_IFLNK) {
+            return read_at(
+                &self.handle,
+                Path::new(name),
+                OFlag::O_NOFOLLOW,
+                name,
+                &path,
+            );
+        }
+        match fs::canonicalize(&path) {
+            Ok(target) if is_under(&target, roots) => {
+                let (parent, file) = parent_below(roots, &target).map_err(failed)?;
+                read_at(parent, file, OFlag::O_NOFOLLOW, name, &path)
+            }
+            _ => Ok(Err(format!(
+                "file \"{name}\" is not used: it is a link that leaves the allowed directories"
+            ))),
+        }
+    }
+}
+
+/// The directory that holds what a canonical path names below one of the roots, and the name there.
+/// Each step is taken from the directory before it and follows no link, so a path that has changed
+/// since it was resolved is an error.
+fn parent_below<'a>(roots: &[PathBuf], path: &'a Path) -> nix::Result<(OwnedFd, &'a Path)> {
+    let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let (root, below) = roots
+        .iter()
+        .find_map(|root| Some((root, path.strip_prefix(root).ok()?)))
+        .ok_or(Errno::EACCES)?;
+    let mut names = Vec::new();
+    for component in below.components() {
+        match component {
+            Component::Normal(name) => names.push(Path::new(name)),
+            _ => return Err(Errno::EACCES),
+        }
+    }
+    let name = names.pop().unwrap_or(Path::new("."));
+    let mut parent = open_at(AT_FDCWD, root, step)?;
+    for name in names {
+        parent = open_at(parent, name, step)?;
+    }
+    Ok((parent, name))
+}
+
+fn open_at(parent: impl AsFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    openat(parent, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == kind.bits()
 }
 
 /// Reads the machine's own trust store.
@@ -149,7 +255,8 @@ pub(super) fn system() -> Result<Listing, NetError> {
             hint: Some("install the package ca-certificates, or name a wallet directory".into()),
         });
     };
-    let file = read_file(Path::new(store), store.to_owned(), None)?.map_err(NetError::wallet)?;
+    let path = Path::new(store);
+    let file = read_at(AT_FDCWD, path, OFlag::empty(), store, path)?.map_err(NetError::wallet)?;
     Ok(Listing {
         location: "system:".into(),
         files: vec![file],
@@ -169,28 +276,31 @@ struct Names {
     foreign: Vec<String>,
 }
 
-/// The names of interest in a directory, sorted. A name that is not UTF-8 is of none.
-fn names(directory: &Path) -> io::Result<Names> {
-    let mut names = Names {
-        certificates: Vec::new(),
-        foreign: Vec::new(),
-    };
-    for entry in fs::read_dir(directory)? {
-        let Ok(name) = entry?.file_name().into_string() else {
-            continue;
+impl Names {
+    /// The names of interest in a directory, sorted. A name that is not UTF-8 is of none.
+    fn of(directory: &mut Dir) -> nix::Result<Self> {
+        let mut names = Self {
+            certificates: Vec::new(),
+            foreign: Vec::new(),
         };
-        if has_suffix(&name, &["pem", "crt", "cer"]) {
-            names.certificates.push(name);
-            // Enough to see that there are too many.
-            if names.certificates.len() > limits::WALLET_FILES {
-                break;
+        for entry in directory.iter() {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
+            if has_suffix(name, &["pem", "crt", "cer"]) {
+                names.certificates.push(name.to_owned());
+                // Enough to see that there are too many.
+                if names.certificates.len() > limits::WALLET_FILES {
+                    break;
+                }
+            } else if FOREIGN.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+                names.foreign.push(name.to_owned());
             }
-        } else if FOREIGN.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-            names.foreign.push(name);
         }
+        names.certificates.sort();
+        Ok(names)
     }
-    names.certificates.sort();
-    Ok(names)
 }
 
 fn has_suffix(name: &str, suffixes: &[&str]) -> bool {
@@ -201,47 +311,35 @@ fn has_suffix(name: &str, suffixes: &[&str]) -> bool {
     })
 }
 
-/// One file: its bytes, or a warning why it is left out. What can't be read at all fails the wallet: it might be
-/// the revocation list that matters.
-fn read_file(
+/// Reads a file of this name, found by a path below an open directory: its bytes, or a warning why
+/// it is left out.
+/// `shown` is its path for errors.
+fn read_at(
+    parent: impl AsFd,
     path: &Path,
-    name: String,
-    roots: Option<&[PathBuf]>,
+    links: OFlag,
+    name: &str,
+    shown: &Path,
 ) -> Result<Result<WalletFile, String>, NetError> {
-    let failed = |error: io::Error| NetError::unreadable(path, &error);
-    let resolved = fs::canonicalize(path);
-    if let Some(roots) = roots
-        && !resolved.as_ref().is_ok_and(|path| is_under(path, roots))
-    {
-        return Ok(Err(format!(
-            "file \"{name}\" is not used: it is a link that leaves the allowed directories"
-        )));
-    }
-    let resolved = match resolved {
-        Ok(resolved) => resolved,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Err(format!(
-                "file \"{name}\" is not used: it is a link to nothing"
-            )));
-        }
-        Err(error) => return Err(failed(error)),
+    let failed = |error: io::Error| NetError::unreadable(shown, &error);
+    let not_used = |why: &str| Ok(Err(format!("file \"{name}\" is not used: {why}")));
+    let follow = match links {
+        OFlag::O_NOFOLLOW => AtFlags::AT_SYMLINK_NOFOLLOW,
+        _ => AtFlags::empty(),
     };
-    let not_regular = || {
-        Ok(Err(format!(
-            "\"{name}\" is not used: it is not a regular file"
-        )))
-    };
-    if !fs::metadata(&resolved).map_err(failed)?.is_file() {
-        return not_regular();
+    match fstatat(&parent, path, follow) {
+        Ok(stat) if is_kind(&stat, SFlag::S_IFREG) => {}
+        Ok(_) => return not_used("it is not a regular file"),
+        Err(Errno::ENOENT) => return not_used("it is a link to nothing"),
+        Err(error) => return Err(failed(error.into())),
     }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY).bits())
-        .open(&resolved)
-        .map_err(failed)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | links;
+    let mut file = open_at(&parent, path, flags)
+        .map(File::from)
+        .map_err(|error| failed(error.into()))?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return not_regular();
+        return not_used("it is not a regular file");
     }
     let content = read_capped(&mut file, metadata.size()).map_err(failed)?;
     let Some(content) = content else {
@@ -251,7 +349,7 @@ fn read_file(
         )));
     };
     Ok(Ok(WalletFile {
-        name,
+        name: name.to_owned(),
         mode: metadata.mode(),
         owner: metadata.uid(),
         content,
@@ -268,4 +366,55 @@ fn read_capped(file: &mut File, size: u64) -> io::Result<Option<Zeroizing<Vec<u8
     file.take(limits::WALLET_FILE + 1)
         .read_to_end(&mut content)?;
     Ok((content.len() as u64 <= limits::WALLET_FILE).then_some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_path_below_a_root_follows_no_link_and_never_leads_up() {
+        let place = tempfile::tempdir().unwrap();
+        let place = fs::canonicalize(place.path()).unwrap();
+        let root = place.join("root");
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::create_dir(place.join("outside")).unwrap();
+        symlink("a", root.join("link")).unwrap();
+        let roots = [place.join("elsewhere"), root];
+        let name = |path: &str| {
+            let path = roots[1].join(path);
+            parent_below(&roots, &path).map(|(_, name)| name.to_owned())
+        };
+        assert_eq!(name("a/b/ca.pem").unwrap(), Path::new("ca.pem"));
+        assert_eq!(name("a").unwrap(), Path::new("a"));
+        assert_eq!(name("").unwrap(), Path::new("."));
+        assert_eq!(name("link/b"), Err(Errno::ENOTDIR));
+        assert_eq!(name("a/../../outside"), Err(Errno::EACCES));
+        assert_eq!(name("../outside"), Err(Errno::EACCES));
+        assert!(parent_below(&roots, &place.join("outside")).is_err());
+    }
+
+    /// What becomes of the path of an open directory does not matter.
+    #[test]
+    fn an_open_directory_is_read_wherever_its_path_leads() {
+        let place = tempfile::tempdir().unwrap();
+        let place = fs::canonicalize(place.path()).unwrap();
+        let path = place.join("wallet");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("a.pem"), "inside").unwrap();
+        fs::create_dir(place.join("outside")).unwrap();
+        fs::write(place.join("outside/a.pem"), "outside").unwrap();
+        let roots = [place.clone()];
+        let directory = Directory::open(&path, Some(&roots)).unwrap();
+        fs::rename(&path, place.join("moved")).unwrap();
+        symlink("outside", &path).unwrap();
+        let stamps = directory.stamps();
+        let files = directory.read().unwrap().files;
+        assert_eq!(&**files[0].content, b"inside");
+        let moved = place.join("moved");
+        let moved = Directory::open(&moved, Some(&roots)).unwrap();
+        assert_eq!(stamps[1], moved.stamps()[1]);
+    }
 }

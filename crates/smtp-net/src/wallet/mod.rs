@@ -10,13 +10,15 @@
 
 mod cache;
 mod client;
+mod decrypt;
 mod files;
 mod locator;
 mod pem;
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use rustls::pki_types::{CertificateDer, TrustAnchor};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use sha2::{Digest, Sha256};
 use smtp_core::limits;
 use smtp_core::secret::Secret;
@@ -26,9 +28,10 @@ pub use client::ClientIdentity;
 pub use locator::{Locator, WalletSource};
 
 use crate::error::NetError;
-use crate::x509::{RevocationList, Summary, fingerprint, hex};
+use crate::wait::{Deadline, Wait};
+use crate::x509::{RevocationList, Summary, date, fingerprint, hex};
 use client::{KeyForm, SealedIdentity, SealedKey};
-use files::WalletFile;
+use files::{Directory, WalletFile};
 use pem::Content;
 
 /// The contents of a wallet, parsed.
@@ -41,6 +44,8 @@ pub struct Wallet {
     identities: Vec<SealedIdentity>,
     certificates: Vec<CertificateInfo>,
     warnings: Vec<String>,
+    /// What is to be said of each list once it has expired, at the same index.
+    expiries: Vec<String>,
     content: [u8; 32],
 }
 
@@ -92,12 +97,22 @@ impl CertificateKind {
 pub(crate) struct Issuers {
     pub anchors: Vec<TrustAnchor<'static>>,
     pub summaries: Vec<Summary>,
+    /// The subjects of the other certificates, and why they may not issue any.
+    unfit: Vec<(Vec<u8>, &'static str)>,
+}
+
+impl Issuers {
+    /// Why an issuer of this name is none, if the wallet has one.
+    pub fn fault_of(&self, raw_subject: &[u8]) -> Option<&'static str> {
+        let mut unfit = self.unfit.iter();
+        unfit.find_map(|(subject, fault)| (subject == raw_subject).then_some(*fault))
+    }
 }
 
 impl Wallet {
     /// Reads a directory of PEM files.
     pub fn open(directory: &Path) -> Result<Self, NetError> {
-        Self::read(files::directory(directory, None)?)
+        Self::read(Directory::open(directory, None)?.read()?)
     }
 
     /// Reads the machine's own trust store.
@@ -110,9 +125,14 @@ impl Wallet {
         &self.certificates
     }
 
-    /// What was left out and what is unwise, one sentence each.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// What was left out, what is unwise, and which revocation lists have expired by now, one
+    /// sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let now = UnixTime::now();
+        let expired = self.revocations.iter().zip(&self.expiries);
+        let expired = expired.filter(|(list, _)| list.has_expired(now));
+        let expired = expired.map(|(_, warning)| warning);
+        self.warnings.iter().chain(expired).cloned().collect()
     }
 
     /// Whether there is a client identity, whatever its key needs to be opened.
@@ -120,13 +140,28 @@ impl Wallet {
         !self.identities.is_empty()
     }
 
-    /// The client identity, its key opened by the password if it needs one; `None` if the wallet has no key.
+    /// The client identity, its key decrypted by the password if it is encrypted; `None` if the
+    /// wallet has no key.
+    ///
+    /// # Errors
+    /// The key can't be used, or it was not decrypted by the deadline. An interrupt may unwind.
     pub fn client_identity(
         &self,
         password: Option<&Secret>,
+        wait: &dyn Wait,
+        deadline: Deadline,
     ) -> Result<Option<ClientIdentity>, NetError> {
-        let first = self.identities.first();
-        first.map(|identity| identity.open(password)).transpose()
+        let Some(identity) = self.identities.first() else {
+            return Ok(None);
+        };
+        let mut pause = || {
+            wait.check();
+            match deadline.passed() {
+                true => Err(NetError::timeout("decrypting the client's private key")),
+                false => Ok(()),
+            }
+        };
+        identity.open(password, &mut pause).map(Some)
     }
 
     /// Where it came from, for messages.
@@ -175,6 +210,9 @@ struct Reader {
     warnings: Vec<String>,
     content: Sha256,
     blocks: usize,
+    /// The certificates that are trusted, by their subjects, and the lists, with their files.
+    trusted: HashMap<Vec<u8>, Vec<CertificateDer<'static>>>,
+    lists: Vec<(String, Vec<u8>)>,
 }
 
 impl Reader {
@@ -232,6 +270,10 @@ impl Reader {
                 not_after: list.next_update,
                 sha256_fingerprint: hex(&print),
             });
+            for fault in &list.faults {
+                self.warnings.push(of_list(&file.name, &list, fault));
+            }
+            self.lists.push((file.name.clone(), der));
             self.revocations.push(list);
         }
         let Some(key) = found.key else {
@@ -271,12 +313,32 @@ impl Reader {
             return;
         }
         self.pinned.push(print);
-        if summary.may_issue
-            && let Ok(anchor) = webpki::anchor_from_trusted_cert(&der)
-        {
-            self.issuers.anchors.push(anchor.to_owned());
-            self.issuers.summaries.push(summary);
+        let namesakes = self.trusted.entry(summary.raw_subject.clone());
+        namesakes.or_default().push(der.clone());
+        let anchor = match summary.issuer_fault {
+            None => webpki::anchor_from_trusted_cert(&der).map_err(|_| "it is malformed"),
+            Some(fault) => Err(fault),
+        };
+        match anchor {
+            Ok(anchor) => {
+                self.issuers.anchors.push(anchor.to_owned());
+                self.issuers.summaries.push(summary);
+            }
+            Err(fault) => self.unfit(file, summary, fault),
         }
+    }
+
+    /// A certificate that may issue none. If it has no server's name either, it is of no use.
+    fn unfit(&mut self, file: &WalletFile, summary: Summary, fault: &'static str) {
+        if !summary.names_server {
+            self.warnings.push(format!(
+                "file \"{}\": the certificate of \"{}\" is of no use: {fault}, and it has no subject \
+                 alternative name of a server",
+                file.name,
+                summary.label()
+            ));
+        }
+        self.issuers.unfit.push((summary.raw_subject, fault));
     }
 
     /// Adds something to the digest of the content, and returns its own digest.
@@ -287,7 +349,35 @@ impl Reader {
         print
     }
 
-    fn finish(self, location: String, foreign: Vec<String>) -> Result<Wallet, NetError> {
+    /// Warns of lists that are not by the issuer of that name in the wallet. Where that one is not
+    /// there, or too many are, nothing can be said.
+    fn check_signatures(&mut self) {
+        for ((file, der), list) in self.lists.iter().zip(&self.revocations) {
+            let issuers = self.trusted.get(&list.raw_issuer);
+            if let Some(issuers) = issuers.filter(|all| all.len() <= limits::LIST_ISSUERS)
+                && !issuers
+                    .iter()
+                    .any(|issuer| RevocationList::is_signed_by(der, issuer))
+            {
+                let fault =
+                    "has a signature that does not verify with the key of that name in the wallet";
+                self.warnings.push(of_list(file, list, fault));
+            }
+        }
+    }
+
+    fn finish(mut self, location: String, foreign: Vec<String>) -> Result<Wallet, NetError> {
+        self.check_signatures();
+        let lists = self.lists.iter().zip(&self.revocations);
+        let expiries = lists.map(|((file, _), list)| {
+            let at = date(list.next_update.unwrap_or_default());
+            of_list(
+                file,
+                list,
+                &format!("expired on {at}: later revocations are missing"),
+            )
+        });
+        let expiries = expiries.collect();
         let is_certificate = |info: &CertificateInfo| info.kind != CertificateKind::Crl;
         if !self.certificates.iter().any(is_certificate) {
             return Err(no_certificate(&location, &foreign, &self.warnings));
@@ -300,6 +390,7 @@ impl Reader {
             identities: self.identities,
             certificates: self.certificates,
             warnings: self.warnings,
+            expiries,
             content: self.content.finalize().into(),
         })
     }
@@ -374,6 +465,12 @@ fn info(
 
 fn place(file: &str, line: usize) -> String {
     format!("file \"{file}\", line {line}")
+}
+
+/// What is wrong with a revocation list.
+fn of_list(file: &str, list: &RevocationList, fault: &str) -> String {
+    let issuer = &list.issuer;
+    format!("file \"{file}\": the revocation list of \"{issuer}\" {fault}")
 }
 
 /// The error for a wallet without certificates, which may be one of Oracle's.

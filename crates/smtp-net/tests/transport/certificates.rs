@@ -252,8 +252,11 @@ fn a_wrong_name_is_refused_and_both_names_are_told() {
         "{text}"
     );
     let (expected, presented) = misnamed(outcome);
-    assert_eq!(expected, NAME);
-    assert_eq!(presented, ["one.example.test", "192.0.2.7"]);
+    assert_eq!(expected, "DNS name \"mail.example.test\"");
+    assert_eq!(
+        presented,
+        ["DNS name \"one.example.test\"", "IP address 192.0.2.7"]
+    );
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! The client certificate: when it is sent, and when its key may not be used.
 
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use pkcs8::der::Encode;
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::Parameters;
 use rustls::pki_types::CertificateDer;
 use smtp_core::secret::Secret;
-use smtp_net::{ClientIdentity, NetError, Wallet};
+use smtp_net::{ClientIdentity, Deadline, Interest, NetError, PollWait, Wait, Wallet};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -76,6 +79,12 @@ fn wallet_error<T>(outcome: Result<T, NetError>) -> String {
     }
 }
 
+/// The identity of a wallet, however long its key takes to be decrypted.
+fn unsealed(wallet: &Wallet, password: Option<&str>) -> Result<Option<ClientIdentity>, NetError> {
+    let password = password.map(Secret::new);
+    wallet.client_identity(password.as_ref(), &PollWait, Deadline::never())
+}
+
 /// The client's key, encrypted.
 fn encrypted(key: &[u8], rounds: u32) -> String {
     let parameters =
@@ -99,7 +108,7 @@ fn the_identity_is_sent_when_the_server_asks() {
     let scene = Scene::new();
     let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
     let (_directory, wallet) = scene.wallet(&file, 0o600);
-    let identity = wallet.client_identity(None).unwrap().unwrap();
+    let identity = unsealed(&wallet, None).unwrap().unwrap();
     assert_eq!(identity.subject(), "CN=the server");
     let seen = scene.seen(&wallet, Some(identity));
     assert_eq!(seen.as_ref(), Some(&scene.client.chain[0]));
@@ -125,7 +134,7 @@ fn a_ticket_never_serves_another_identity_of_ours() {
     ] {
         client.options.client_identity = credentials.map(|credentials| {
             let (_directory, wallet) = scene.wallet(&file(credentials), 0o600);
-            wallet.client_identity(None).unwrap().unwrap()
+            unsealed(&wallet, None).unwrap().unwrap()
         });
         let mut stream = client.connect(server.address).unwrap();
         read_all(&mut stream);
@@ -156,7 +165,7 @@ fn without_an_identity_none_is_sent_and_the_server_decides() {
     let Err(NetError::Tls { detail }) = outcome else {
         panic!("{outcome:?}")
     };
-    assert!(detail.contains("CertificateRequired"), "{detail}");
+    assert!(detail.contains("certificate_required"), "{detail}");
 }
 
 /// The certificates beside a key are its chain, whatever their order, and trust nobody.
@@ -166,7 +175,7 @@ fn certificates_beside_a_key_are_its_chain_and_no_anchors() {
     let other = root("other");
     let file = other.pem() + &scene.client.key.serialize_pem() + &scene.client.pem;
     let (_directory, wallet) = scene.wallet(&file, 0o600);
-    let identity = wallet.client_identity(None).unwrap();
+    let identity = unsealed(&wallet, None).unwrap();
     assert_eq!(
         scene.seen(&wallet, identity),
         Some(scene.client.chain[0].clone())
@@ -182,7 +191,7 @@ fn a_key_must_fit_a_certificate_beside_it() {
     let stranger = rcgen::KeyPair::generate().unwrap();
     let file = scene.client.pem.clone() + &stranger.serialize_pem();
     let (_directory, wallet) = scene.wallet(&file, 0o600);
-    let detail = wallet_error(wallet.client_identity(None));
+    let detail = wallet_error(unsealed(&wallet, None));
     assert!(detail.contains("does not match"), "{detail}");
 }
 
@@ -192,7 +201,7 @@ fn a_key_that_others_can_read_is_not_used() {
     let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
     for mode in [0o644, 0o604, 0o660] {
         let (_directory, wallet) = scene.wallet(&file, mode);
-        let detail = wallet_error(wallet.client_identity(None));
+        let detail = wallet_error(unsealed(&wallet, None));
         assert!(detail.contains("\"client.pem\""), "{detail}");
         // Nobody who doesn't use the key is kept from the rest of the wallet.
         assert_eq!(scene.seen(&wallet, None), None);
@@ -205,12 +214,11 @@ fn an_encrypted_key_needs_its_password() {
     let key = scene.client.key.serialize_der();
     let file = scene.client.pem.clone() + &encrypted(&key, 1000);
     let (_directory, wallet) = scene.wallet(&file, 0o600);
-    let right = Secret::new(PASSWORD);
-    let identity = wallet.client_identity(Some(&right)).unwrap();
+    let identity = unsealed(&wallet, Some(PASSWORD)).unwrap();
     assert!(scene.seen(&wallet, identity).is_some());
-    let none = wallet_error(wallet.client_identity(None));
+    let none = wallet_error(unsealed(&wallet, None));
     assert!(none.contains("no password was given"), "{none}");
-    let wrong = wallet_error(wallet.client_identity(Some(&Secret::new("battery staple"))));
+    let wrong = wallet_error(unsealed(&wallet, Some("battery staple")));
     assert!(wrong.contains("can't be decrypted"), "{wrong}");
     assert!(!wrong.contains("staple"), "{wrong}");
 }
@@ -232,8 +240,41 @@ fn a_key_that_asks_for_endless_work_is_refused() {
     der[rounds + 2..rounds + 5].copy_from_slice(&[0x7f, 0xff, 0xff]);
     let file = scene.client.pem.clone() + &pem("ENCRYPTED PRIVATE KEY", &der);
     let (_directory, wallet) = scene.wallet(&file, 0o600);
-    let detail = wallet_error(wallet.client_identity(Some(&Secret::new(PASSWORD))));
+    let detail = wallet_error(unsealed(&wallet, Some(PASSWORD)));
     assert!(detail.contains("too much work"), "{detail}");
+}
+
+/// Decrypting a key is work of the call that needs it, within its limits.
+#[test]
+fn a_key_that_takes_long_to_decrypt_is_given_up_at_the_deadline_or_for_an_interrupt() {
+    struct Counting(AtomicU32);
+    impl Wait for Counting {
+        fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> bool {
+            unreachable!("there is nothing to wait for")
+        }
+        fn check(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let scene = Scene::new();
+    let key = scene.client.key.serialize_der();
+    let file = scene.client.pem.clone() + &encrypted(&key, 10_000);
+    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let password = Secret::new(PASSWORD);
+    let open = |deadline| {
+        let wait = Counting(AtomicU32::new(0));
+        let outcome = wallet.client_identity(Some(&password), &wait, deadline);
+        (outcome, wait.0.into_inner())
+    };
+    let (outcome, checks) = open(Deadline::never());
+    assert!(outcome.unwrap().is_some());
+    assert!(checks > 2, "{checks}");
+    let (outcome, checks) = open(Deadline::after(Some(Duration::ZERO)));
+    assert!(
+        matches!(outcome, Err(NetError::Timeout { .. })),
+        "{outcome:?}"
+    );
+    assert_eq!(checks, 1);
 }
 
 #[test]
@@ -241,7 +282,7 @@ fn openssl_legacy_encryption_is_told() {
     let scene = Scene::new();
     let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
     let (_directory, wallet) = scene.wallet(&(scene.client.pem.clone() + legacy), 0o600);
-    let outcome = wallet.client_identity(Some(&Secret::new(PASSWORD)));
+    let outcome = unsealed(&wallet, Some(PASSWORD));
     let hint = outcome.as_ref().err().and_then(NetError::hint).unwrap();
     assert!(hint.contains("openssl pkcs8 -topk8"), "{hint}");
 }
@@ -251,7 +292,7 @@ fn keys_and_passwords_are_in_no_debug_output() {
     let scene = Scene::new();
     let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
     let (_directory, wallet) = scene.wallet(&file, 0o600);
-    let identity = wallet.client_identity(None).unwrap();
+    let identity = unsealed(&wallet, None).unwrap();
     let text = format!("{wallet:?} {identity:?}");
     let key = scene.client.key.serialize_der();
     let octets = key[key.len() - 8..].iter();

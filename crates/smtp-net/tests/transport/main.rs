@@ -4,8 +4,11 @@
 
 mod certificates;
 mod client_identity;
+mod der;
 mod handshake;
+mod reasons;
 mod resumption;
+mod revocation;
 mod streams;
 mod support;
 mod wallets;

@@ -1,13 +1,14 @@
 //! Tickets: used again where everything that led to trust is the same, and nowhere else.
 
+use std::fs;
 use std::net::SocketAddr;
 
 use rustls::version::{TLS12, TLS13};
 use smtp_net::{MinVersion, NetError, ServerIdentity};
 
 use crate::support::{
-    Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, misnamed, read_all,
-    refused, root, wallet,
+    Client, Credentials, GREETING, NAME, Server, ServerSetup, directory, leaf_params, misnamed,
+    open, read_all, refused, root, wallet,
 };
 
 /// Connects, takes in the greeting and any ticket, and says whether a session was resumed.
@@ -29,11 +30,12 @@ fn a_session_is_resumed_under_the_same_conditions() {
             ..ServerSetup::default()
         };
         let server = Server::with(&credentials, setup);
-        let mut client = Client::new(wallet(&[root.pem()]), NAME);
+        let place = directory(&[("ca.pem", &root.pem())]);
+        let mut client = Client::new(open(place.path()), NAME);
         assert!(!resumed(&mut client, server.address).unwrap());
         assert!(resumed(&mut client, server.address).unwrap());
-        // Another wallet with the same content is the same trust.
-        client.options.wallet = wallet(&[root.pem()]);
+        // Read again, with the same content, it is the same trust.
+        client.options.wallet = open(place.path());
         assert!(resumed(&mut client, server.address).unwrap());
     }
 }
@@ -48,12 +50,18 @@ fn a_ticket_never_serves_under_another_wallet() {
             ..ServerSetup::default()
         };
         let server = Server::with(&credentials, setup);
-        let mut client = Client::new(wallet(&[root.pem()]), NAME);
+        // In the same place: what it holds makes it another one.
+        let place = directory(&[]);
+        let in_place = |blocks: &[String]| {
+            fs::write(place.path().join("ca.pem"), blocks.concat()).unwrap();
+            open(place.path())
+        };
+        let mut client = Client::new(in_place(&[root.pem()]), NAME);
         resumed(&mut client, server.address).unwrap();
-        client.options.wallet = wallet(&[other.pem()]);
+        client.options.wallet = in_place(&[other.pem()]);
         refused(resumed(&mut client, server.address));
         // One that trusts the server for reasons of its own starts anew.
-        client.options.wallet = wallet(&[other.pem(), root.pem()]);
+        client.options.wallet = in_place(&[other.pem(), root.pem()]);
         assert!(!resumed(&mut client, server.address).unwrap());
     }
 }

@@ -35,6 +35,10 @@ fn a_chain_that_breaks_the_rules_is_refused() {
     let beyond = last.intermediate("Beyond", |_| {});
     let short_root = Authority::with("Short CA", short);
     let below = short_root.intermediate("Below", |_| {});
+    let no_signer = root.intermediate("No Signer", |params| {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    });
+    let no_ca = Authority::with("No CA", |params| params.is_ca = IsCa::NoCa);
     let critical = |critical: bool| {
         root.issue_with(&[NAME], |params| {
             let oid = [1, 3, 6, 1, 4, 1, 99999, 1];
@@ -62,6 +66,14 @@ fn a_chain_that_breaks_the_rules_is_refused() {
             no_issuer.issue(&[NAME]),
         )
         .refused(&["may not issue"]),
+        row(
+            "through a certificate whose key may not sign others",
+            no_signer.issue(&[NAME]),
+        )
+        .refused(&["CN=No Signer", "keyCertSign"]),
+        row("by a root without the CA bit", no_ca.issue(&[NAME]))
+            .wallet(Wallet::of(&no_ca))
+            .refused(&["CN=No CA", "basicConstraints"]),
         row("as long as allowed", last.issue(&[NAME])),
         row("longer than an intermediate allows", beyond.issue(&[NAME])).refused(&["longer"]),
         row("as long as the root allows", short_root.issue(&[NAME]))

@@ -114,6 +114,56 @@ fn an_encrypted_key_needs_its_password() {
     asking.refused(None, "no password was given");
 }
 
+/// What the key costs is part of the call: within its time limit, and ended by a cancel before
+/// anybody is connected to.
+#[test]
+fn a_key_that_takes_long_to_decrypt_ends_with_the_time_limit_and_with_a_cancel() {
+    let asking = Asking::new();
+    let mut scene = asking.scene;
+    let workshop = Workshop::new();
+    workshop.write("plain.key", &asking.client.key.serialize_pem());
+    workshop.run(&format!(
+        "pkcs8 -topk8 -v2 aes-256-cbc -iter 4000000 -in plain.key -out sealed.key -passout pass:{PASSWORD}"
+    ));
+    let file = asking.client.pem + &workshop.read("sealed.key");
+    scene.wallet.add_with_mode("client.pem", &file, 0o600);
+    let locator = scene.wallet.locator();
+    let peer = Peer::start(Script::greeting());
+    let open = Open::to("127.0.0.1", peer.port())
+        .wallet(&locator)
+        .wallet_password(PASSWORD)
+        .implicit_tls();
+    let late = open.timeout(0).open(&mut scene.session);
+    let late = late.unwrap_err().expect("U9278");
+    assert!(late.detail.contains("decrypting"), "{late}");
+    scene.session.run("SET statement_timeout = '50ms'");
+    let open = Open::to("127.0.0.1", peer.port())
+        .wallet(&locator)
+        .wallet_password(PASSWORD)
+        .implicit_tls();
+    open.open(&mut scene.session).unwrap_err().expect("57014");
+    scene.session.run("RESET statement_timeout");
+    assert_eq!(peer.finish().accepted(), 0);
+
+    // A time-out ends the session, as that of any command.
+    let script = Script::greeting().on("EHLO", "250-peer\r\n250 STARTTLS");
+    let peer = Peer::start(script);
+    let open = Open::to("127.0.0.1", peer.port())
+        .wallet(&locator)
+        .wallet_password(PASSWORD);
+    let smtp = open.open(&mut scene.session).unwrap();
+    smtp.ehlo(&mut scene.session, "client.example.test")
+        .unwrap();
+    scene.session.run("SET statement_timeout = '50ms'");
+    smtp.starttls(&mut scene.session)
+        .unwrap_err()
+        .expect("57014");
+    scene.session.run("RESET statement_timeout");
+    let open = "SELECT count(*) FROM utl_smtp.connections()";
+    assert_eq!(scene.session.value::<i64>(open), 0);
+    assert_eq!(peer.finish().only().lines().len(), 1);
+}
+
 /// As libpq: 0600, or 0640 if it is root's. Any other key is refused where it would be used.
 #[test]
 fn a_key_that_others_can_read_is_refused() {

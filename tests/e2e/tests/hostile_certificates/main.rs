@@ -9,11 +9,11 @@ use e2e::certs::{Authority, Identity, Wallet};
 use e2e::openssl::Workshop;
 use e2e::scene::{NAME, Scene};
 use e2e::vigil::no_secret;
-use e2e::{Failure, Open, Script, Session};
+use e2e::{Failure, Open, Peer, Script, Session};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, NameConstraints, SanType, SerialNumber, date_time_ymd,
+    GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use std::net::TcpListener;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn make_fifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -234,6 +235,47 @@ fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
     assert_eq!(
         subjects(&mut superuser, &links).unwrap(),
         ["CN=Outside", "CN=Outside"]
+    );
+}
+
+/// A directory that is swapped with a link out of the roots, over and over: neither what is there nor
+/// what it is called is shown.
+#[test]
+fn a_directory_that_is_swapped_with_a_link_shows_nothing_from_outside() {
+    let database = Database::new();
+    let base = Wallet::new();
+    let at = |path: &str| base.path().join(path);
+    for (directory, name) in [("allowed/a", "Inside"), ("secret", "Outside")] {
+        std::fs::create_dir_all(at(directory)).unwrap();
+        let file = at(directory).join(format!("{name}.pem"));
+        std::fs::write(file, Authority::new(name).pem()).unwrap();
+        std::fs::write(at(directory).join(format!("{name}.crt")), "nothing").unwrap();
+    }
+    symlink(at("secret"), at("allowed/b")).unwrap();
+    database.set("utl_smtp.wallet_roots", at("allowed").to_str().unwrap());
+    let (_, mut session) = app(&database);
+    let wallet = locator(&at("allowed/a"));
+    let done = AtomicBool::new(false);
+    let mut outcomes = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for (from, to) in [("a", "c"), ("b", "a"), ("a", "b"), ("c", "a")] {
+                    let path = |name| at("allowed").join(name);
+                    std::fs::rename(path(from), path(to)).unwrap();
+                }
+            }
+        });
+        for _ in 0..1000 {
+            outcomes.push(subjects(&mut session, &wallet));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(outcomes.iter().any(Result::is_ok) && outcomes.iter().any(Result::is_err));
+    let said = format!("{outcomes:?} {:?}", session.notice_texts());
+    assert!(
+        said.contains("Inside") && !said.contains("Outside"),
+        "{said}"
     );
 }
 
