@@ -215,6 +215,7 @@ fn login_answers_whatever_it_is_asked() {
         ["VXNlcm5hbWU6", "UGFzc3dvcmQ6"],
         ["", ""],
         ["VXNlciBOYW1lAA==", "UGFzc3dvcmQA"],
+        ["Username:", "Password:"],
     ] {
         encrypted(&format!(
             "{}
