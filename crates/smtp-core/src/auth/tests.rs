@@ -125,6 +125,11 @@ fn oauthbearer_sends_the_message_of_rfc_7628() {
             "n,a=user@example.com,\x01host=server.example.com\x01port=143\x01auth=Bearer {token}\x01\x01"
         )
     );
+    let mut anonymous = begin(Scheme::Oauthbearer, "", "token");
+    assert_eq!(
+        initial(&mut *anonymous),
+        "n,,\x01host=server.example.com\x01port=587\x01auth=Bearer token\x01\x01"
+    );
     assert_eq!(
         answer(&mut *bearer, r#"{"status":"invalid_token"}"#).unwrap(),
         "\x01"
