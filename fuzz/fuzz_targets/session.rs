@@ -121,7 +121,7 @@ impl Caller {
             "noop" => Some(Command::Noop),
             "help" => Some(Command::Help(None)),
             "quit" => Some(Command::Quit),
-            "raw" if self.session.phase() == Phase::Challenge => {
+            "raw" if self.session.phase().is_challenge() => {
                 RawCommand::parse_response(argument, None)
                     .ok()
                     .map(Command::Raw)

@@ -313,7 +313,7 @@ impl Session {
             Command::Mail(from, _) if from.needs_smtputf8() => self.require_smtputf8("sender"),
             Command::Rcpt(to, _) if to.needs_smtputf8() => self.require_smtputf8("recipient"),
             Command::Vrfy(recipient) if !recipient.is_ascii() => self.require_smtputf8("recipient"),
-            Command::Raw(raw) if self.phase != Phase::Challenge => self.admit_raw(raw),
+            Command::Raw(raw) if !self.phase.is_challenge() => self.admit_raw(raw),
             _ => Ok(()),
         }
     }
@@ -358,7 +358,7 @@ impl Session {
     /// A line that answers a challenge is no command, whatever it looks like.
     fn verb(&self, command: &Command) -> Verb {
         match command {
-            Command::Raw(_) if self.phase == Phase::Challenge => Verb::RawAuth,
+            Command::Raw(_) if self.phase.is_challenge() => Verb::RawAuth,
             command => command.verb(),
         }
     }
@@ -380,13 +380,13 @@ impl Session {
             self.forget_secrets();
             return self.transcript.client(|| line.to_owned());
         };
-        if self.phase != Phase::Challenge && command.verb() == Verb::RawAuth {
+        if !self.phase.is_challenge() && command.verb() == Verb::RawAuth {
             self.forget_secrets();
             self.by_hand = true;
             let words = raw.rest().split_ascii_whitespace();
             words.skip(1).for_each(|word| self.said.add_line(word));
             self.transcript.client(|| masked_auth(line));
-        } else if self.phase == Phase::Challenge
+        } else if self.phase.is_challenge()
             || self.by_hand && command.verb() == Verb::Raw && !is_known(&raw.verb())
         {
             self.said.add_line(line);
@@ -488,7 +488,7 @@ impl Session {
         if verb == Verb::Auth {
             self.end_exchange(reply)?;
         }
-        if self.phase == Phase::Challenge && reply.code() != Code::CHALLENGE {
+        if self.phase.is_challenge() && reply.code() != Code::CHALLENGE {
             self.phase = self.phase.after(Event::ChallengeEnded);
         }
         if let Some(event) = self.event(verb, reply) {

@@ -94,9 +94,9 @@ impl Caller {
             _ if self.unanswered => return,
             Step::Issue(command) => self.session.issue(command).is_ok(),
             Step::Raw(line) => {
-                let line = match before {
-                    Phase::Challenge => RawCommand::parse_response(line, None),
-                    _ => RawCommand::parse(line, None),
+                let line = match before.is_challenge() {
+                    true => RawCommand::parse_response(line, None),
+                    false => RawCommand::parse(line, None),
                 };
                 line.is_ok_and(|line| self.session.issue(&Command::Raw(line)).is_ok())
             }
