@@ -24,6 +24,9 @@ pub fn for_value(argument: &str, reason: &str) -> Option<&'static str> {
         "domain" => {
             "Give this machine's name, such as app.example.com, or an address literal such as [192.0.2.1]; NULL looks the name up."
         }
+        "recipient" if reason.contains("MAIL had no parameter SMTPUTF8") => {
+            "Begin the transaction with mail(c, sender, 'SMTPUTF8')."
+        }
         "sender" | "recipient" if reason.contains("SMTPUTF8") => {
             "Call ehlo, after starttls once more. Servers without SMTPUTF8 take ASCII before the \"@\" only."
         }

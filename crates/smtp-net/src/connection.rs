@@ -180,13 +180,14 @@ impl Connection {
         self.converse(io, deadline)
     }
 
-    /// Refuses STARTTLS where it has no place, before a wallet is opened for it.
-    pub fn admit_start_tls(&self) -> Result<(), Failure> {
-        let cause = match self.session.admit(&Command::StartTls) {
-            Ok(()) => return Ok(()),
-            Err(error) => error.into(),
-        };
-        Err(self.failure(Verb::StartTls, cause))
+    /// Refuses STARTTLS where it has no place, before a wallet is opened for it. From here on the connection is one that
+    /// was to be encrypted, whatever comes of it (see [`Session::want_tls`]).
+    pub fn admit_start_tls(&mut self) -> Result<(), Failure> {
+        self.run(Verb::StartTls, |this| {
+            this.session.admit(&Command::StartTls)?;
+            this.session.want_tls();
+            Ok(())
+        })
     }
 
     /// STARTTLS and, after 220, the handshake.
