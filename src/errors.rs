@@ -49,6 +49,7 @@ pub mod sqlstate {
     pub const WALLET_LOCATOR: &[u8; 5] = b"U9248";
     pub const INSUFFICIENT_PRIVILEGE: &[u8; 5] = b"42501";
     pub const INVALID_PARAMETER_VALUE: &[u8; 5] = b"22023";
+    pub const UNTRANSLATABLE_CHARACTER: &[u8; 5] = b"22P05";
     pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
@@ -98,6 +99,14 @@ impl Report {
             Self::new(sqlstate::INVALID_PARAMETER_VALUE, message).detail(sentence(reason));
         report.hint = hints::for_value(argument, reason).map(str::to_owned);
         report
+    }
+
+    /// For text of the database that can't be sent, because only UTF-8 is.
+    pub fn untranslatable(argument: &str) -> Self {
+        Self {
+            code: sqlstate::UNTRANSLATABLE_CHARACTER,
+            ..Self::argument(argument, "a character that has no equivalent in UTF-8")
+        }
     }
 
     pub fn null_argument(argument: &str) -> Self {
