@@ -4,6 +4,7 @@
 //! pass an escape sequence or a line break on.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A reply code from 200 to 599. RFC 5321 §4.2 gives no other code a meaning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +27,8 @@ pub enum Class {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
     code: Code,
-    lines: Vec<String>,
+    /// Shared by clones, so that keeping the last reply copies no text.
+    lines: Arc<Vec<String>>,
 }
 
 impl Code {
@@ -74,6 +76,7 @@ impl Code {
 impl Reply {
     /// A reply of at least one line.
     pub(crate) fn new(code: Code, lines: Vec<String>) -> Self {
+        let lines = Arc::new(lines);
         Self { code, lines }
     }
 
@@ -119,7 +122,7 @@ impl Reply {
     }
 
     pub(crate) fn lines_mut(&mut self) -> &mut [String] {
-        &mut self.lines
+        Arc::make_mut(&mut self.lines).as_mut_slice()
     }
 }
 
