@@ -1,7 +1,6 @@
 //! Between the database's encoding and UTF-8, which is what goes over the wire.
 
 use std::borrow::Cow;
-use std::ffi::c_char;
 use std::sync::OnceLock;
 
 use pgrx::pg_sys;
@@ -17,7 +16,9 @@ pub fn to_utf8<'a>(argument: &'static str, bytes: &'a [u8]) -> Result<Cow<'a, [u
             Ok(_) => Ok(Cow::Borrowed(bytes)),
             Err(_) => Err(Report::argument(argument, "it is not valid UTF-8")),
         },
-        _ => Ok(Cow::Owned(convert(bytes))),
+        encoding => try_convert(bytes, encoding)
+            .map(Cow::Owned)
+            .ok_or_else(|| Report::untranslatable(argument)),
     }
 }
 
@@ -62,20 +63,41 @@ fn database_encoding() -> pg_sys::pg_enc::Type {
     *ENCODING.get_or_init(|| unsafe { pg_sys::GetDatabaseEncoding() as pg_sys::pg_enc::Type })
 }
 
-fn convert(bytes: &[u8]) -> Vec<u8> {
-    // SAFETY: the bytes are valid for their length; the result is either them or a new NUL-terminated string, which
-    // is copied before it is freed. A byte sequence that has no UTF-8 raises PostgreSQL's own error.
-    unsafe {
-        let source = bytes.as_ptr().cast::<c_char>();
-        let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
-        let target = pg_sys::pg_server_to_any(source, length, pg_sys::pg_enc::PG_UTF8 as i32);
-        if std::ptr::eq(target, source) {
-            return bytes.to_vec();
-        }
-        let converted = std::ffi::CStr::from_ptr(target).to_bytes().to_vec();
-        pg_sys::pfree(target.cast());
-        converted
+/// `None` where a character has no equivalent in UTF-8. PostgreSQL's own error would end the session that is in use.
+fn try_convert(bytes: &[u8], encoding: pg_sys::pg_enc::Type) -> Option<Vec<u8>> {
+    const PIECE: usize = 8 * 1024;
+    // SAFETY: a catalog look-up by constants.
+    let procedure = unsafe {
+        pg_sys::FindDefaultConversionProc(encoding as i32, pg_sys::pg_enc::PG_UTF8 as i32)
+    };
+    if procedure == pg_sys::InvalidOid {
+        return None;
     }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut target = [0u8; PIECE * pg_sys::MAX_CONVERSION_GROWTH as usize + 1];
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let piece = &rest[..rest.len().min(PIECE)];
+        // SAFETY: source and target are valid for the lengths given; with `noError` nothing is raised, and the target
+        // is NUL-terminated within its length.
+        let converted = unsafe {
+            pg_sys::pg_do_encoding_conversion_buf(
+                procedure,
+                encoding as i32,
+                pg_sys::pg_enc::PG_UTF8 as i32,
+                piece.as_ptr().cast_mut(),
+                piece.len() as i32,
+                target.as_mut_ptr().cast(),
+                target.len() as i32,
+                true,
+            )
+        };
+        // Less than the piece where its end cuts a character; nothing where its first character can't be converted.
+        let converted = usize::try_from(converted).ok().filter(|count| *count > 0)?;
+        out.extend_from_slice(&target[..memchr::memchr(0, &target)?]);
+        rest = &rest[converted..];
+    }
+    Some(out)
 }
 
 /// One character at a time, because a conversion that fails says nothing about the rest.

@@ -32,6 +32,8 @@ pub struct Report {
     detail: Option<String>,
     hint: Option<String>,
     context: Option<String>,
+    /// The reply that is returned instead where the caller checks replies.
+    reply: Option<Reply>,
 }
 
 /// The SQLSTATEs, which `utl_smtp.invalid_operation()` and its like return too.
@@ -49,6 +51,7 @@ pub mod sqlstate {
     pub const WALLET_LOCATOR: &[u8; 5] = b"U9248";
     pub const INSUFFICIENT_PRIVILEGE: &[u8; 5] = b"42501";
     pub const INVALID_PARAMETER_VALUE: &[u8; 5] = b"22023";
+    pub const UNTRANSLATABLE_CHARACTER: &[u8; 5] = b"22P05";
     pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
@@ -67,6 +70,7 @@ impl Report {
             detail: None,
             hint: None,
             context: None,
+            reply: None,
         }
     }
 
@@ -101,6 +105,14 @@ impl Report {
         report
     }
 
+    /// For text of the database that can't be sent, because only UTF-8 is.
+    pub fn untranslatable(argument: &str) -> Self {
+        Self {
+            code: sqlstate::UNTRANSLATABLE_CHARACTER,
+            ..Self::argument(argument, "a character that has no equivalent in UTF-8")
+        }
+    }
+
     pub fn null_argument(argument: &str) -> Self {
         let message = format!("argument \"{argument}\" must not be null");
         let mut report = Self::new(sqlstate::INVALID_PARAMETER_VALUE, message);
@@ -116,18 +128,41 @@ impl Report {
             }
             _ => (sqlstate::TRANSIENT_ERROR, "ORA-29278: SMTP transient error"),
         };
-        Self::new(code, format!("{kind}: {} {}", reply.code(), reply.text()))
-            .detail(format!("The server replied: {reply}"))
+        let mut report = Self::new(code, format!("{kind}: {} {}", reply.code(), reply.text()));
+        // The message shows a reply of one line as it is.
+        if reply.lines().len() > 1 {
+            report = report.detail(format!("The server replied: {reply}"));
+        }
+        report.reply = Some(reply.clone());
+        report
     }
 
-    /// The network's failures, which are all the reply 421.
-    pub fn not_available(detail: impl Into<String>) -> Self {
-        Self::reply(&Reply::service_not_available()).detail(detail)
+    /// The network's failures, which are all the reply 421. `reason` is a phrase that can stand alone.
+    pub fn not_available(reason: &str) -> Self {
+        let message = "ORA-29278: SMTP transient error: 421 Service not available";
+        let mut report = Self::new(sqlstate::TRANSIENT_ERROR, message).detail(sentence(reason));
+        report.reply = Some(Reply::not_available(reason));
+        report
+    }
+
+    /// The reply that stands for this error, or the error where none does: TLS, wallets, permissions and arguments.
+    pub fn into_reply(self) -> Result<Reply, Self> {
+        match self.reply {
+            Some(reply) => Ok(reply),
+            None => Err(self),
+        }
+    }
+
+    /// What `quit` returns for a connection that was lost, whatever the reason.
+    pub fn into_farewell(self) -> Reply {
+        self.reply.unwrap_or_else(|| {
+            Reply::not_available(self.detail.as_deref().unwrap_or(&self.message))
+        })
     }
 
     /// A handle that stands for no open connection.
     pub fn no_connection() -> Self {
-        Self::not_available("There is no open connection.").hint(
+        Self::not_available("there is no open connection").hint(
             "The connection was never opened (open_connection_reply gives NULL where it failed), was closed, ended by an error, or belongs to another session.",
         )
     }
@@ -173,8 +208,8 @@ impl Report {
         let limit = timeout.map_or_else(String::new, |limit| format!(" of {} s", limit.as_secs()));
         let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
         let doing = doing(what, verb);
-        Self::not_available(format!(
-            "The tx_timeout{limit} ended while {doing}{detail}."
+        Self::not_available(&format!(
+            "the tx_timeout{limit} ended while {doing}{detail}"
         ))
         .hint(match (what, verb) {
             ("reading", Verb::Connect) => {
@@ -189,7 +224,7 @@ impl Report {
 
     fn lost(what: &str, source: &std::io::Error, verb: Verb) -> Self {
         let cause = smtp_net::error::io_text(source);
-        Self::not_available(sentence(&format!("{cause}, while {}", doing(what, verb))))
+        Self::not_available(&format!("{cause}, while {}", doing(what, verb)))
     }
 
     fn from_session(error: SessionError) -> Self {
@@ -199,7 +234,7 @@ impl Report {
             {
                 Self::reply(reply)
             }
-            _ => Self::not_available(sentence(&error.to_string())),
+            _ => Self::not_available(&error.to_string()),
         }
     }
 }
@@ -226,6 +261,9 @@ impl From<Failure> for Report {
             report.detail = Some(format!("{detail} The message may have been accepted."));
             let hint = "The final dot was sent, and what became of the message is not known: sending it again may deliver it twice.";
             report.hint = Some(hint.to_owned());
+            report.reply = report
+                .reply
+                .map(|reply| reply.with_remark("the message may have been accepted"));
         }
         report
     }
@@ -259,12 +297,12 @@ impl From<NetError> for Report {
             NetError::Argument { name, detail } => return Self::argument(name, detail),
             NetError::Resolve { .. } | NetError::Connect { .. } => {
                 let detail = error.detail().unwrap_or_default();
-                return Self::not_available(sentence(&detail))
+                return Self::not_available(&detail)
                     .hint("Check host and port, and that this machine can reach them.");
             }
             _ => {
                 let detail = error.detail().unwrap_or_else(|| error.to_string());
-                return Self::not_available(sentence(&detail));
+                return Self::not_available(&detail);
             }
         };
         let mut report = Self::new(code, message);

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use smtp_core::auth::{Scheme, SchemeList};
+use smtp_core::auth::{Scheme, SchemeList, SchemePolicy};
 use smtp_core::ehlo::Capabilities;
 use smtp_core::parser::ReplyParser;
 
@@ -38,10 +38,11 @@ fuzz_target!(|input: &[u8]| {
     for name in known {
         let list = SchemeList::parse("schemes", name).expect("it is a scheme");
         let scheme = list
-            .choose(Some(offered.auth_schemes()), true)
+            .choose(Some(offered.auth_schemes()), SchemePolicy::Any)
             .expect("it is offered");
         assert_eq!(scheme.name(), name);
-        let in_clear = list.choose(Some(offered.auth_schemes()), false);
-        assert_eq!(in_clear.is_ok(), !scheme.exposes_secret());
+        let under = |policy| list.choose(Some(offered.auth_schemes()), policy).is_ok();
+        assert_eq!(under(SchemePolicy::NoCleartextSecret), !scheme.exposes_secret());
+        assert_eq!(under(SchemePolicy::NoPassword), !scheme.needs_password());
     }
 });

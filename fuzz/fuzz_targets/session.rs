@@ -47,7 +47,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(whole.seen, bytewise.seen);
 });
 
-/// A caller that keeps to the order of calls: a command only while none is unanswered, octets only while one is.
+/// A caller that knows which calls must be refused: all while a command is unanswered. Octets are fed only while one is.
 struct Caller {
     session: Session,
     unanswered: bool,
@@ -68,12 +68,11 @@ impl Caller {
     }
 
     fn call(&mut self, call: &str) {
-        if self.unanswered {
-            return;
-        }
+        let unanswered = self.unanswered;
         let (before, seen) = (self.session.phase(), self.seen.len());
         let (name, argument) = call.split_once(' ').unwrap_or((call, ""));
         let issued = match name {
+            "tls" if unanswered => return,
             "tls" => {
                 self.session.tls_started();
                 assert!(self.session.is_encrypted() && self.session.capabilities().is_none());
@@ -81,7 +80,7 @@ impl Caller {
             }
             "write" => {
                 let written = self.session.write(argument.as_bytes()).is_ok();
-                assert_eq!(written, before == Phase::Data);
+                assert_eq!(written, !unanswered && before == Phase::Data);
                 return self.session.output_sent();
             }
             "end" => self.session.end_data().is_ok(),
@@ -90,6 +89,7 @@ impl Caller {
             _ => self.command(name, argument),
         };
         assert_eq!(self.session.phase(), before);
+        assert!(!unanswered || !issued);
         assert!(before != Phase::Data || !issued || name == "end");
         if issued {
             self.secret = name == "auth";
@@ -121,7 +121,7 @@ impl Caller {
             "noop" => Some(Command::Noop),
             "help" => Some(Command::Help(None)),
             "quit" => Some(Command::Quit),
-            "raw" if self.session.phase() == Phase::Challenge => {
+            "raw" if self.session.phase().is_challenge() => {
                 RawCommand::parse_response(argument, None)
                     .ok()
                     .map(Command::Raw)

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
-use smtp_net::connection::{Connection, Failure, Io, Target};
+use smtp_net::connection::{Connection, Failure, Farewell, Io, Target};
 use smtp_net::error::NetError;
 use smtp_net::resolve;
 use smtp_net::tls::{ServerIdentity, TlsOptions};
@@ -16,7 +16,8 @@ use smtp_net::wait::{Deadline, Wait};
 use smtp_net::wallet::Locator;
 
 use super::{
-    Failures, Problem, converse, is_421, non_empty, optional, required, take, warn, with_io,
+    Failures, Problem, checked, non_empty, optional, required, returned_or_raised, take, warn,
+    with_io, with_session,
 };
 use crate::access;
 use crate::datum::{Bytes, ConnectionRow, OpenRow, ReplyRow, Text};
@@ -45,13 +46,7 @@ fn open_connection(
         secure_connection_before_smtp,
         secure_host,
     };
-    open(arguments, false)
-        .and_then(|opened| {
-            opened
-                .connection
-                .ok_or_else(|| Report::reply(&opened.reply))
-        })
-        .unwrap_or_else(|report| report.raise())
+    open(arguments).unwrap_or_else(|report| report.raise()).0
 }
 
 /// `utl_smtp.open_connection_reply`: Oracle's form that returns the reply for the caller to judge.
@@ -74,24 +69,28 @@ fn open_connection_reply(
         secure_connection_before_smtp,
         secure_host,
     };
-    open(arguments, true).unwrap_or_else(|report| report.raise())
+    match open(arguments) {
+        Ok((connection, reply)) => OpenRow {
+            connection: Some(connection),
+            reply,
+        },
+        Err(report) => OpenRow {
+            connection: None,
+            reply: report.into_reply().unwrap_or_else(|report| report.raise()),
+        },
+    }
 }
 
 /// `utl_smtp.quit`: RFC 5321 §4.1.1.10. The session is over whatever the server says.
 #[pg_extern(sql = false)]
 fn quit(c: Option<Handle>) -> ReplyRow {
-    let failures = Failures::AsSet;
-    // What quit returns for a connection that was lost is no reply of the server's, and no error.
-    let mut lost = None;
-    let reply = converse(c, failures, |session, io| {
-        let reply = session.connection.quit(io)?;
-        if reply == Reply::service_not_available() {
-            lost = Some(reply);
-            return Ok(Reply::done());
-        }
-        Ok(reply)
+    let returned = Failures::AsSet.returned();
+    let result = with_session(c, |session, io| match session.connection.quit(io)? {
+        Farewell::Reply(reply) => checked(reply, session, returned),
+        // A 421 that is no error, whatever the setting.
+        Farewell::Lost(failure) => Ok(Report::from(failure).into_farewell()),
     });
-    ReplyRow(lost.unwrap_or(reply))
+    ReplyRow(returned_or_raised(result, returned))
 }
 
 /// `utl_smtp.close_connection`: without QUIT, and in the data phase without the final dot.
@@ -271,7 +270,7 @@ struct Arguments<'a> {
 }
 
 /// Arguments first, then permission, then the wallet, then the network.
-fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
+fn open(arguments: Arguments<'_>) -> Result<(ConnectionRow, Reply), Report> {
     let owner = access::caller()?;
     let given_host = required("host", arguments.host)?;
     let host = Host::parse("host", &given_host)?;
@@ -302,31 +301,7 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
     };
     let implicit_tls = arguments.secure_connection_before_smtp.unwrap_or(false);
     let opened = with_io(|io| connect(&host, port, timeout, &tls, implicit_tls, io));
-    let host_text = host.to_string();
-    let (connection, reply) = match opened {
-        Ok(opened) => opened,
-        Err(Problem::Failed(failure)) if returned && is_421(&failure) => {
-            return Ok(OpenRow {
-                connection: None,
-                reply: Reply::service_not_available(),
-            });
-        }
-        Err(Problem::Failed(failure)) => {
-            let verb = failure.verb;
-            return Err(Report::from(failure).context(&host_text, port, Some(verb)));
-        }
-        Err(Problem::Refused(report)) => return Err(report.context(&host_text, port, None)),
-    };
-    if connection.is_over() {
-        if returned {
-            return Ok(OpenRow {
-                connection: None,
-                reply,
-            });
-        }
-        let verb = connection.session().last_verb();
-        return Err(Report::reply(&reply).context(&host_text, port, Some(verb)));
-    }
+    let (connection, reply) = opened.map_err(|problem| problem.into_report(&host, port))?;
     let handle = new_handle()?;
     let session = Box::new(Session {
         handle,
@@ -343,10 +318,7 @@ fn open(arguments: Arguments<'_>, returned: bool) -> Result<OpenRow, Report> {
     });
     let row = ConnectionRow::of(&session);
     registry::put(session);
-    Ok(OpenRow {
-        connection: Some(row),
-        reply,
-    })
+    Ok((row, reply))
 }
 
 fn connect(
@@ -381,8 +353,12 @@ fn connect(
             io,
         )
     })?;
-    warn_of_tls(&opened.0);
-    Ok(opened)
+    let (connection, reply) = opened;
+    warn_of_tls(&connection);
+    if connection.is_over() {
+        return Err(Problem::declined(reply, &connection));
+    }
+    Ok((connection, reply))
 }
 
 /// One resolution; these addresses and no others are connected to.

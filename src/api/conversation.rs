@@ -2,7 +2,6 @@
 
 use pgrx::prelude::*;
 use smtp_core::command::{Command, Verb};
-use smtp_core::phase::Phase;
 use smtp_core::reply::Reply;
 use smtp_core::text::{Domain, Mailbox, Parameters, RawCommand, ReversePath, printable};
 use smtp_net::connection::Io;
@@ -150,9 +149,9 @@ fn raw(
 ) -> Result<Reply, Problem> {
     let cmd = required("cmd", cmd)?;
     let arg = non_empty("arg", arg)?;
-    let line = match session.connection.session().phase() {
-        Phase::Challenge => RawCommand::parse_response(&cmd, arg.as_deref())?,
-        _ => RawCommand::parse(&cmd, arg.as_deref())?,
+    let line = match session.connection.session().phase().is_challenge() {
+        true => RawCommand::parse_response(&cmd, arg.as_deref())?,
+        false => RawCommand::parse(&cmd, arg.as_deref())?,
     };
     session
         .connection

@@ -2,10 +2,10 @@
 
 use pgrx::prelude::*;
 use smtp_core::command::Command;
-use smtp_core::reply::Reply;
 use smtp_net::connection::Io;
+use smtp_net::wait::Deadline;
 
-use super::{Failures, Problem, converse, warn};
+use super::{Failures, Problem, converse, warn, with_session};
 use crate::datum::{Bytes, ReplyRow};
 use crate::encoding;
 use crate::errors::Report;
@@ -17,12 +17,15 @@ fn data(c: Option<Handle>, body: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
         let body = body.ok_or_else(|| Report::null_argument("body"))?;
         let body = encoding::to_utf8("body", body.0)?;
-        let reply = session.connection.command(&Command::Data, io)?;
+        // One limit for DATA, the text and the reply to the dot together.
+        let deadline = session.connection.deadline();
+        let connection = &mut session.connection;
+        let reply = connection.command_by(deadline, &Command::Data, io)?;
         if reply.is_failure() {
             return Ok(reply);
         }
-        write(session, &body, io)?;
-        Ok(session.connection.end_data(io)?)
+        write(session, Some(deadline), &body, io)?;
+        Ok(session.connection.end_data(deadline, io)?)
     }))
 }
 
@@ -55,7 +58,8 @@ fn write_raw_data(c: Option<Handle>, data: Option<Bytes<'_>>) {
 #[pg_extern(sql = false)]
 fn close_data(c: Option<Handle>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        Ok(session.connection.end_data(io)?)
+        let deadline = session.connection.deadline();
+        Ok(session.connection.end_data(deadline, io)?)
     }))
 }
 
@@ -64,15 +68,21 @@ fn piece<'a>(
     data: Option<Bytes<'a>>,
     bytes: impl FnOnce(&'a [u8]) -> Result<std::borrow::Cow<'a, [u8]>, Report>,
 ) {
-    converse(c, Failures::Raised, |session, io| {
+    // There is no reply to return, so failures are raised whatever the setting.
+    let written = with_session(c, |session, io| {
         let data = data.ok_or_else(|| Report::null_argument("data"))?;
-        write(session, &bytes(data.0)?, io)?;
-        Ok(Reply::done())
+        write(session, None, &bytes(data.0)?, io)
     });
+    written.unwrap_or_else(|report| report.raise())
 }
 
-fn write(session: &mut Session, data: &[u8], io: &Io<'_>) -> Result<(), Problem> {
-    if session.connection.write(data, io)? {
+fn write(
+    session: &mut Session,
+    deadline: Option<Deadline>,
+    data: &[u8],
+    io: &Io<'_>,
+) -> Result<(), Problem> {
+    if session.connection.write(deadline, data, io)? {
         warn(
             "the message has 8-bit characters, and the server did not offer 8BITMIME",
             Some("They are sent as they are; a server may refuse or change them."),

@@ -12,12 +12,14 @@ mod removed;
 mod wallet;
 
 use pgrx::PgLogLevel;
+use smtp_core::command::Verb;
+use smtp_core::host::Host;
 use smtp_core::reply::Reply;
-use smtp_net::connection::{Cause, Failure, Io};
+use smtp_net::connection::{Cause, Connection, Failure, Io};
 
 use crate::access;
 use crate::datum::Bytes;
-use crate::errors::{Report, sqlstate};
+use crate::errors::{Report, hints, sqlstate};
 use crate::latch::Latch;
 use crate::notices;
 use crate::registry::{self, Handle, Session};
@@ -30,16 +32,64 @@ enum Failures {
     AsSet,
     /// Returns them.
     Returned,
-    /// Raises them whatever the setting: the routine has no reply to return.
-    Raised,
 }
 
-/// Why a step on a session did not lead to a reply.
+impl Failures {
+    fn returned(self) -> bool {
+        match self {
+            Self::AsSet => !settings::raise_reply_errors(),
+            Self::Returned => true,
+        }
+    }
+}
+
+/// Why a step on a session failed.
 enum Problem {
     /// Nothing was sent.
     Refused(Report),
     /// The transport or the protocol failed, or the session refused the command.
     Failed(Failure),
+    /// The server's reply is a failure.
+    Declined {
+        reply: Reply,
+        verb: Verb,
+        /// Whether the server may want to be greeted first.
+        hello_sent: bool,
+    },
+}
+
+impl Problem {
+    fn declined(reply: Reply, connection: &Connection) -> Self {
+        let session = connection.session();
+        Self::Declined {
+            reply,
+            verb: session.last_verb(),
+            hello_sent: session.hello_sent(),
+        }
+    }
+
+    /// The error, with the line of CONTEXT for a conversation with this host and port.
+    fn into_report(self, host: &Host, port: u16) -> Report {
+        let (report, verb) = match self {
+            Self::Refused(report) => (report, None),
+            Self::Failed(failure) => {
+                let verb = (!matches!(failure.cause, Cause::Command(_))).then_some(failure.verb);
+                (failure.into(), verb)
+            }
+            Self::Declined {
+                reply,
+                verb,
+                hello_sent,
+            } => {
+                let mut report = Report::reply(&reply);
+                if reply.code().value() == 503 && !hello_sent && verb != Verb::Connect {
+                    report = report.hint(hints::NO_EHLO);
+                }
+                (report, Some(verb))
+            }
+        };
+        report.context(&host.to_string(), port, verb)
+    }
 }
 
 impl From<Report> for Problem {
@@ -60,51 +110,45 @@ impl From<Failure> for Problem {
     }
 }
 
-/// Runs one step on a session and raises what there is to raise.
+/// Runs one step on a session and returns its reply, or raises the error.
 fn converse(
     handle: Option<Handle>,
     failures: Failures,
     step: impl FnOnce(&mut Session, &Io<'_>) -> Result<Reply, Problem>,
 ) -> Reply {
-    let returned = match failures {
-        Failures::AsSet => !settings::raise_reply_errors(),
-        Failures::Returned => true,
-        Failures::Raised => false,
-    };
-    try_converse(handle, returned, step).unwrap_or_else(|report| report.raise())
+    let returned = failures.returned();
+    let result = with_session(handle, |session, io| {
+        let reply = step(session, io)?;
+        checked(reply, session, returned)
+    });
+    returned_or_raised(result, returned)
 }
 
-fn try_converse(
-    handle: Option<Handle>,
-    returned: bool,
-    step: impl FnOnce(&mut Session, &Io<'_>) -> Result<Reply, Problem>,
-) -> Result<Reply, Report> {
-    let Some(mut session) = take(handle)? else {
-        return if returned {
-            Ok(Reply::service_not_available())
-        } else {
-            Err(Report::no_connection())
-        };
+/// A reply that is a failure is an error, unless failures are returned.
+fn checked(reply: Reply, session: &Session, returned: bool) -> Result<Reply, Problem> {
+    if reply.is_failure() && !returned {
+        return Err(Problem::declined(reply, &session.connection));
+    }
+    Ok(reply)
+}
+
+fn returned_or_raised(result: Result<Reply, Report>, returned: bool) -> Reply {
+    let result = match result {
+        Err(report) if returned => report.into_reply(),
+        result => result,
     };
+    result.unwrap_or_else(|report| report.raise())
+}
+
+/// Runs one step on the session of a handle. The session is put back unless it is over.
+fn with_session<T>(
+    handle: Option<Handle>,
+    step: impl FnOnce(&mut Session, &Io<'_>) -> Result<T, Problem>,
+) -> Result<T, Report> {
+    let mut session = take(handle)?.ok_or_else(Report::no_connection)?;
     // Whatever unwinds in here ends the session: it is out of the registry.
     let result = with_io(|io| step(&mut session, io));
-    let result = match result {
-        Ok(reply) if reply.is_failure() && !returned => {
-            let verb = session.connection.session().last_verb();
-            Err((Report::reply(&reply), Some(verb)))
-        }
-        Ok(reply) => Ok(reply),
-        Err(Problem::Failed(failure)) if returned && is_421(&failure) => {
-            Ok(Reply::service_not_available())
-        }
-        Err(Problem::Failed(failure)) => {
-            let verb = (!matches!(failure.cause, Cause::Command(_))).then_some(failure.verb);
-            Err((failure.into(), verb))
-        }
-        Err(Problem::Refused(report)) => Err((report, None)),
-    };
-    let result = result
-        .map_err(|(report, verb)| report.context(&session.host.to_string(), session.port, verb));
+    let result = result.map_err(|problem| problem.into_report(&session.host, session.port));
     if !session.connection.is_over() {
         registry::put(session);
     }
@@ -146,16 +190,6 @@ fn with_io<T>(run: impl FnOnce(&Io<'_>) -> T) -> T {
 
 fn warn(message: &str, detail: Option<&str>) {
     notices::send(PgLogLevel::WARNING, message, detail);
-}
-
-/// Whether this is what Oracle calls 421: the network failed, or the server broke off or broke the protocol. TLS,
-/// wallets and arguments are not.
-fn is_421(failure: &Failure) -> bool {
-    match &failure.cause {
-        Cause::Session(_) => true,
-        Cause::Net(error) => error.is_transient(),
-        Cause::Command(_) => false,
-    }
 }
 
 /// A text argument; NULL is `None`.

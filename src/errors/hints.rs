@@ -4,6 +4,9 @@
 /// For a host of the access control list.
 pub const HOST_PATTERN: &str = "Give a name, an address, or a pattern: *.example.com, 192.0.2.*, 192.0.2.0/24, 2001:db8::/32 or *.";
 
+/// For 503 where no EHLO was sent: programs of Oracle's Autonomous Database leave it out.
+pub const NO_EHLO: &str = "Call utl_smtp.ehlo(c, NULL) first: no EHLO has been sent since the connection was opened or encrypted.";
+
 /// For a value that can't be used; `reason` is DETAIL.
 pub fn for_value(argument: &str, reason: &str) -> Option<&'static str> {
     let ends_a_line = reason.contains("line feed") || reason.contains("carriage return");
@@ -23,6 +26,9 @@ pub fn for_value(argument: &str, reason: &str) -> Option<&'static str> {
         }
         "domain" => {
             "Give this machine's name, such as app.example.com, or an address literal such as [192.0.2.1]; NULL looks the name up."
+        }
+        "recipient" if reason.contains("MAIL had no parameter SMTPUTF8") => {
+            "Begin the transaction with mail(c, sender, 'SMTPUTF8')."
         }
         "sender" | "recipient" if reason.contains("SMTPUTF8") => {
             "Call ehlo, after starttls once more. Servers without SMTPUTF8 take ASCII before the \"@\" only."

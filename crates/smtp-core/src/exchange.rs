@@ -84,9 +84,7 @@ impl Exchange {
         let response = match self.deferred.take() {
             Some(response) => response,
             None => {
-                let challenge = STANDARD
-                    .decode(challenge.text().trim())
-                    .map_err(|_| AuthError::Protocol("the challenge is not base64".to_owned()))?;
+                let challenge = self.decode(challenge.text())?;
                 self.mechanism.respond(&challenge, pause)?
             }
         };
@@ -96,6 +94,17 @@ impl Exchange {
         }
         self.secrets.add(line.as_bytes());
         Ok(line)
+    }
+
+    /// The challenge that a reply carries. For LOGIN only its order counts, and some servers don't encode its prompts.
+    fn decode(&self, text: &str) -> Result<Vec<u8>, AuthError> {
+        match STANDARD.decode(text.trim()) {
+            Ok(challenge) => Ok(challenge),
+            Err(_) if self.scheme == Scheme::Login => Ok(Vec::new()),
+            Err(_) => Err(AuthError::Protocol(
+                "the challenge is not base64".to_owned(),
+            )),
+        }
     }
 
     /// Called on success: the user, if this side agrees that the exchange is complete.

@@ -1,4 +1,4 @@
-//! Every cap on what a peer or a caller can make us hold or do, in one place.
+//! Caps on what a peer or a caller can make us hold or do. Those that belong to one algorithm stand beside it.
 
 /// Octets of one reply line, its line ending included. RFC 5321 §4.5.3.1.5 asks for 512; real servers exceed it.
 pub const REPLY_LINE: usize = 4096;

@@ -25,8 +25,14 @@ pub enum Phase {
     Recipient,
     /// 354 received: the server reads message data up to the final dot.
     Data,
-    /// 334 received on an AUTH that the caller drives line by line.
-    Challenge,
+    /// 334 received on an AUTH that the caller drives line by line, which began in [`Phase::Connected`].
+    ConnectedChallenge,
+    /// The same, begun in [`Phase::Ready`].
+    ReadyChallenge,
+    /// The same, begun in [`Phase::Mail`].
+    MailChallenge,
+    /// The same, begun in [`Phase::Recipient`].
+    RecipientChallenge,
     /// Over. Nothing is sent or read any more.
     Closed,
 }
@@ -64,6 +70,14 @@ use Phase::*;
 /// The phases in which commands are exchanged one by one.
 const COMMANDS: &[Phase] = &[Connected, Ready, Mail, Recipient];
 
+/// The phases in which the server waits for a line of the caller's AUTH exchange. Each ends where it began.
+const CHALLENGES: &[Phase] = &[
+    ConnectedChallenge,
+    ReadyChallenge,
+    MailChallenge,
+    RecipientChallenge,
+];
+
 /// Every transition there is: from any of these phases, on this event, to that phase. An event that has no row for
 /// the current phase changes nothing.
 pub const TRANSITIONS: &[(&[Phase], Event, Phase)] = &[
@@ -75,15 +89,20 @@ pub const TRANSITIONS: &[(&[Phase], Event, Phase)] = &[
     (COMMANDS, DataStarted, Data),
     (&[Data], DataEnded, Ready),
     (&[Mail, Recipient], Reset, Ready),
-    (COMMANDS, Challenged, Challenge),
-    (&[Challenge], ChallengeEnded, Ready),
+    (&[Connected], Challenged, ConnectedChallenge),
+    (&[Ready], Challenged, ReadyChallenge),
+    (&[Mail], Challenged, MailChallenge),
+    (&[Recipient], Challenged, RecipientChallenge),
+    (&[ConnectedChallenge], ChallengeEnded, Connected),
+    (&[ReadyChallenge], ChallengeEnded, Ready),
+    (&[MailChallenge], ChallengeEnded, Mail),
+    (&[RecipientChallenge], ChallengeEnded, Recipient),
     (
-        &[
-            Connecting, Connected, Ready, Mail, Recipient, Data, Challenge,
-        ],
+        &[Connecting, Connected, Ready, Mail, Recipient, Data],
         Ended,
         Closed,
     ),
+    (CHALLENGES, Ended, Closed),
 ];
 
 impl Phase {
@@ -94,6 +113,11 @@ impl Phase {
             .iter()
             .find(|(from, on, _)| *on == event && from.contains(&self))
             .map_or(self, |(_, _, to)| *to)
+    }
+
+    /// Whether the server waits for a line of an AUTH exchange that the caller drives.
+    pub fn is_challenge(self) -> bool {
+        CHALLENGES.contains(&self)
     }
 }
 
@@ -107,7 +131,7 @@ impl fmt::Display for Phase {
             Mail => "mail",
             Recipient => "recipient",
             Data => "data",
-            Challenge => "challenge",
+            ConnectedChallenge | ReadyChallenge | MailChallenge | RecipientChallenge => "challenge",
             Closed => "closed",
         })
     }

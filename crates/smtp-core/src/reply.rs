@@ -4,6 +4,7 @@
 //! pass an escape sequence or a line break on.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A reply code from 200 to 599. RFC 5321 §4.2 gives no other code a meaning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +27,8 @@ pub enum Class {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
     code: Code,
-    lines: Vec<String>,
+    /// Shared by clones, so that keeping the last reply copies no text.
+    lines: Arc<Vec<String>>,
 }
 
 impl Code {
@@ -74,20 +76,24 @@ impl Code {
 impl Reply {
     /// A reply of at least one line.
     pub(crate) fn new(code: Code, lines: Vec<String>) -> Self {
+        let lines = Arc::new(lines);
         Self { code, lines }
     }
 
-    /// The reply that stands for a connection that isn't there, as Oracle words it.
-    pub fn service_not_available() -> Self {
-        Self::new(
-            Code::NOT_AVAILABLE,
-            vec!["Service not available".to_owned()],
-        )
+    /// The reply that stands for a connection that isn't there: Oracle's words, and why it isn't there.
+    pub fn not_available(reason: &str) -> Self {
+        let text = format!("Service not available: {}", reason.replace('\n', " "));
+        Self::new(Code::NOT_AVAILABLE, vec![text])
     }
 
-    /// The reply of a step that has none of its own.
-    pub fn done() -> Self {
-        Self::new(Code::OK, Vec::new())
+    /// The same with a remark at the end of its text.
+    #[must_use]
+    pub fn with_remark(mut self, remark: &str) -> Self {
+        if let Some(last) = self.lines_mut().last_mut() {
+            last.push_str("; ");
+            last.push_str(remark);
+        }
+        self
     }
 
     /// The code.
@@ -119,7 +125,7 @@ impl Reply {
     }
 
     pub(crate) fn lines_mut(&mut self) -> &mut [String] {
-        &mut self.lines
+        Arc::make_mut(&mut self.lines).as_mut_slice()
     }
 }
 
@@ -188,6 +194,20 @@ mod tests {
         ] {
             assert_eq!(Code::from_digits(digits).map(Code::class), Some(class));
         }
+    }
+
+    #[test]
+    fn a_remark_is_part_of_the_text_and_of_no_clone() {
+        let lost = Reply::not_available("unexpected reply: 250-a\n250 b");
+        let remarked = lost.clone().with_remark("and so on");
+        assert_eq!(
+            remarked.to_string(),
+            "421 Service not available: unexpected reply: 250-a 250 b; and so on"
+        );
+        assert_eq!(
+            lost.text(),
+            "Service not available: unexpected reply: 250-a 250 b"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The conversation without its I/O: commands in, bytes for the server out; bytes of the server in, replies out.
 //!
 //! A session owns the order of things: which reply is due, what a reply means for the [`Phase`], what the server
-//! offers, and how message data is framed. At most one command is unanswered at any time, so a reply can't be paired
-//! with another's command; a reply that comes when none is due ends the session.
+//! offers, and how message data is framed. At most one command is unanswered at any time: another is refused until its
+//! reply was read, and all are refused once the session is over. So a reply can't be paired with another's command; a
+//! reply that comes when none is due ends the session.
 //!
 //! Implements the client's side of RFC 5321 §3 and §4, RFC 3207 (all knowledge from before TLS is forgotten),
 //! RFC 4954 (through [`crate::auth`]) and RFC 6531 §3.4 (SMTPUTF8 on MAIL). It sends one command at a time
@@ -10,7 +11,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::auth::{AuthError, Credentials, NoSupportedScheme, Scheme, SchemeList};
+use crate::auth::{AuthError, Credentials, NoSupportedScheme, Scheme, SchemeList, SchemePolicy};
 use crate::command::{Command, Verb};
 use crate::data::DataEncoder;
 use crate::ehlo::Capabilities;
@@ -29,6 +30,14 @@ pub struct Session {
     encrypted: bool,
     /// Whether schemes that show the password may be used without TLS.
     cleartext_auth: bool,
+    /// Whether STARTTLS was wanted. While the session is not encrypted, no scheme with a password is used then.
+    tls_wanted: bool,
+    /// Whether EHLO or HELO was sent since the greeting or the handshake.
+    hello_sent: bool,
+    /// Whether the last MAIL that was sent had the parameter SMTPUTF8.
+    mail_smtputf8: bool,
+    /// The same of the last MAIL that was accepted.
+    envelope_smtputf8: bool,
     capabilities: Option<Capabilities>,
     identity: Option<Identity>,
     /// The command whose reply is due.
@@ -129,6 +138,10 @@ impl Session {
             phase: Phase::Connecting,
             encrypted,
             cleartext_auth,
+            tls_wanted: false,
+            hello_sent: false,
+            mail_smtputf8: false,
+            envelope_smtputf8: false,
             capabilities: None,
             identity: None,
             due: Some(Verb::Connect),
@@ -147,6 +160,17 @@ impl Session {
     /// Whether AUTH schemes that show the password may be used without TLS, from now on.
     pub fn allow_cleartext_auth(&mut self, allow: bool) {
         self.cleartext_auth = allow;
+    }
+
+    /// STARTTLS is wanted: from now on no AUTH scheme that uses a password is used without TLS, unless clear text is
+    /// allowed.
+    pub fn want_tls(&mut self) {
+        self.tls_wanted = true;
+    }
+
+    /// Whether EHLO or HELO was sent since the greeting or the handshake, whatever the reply.
+    pub fn hello_sent(&self) -> bool {
+        self.hello_sent
     }
 
     /// Where the conversation stands.
@@ -190,7 +214,14 @@ impl Session {
         let line = Zeroizing::new(command.line()?);
         self.transcribe(command, &line);
         self.say(&line);
-        self.expect(self.verb(command));
+        let verb = self.verb(command);
+        match verb {
+            Verb::Helo | Verb::Ehlo => self.hello_sent = true,
+            Verb::StartTls => self.want_tls(),
+            Verb::Mail => self.mail_smtputf8 = has_smtputf8(&line),
+            _ => {}
+        }
+        self.expect(verb);
         Ok(())
     }
 
@@ -201,9 +232,10 @@ impl Session {
         schemes: &SchemeList,
         credentials: Credentials,
     ) -> Result<(), CommandError> {
+        self.require_idle()?;
         self.refuse_in_data()?;
         let offered = self.capabilities.as_ref().map(Capabilities::auth_schemes);
-        let scheme = schemes.choose(offered, self.encrypted || self.cleartext_auth)?;
+        let scheme = schemes.choose(offered, self.scheme_policy())?;
         let (exchange, line) =
             Exchange::open(scheme, credentials).map_err(|error| match error {
                 AuthError::Argument(error) => error,
@@ -246,6 +278,7 @@ impl Session {
     /// TLS is up: forgets all that was learnt without it (RFC 3207 §4.2).
     pub fn tls_started(&mut self) {
         self.encrypted = true;
+        self.hello_sent = false;
         self.capabilities = None;
         self.identity = None;
         self.phase = self.phase.after(Event::TlsStarted);
@@ -284,12 +317,28 @@ impl Session {
     /// Refuses what only makes sense while the server reads message data.
     pub fn require_data(&self, routine: &str) -> Result<(), CommandError> {
         if self.phase == Phase::Data {
-            return Ok(());
+            return self.require_idle();
         }
         Err(CommandError::Order {
             problem: format!("{routine} outside of message data"),
             hint: "Call open_data first.",
         })
+    }
+
+    /// Refuses everything while a reply is due, and for ever once the session is over.
+    fn require_idle(&self) -> Result<(), CommandError> {
+        let (problem, hint) = match (self.phase, self.due) {
+            (Phase::Closed, _) => (
+                "the connection is closed".to_owned(),
+                "Open another connection.",
+            ),
+            (_, Some(verb)) => (
+                format!("the reply to {verb} has not been read"),
+                "Read it before the next command.",
+            ),
+            (_, None) => return Ok(()),
+        };
+        Err(CommandError::Order { problem, hint })
     }
 
     fn refuse_in_data(&self) -> Result<(), CommandError> {
@@ -304,6 +353,7 @@ impl Session {
 
     /// Whether a command may be sent now.
     pub fn admit(&self, command: &Command) -> Result<(), CommandError> {
+        self.require_idle()?;
         self.refuse_in_data()?;
         match command {
             Command::StartTls if self.encrypted => Err(CommandError::Order {
@@ -311,9 +361,12 @@ impl Session {
                 hint: "Leave starttls out: TLS can be started once.",
             }),
             Command::Mail(from, _) if from.needs_smtputf8() => self.require_smtputf8("sender"),
-            Command::Rcpt(to, _) if to.needs_smtputf8() => self.require_smtputf8("recipient"),
+            Command::Rcpt(to, _) if to.needs_smtputf8() => {
+                self.require_smtputf8("recipient")?;
+                self.require_smtputf8_of_mail()
+            }
             Command::Vrfy(recipient) if !recipient.is_ascii() => self.require_smtputf8("recipient"),
-            Command::Raw(raw) if self.phase != Phase::Challenge => self.admit_raw(raw),
+            Command::Raw(raw) if !self.phase.is_challenge() => self.admit_raw(raw),
             _ => Ok(()),
         }
     }
@@ -327,20 +380,47 @@ impl Session {
                 "Use utl_smtp.data, or utl_smtp.open_data, write_data and close_data; BDAT is not supported."
             }
             "QUIT" => "Use utl_smtp.quit.",
-            "AUTH" => {
-                // A name that goes on in ways no name does is that scheme for some servers.
-                let ends = |c: char| !c.is_ascii_alphanumeric() && c != '-';
-                let rest = raw.rest().trim_start_matches(ends);
-                let scheme = rest.split(ends).next().unwrap_or_default();
-                if let Ok(schemes) = SchemeList::parse("arg", scheme) {
-                    schemes.choose(None, self.encrypted || self.cleartext_auth)?;
-                }
-                return Ok(());
-            }
+            "AUTH" => return Ok(self.admit_raw_auth(raw)?),
             _ => return Ok(()),
         };
         let problem = format!("{} can't be sent by command", raw.verb());
         Err(CommandError::Order { problem, hint })
+    }
+
+    fn admit_raw_auth(&self, raw: &RawCommand) -> Result<(), NoSupportedScheme> {
+        // A name that goes on in ways no name does is that scheme for some servers.
+        let ends = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+        let rest = raw.rest().trim_start_matches(ends);
+        let scheme = rest.split(ends).next().unwrap_or_default();
+        let policy = self.scheme_policy();
+        match SchemeList::parse("arg", scheme) {
+            Ok(schemes) => schemes.choose(None, policy).map(drop),
+            // What it makes of a password is not known.
+            Err(_) if policy == SchemePolicy::NoPassword => {
+                Err(NoSupportedScheme::unknown_in_clear(scheme))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn scheme_policy(&self) -> SchemePolicy {
+        if self.encrypted || self.cleartext_auth {
+            SchemePolicy::Any
+        } else if self.tls_wanted {
+            SchemePolicy::NoPassword
+        } else {
+            SchemePolicy::NoCleartextSecret
+        }
+    }
+
+    /// RFC 6531 §3.4: where any address of the envelope needs SMTPUTF8, MAIL has that parameter. Without a MAIL the
+    /// server refuses the recipient itself.
+    fn require_smtputf8_of_mail(&self) -> Result<(), CommandError> {
+        if self.envelope_smtputf8 || !matches!(self.phase, Phase::Mail | Phase::Recipient) {
+            return Ok(());
+        }
+        let reason = "has non-ASCII characters, and MAIL had no parameter SMTPUTF8";
+        Err(ArgumentError::new("recipient", reason).into())
     }
 
     fn require_smtputf8(&self, argument: &'static str) -> Result<(), CommandError> {
@@ -358,7 +438,7 @@ impl Session {
     /// A line that answers a challenge is no command, whatever it looks like.
     fn verb(&self, command: &Command) -> Verb {
         match command {
-            Command::Raw(_) if self.phase == Phase::Challenge => Verb::RawAuth,
+            Command::Raw(_) if self.phase.is_challenge() => Verb::RawAuth,
             command => command.verb(),
         }
     }
@@ -380,13 +460,13 @@ impl Session {
             self.forget_secrets();
             return self.transcript.client(|| line.to_owned());
         };
-        if self.phase != Phase::Challenge && command.verb() == Verb::RawAuth {
+        if !self.phase.is_challenge() && command.verb() == Verb::RawAuth {
             self.forget_secrets();
             self.by_hand = true;
             let words = raw.rest().split_ascii_whitespace();
             words.skip(1).for_each(|word| self.said.add_line(word));
             self.transcript.client(|| masked_auth(line));
-        } else if self.phase == Phase::Challenge
+        } else if self.phase.is_challenge()
             || self.by_hand && command.verb() == Verb::Raw && !is_known(&raw.verb())
         {
             self.said.add_line(line);
@@ -476,6 +556,8 @@ impl Session {
         let due = match (verb, reply.class()) {
             (_, Class::TransientFailure | Class::PermanentFailure) => true,
             (Verb::Connect | Verb::StartTls, _) => reply.code() == Code::READY,
+            // RFC 5321 §4.3.2: 250 is the only reply by which a server accepts them.
+            (Verb::Helo | Verb::Ehlo, _) => reply.code() == Code::OK,
             (Verb::Data, _) => reply.code() == Code::START_MAIL_INPUT,
             (Verb::Quit, _) => true,
             // A server that reads a message where no routine has opened one would take commands for its text.
@@ -488,13 +570,15 @@ impl Session {
         if verb == Verb::Auth {
             self.end_exchange(reply)?;
         }
-        if self.phase == Phase::Challenge && reply.code() != Code::CHALLENGE {
+        if self.phase.is_challenge() && reply.code() != Code::CHALLENGE {
             self.phase = self.phase.after(Event::ChallengeEnded);
         }
         if let Some(event) = self.event(verb, reply) {
             if event == Event::HelloAccepted {
-                self.capabilities = (verb == Verb::Ehlo && reply.code() == Code::OK)
-                    .then(|| Capabilities::parse(reply));
+                self.capabilities = (verb == Verb::Ehlo).then(|| Capabilities::parse(reply));
+            }
+            if event == Event::MailAccepted {
+                self.envelope_smtputf8 = self.mail_smtputf8;
             }
             if event == Event::DataStarted {
                 let offered = |offered: &Capabilities| offered.offers("8BITMIME");
@@ -554,6 +638,14 @@ impl Session {
             _ => None,
         }
     }
+}
+
+/// Whether the line of a MAIL has the parameter SMTPUTF8.
+fn has_smtputf8(line: &str) -> bool {
+    let parameters = line.rsplit('>').next().unwrap_or_default();
+    parameters
+        .split_ascii_whitespace()
+        .any(|word| word.eq_ignore_ascii_case("SMTPUTF8"))
 }
 
 /// The AUTH line with whatever follows the mechanism hidden.

@@ -74,6 +74,15 @@ pub struct Statistics {
     pub last_reply: Option<Reply>,
 }
 
+/// How a conversation ended by QUIT.
+#[derive(Debug)]
+pub enum Farewell {
+    /// The server answered.
+    Reply(Reply),
+    /// It did not, or the connection was lost. For QUIT that is no failure.
+    Lost(Failure),
+}
+
 /// Why a call failed, and in reply to what.
 #[derive(Debug)]
 pub struct Failure {
@@ -180,13 +189,14 @@ impl Connection {
         self.converse(io, deadline)
     }
 
-    /// Refuses STARTTLS where it has no place, before a wallet is opened for it.
-    pub fn admit_start_tls(&self) -> Result<(), Failure> {
-        let cause = match self.session.admit(&Command::StartTls) {
-            Ok(()) => return Ok(()),
-            Err(error) => error.into(),
-        };
-        Err(self.failure(Verb::StartTls, cause))
+    /// Refuses STARTTLS where it has no place, before a wallet is opened for it. From here on the connection is one that
+    /// was to be encrypted, whatever comes of it (see [`Session::want_tls`]).
+    pub fn admit_start_tls(&mut self) -> Result<(), Failure> {
+        self.run(Verb::StartTls, |this| {
+            this.session.admit(&Command::StartTls)?;
+            this.session.want_tls();
+            Ok(())
+        })
     }
 
     /// The failure of a command whose time was over before it was sent: it ends the session.
@@ -228,9 +238,14 @@ impl Connection {
 
     /// A piece of the message. True where its 8-bit characters deserve the message's one warning.
     ///
-    /// Small pieces are gathered: what is sent, and when, depends on how much there is, not on how it was cut.
-    pub fn write(&mut self, data: &[u8], io: &Io<'_>) -> Result<bool, Failure> {
-        let mut deadline = None;
+    /// Small pieces are gathered: what is sent, and when, depends on how much there is, not on how it was cut. Without a
+    /// deadline the call has its own, which begins with the first octets that are sent.
+    pub fn write(
+        &mut self,
+        mut deadline: Option<Deadline>,
+        data: &[u8],
+        io: &Io<'_>,
+    ) -> Result<bool, Failure> {
         self.run(Verb::Data, |this| {
             this.session.require_data("write_data")?;
             let mut warn = false;
@@ -247,8 +262,7 @@ impl Connection {
     }
 
     /// The end of the message, and the server's verdict on it.
-    pub fn end_data(&mut self, io: &Io<'_>) -> Result<Reply, Failure> {
-        let deadline = self.deadline();
+    pub fn end_data(&mut self, deadline: Deadline, io: &Io<'_>) -> Result<Reply, Failure> {
         self.trace_as(io);
         self.run(Verb::FinalDot, |this| {
             this.session.require_data("close_data")?;
@@ -261,18 +275,17 @@ impl Connection {
     }
 
     /// QUIT. The session is over whatever happens, but where the command has no place; silence and a lost connection
-    /// are the reply 421.
-    pub fn quit(&mut self, io: &Io<'_>) -> Result<Reply, Failure> {
+    /// are no failures.
+    pub fn quit(&mut self, io: &Io<'_>) -> Result<Farewell, Failure> {
         let deadline = self.deadline().min(Deadline::after(Some(QUIT_WAIT)));
         self.trace_as(io);
         self.run(Verb::Quit, |this| Ok(this.session.issue(&Command::Quit)?))?;
-        let reply = self
+        let answered = self
             .run(Verb::Quit, Self::refuse_unsolicited)
-            .and_then(|()| self.converse(io, deadline))
-            .unwrap_or_else(|_| Reply::service_not_available());
+            .and_then(|()| self.converse(io, deadline));
         self.session.close();
         self.hang_up();
-        Ok(reply)
+        Ok(answered.map_or_else(Farewell::Lost, Farewell::Reply))
     }
 
     /// Closes the connection, with TLS as politely as is possible without waiting.

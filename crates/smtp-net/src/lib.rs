@@ -1,8 +1,9 @@
 //! The transport under smtp-core: sockets, TLS, wallets and names, over one way of waiting.
 //!
-//! This crate knows sockets and certificates and nothing of SMTP or of PostgreSQL. Whatever may take time takes a
-//! [`wait::Wait`] and a [`wait::Deadline`]: nothing blocks, so nothing keeps a server process from an interrupt, and
-//! everything that is open is closed by its destructor when an interrupt unwinds through here.
+//! [`connection`] drives smtp-core's session over a stream; the other modules know sockets and certificates and no SMTP.
+//! Whatever may take time takes a [`wait::Wait`] and a [`wait::Deadline`]: a socket blocks for 2 ms at most, so nothing
+//! keeps a server process from an interrupt for long, and everything that is open is closed by its destructor when an
+//! interrupt unwinds through here.
 
 pub mod connection;
 pub mod error;

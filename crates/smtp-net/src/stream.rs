@@ -226,23 +226,8 @@ impl TlsStream {
         patience: Patience,
     ) -> Result<Option<usize>, NetError> {
         for _ in 0..ROUNDS {
-            match self.connection.reader().read(buffer) {
-                Ok(0) if !buffer.is_empty() => {
-                    self.end = Some(End::Notified);
-                    return Ok(Some(0));
-                }
-                Ok(count) => return Ok(Some(count)),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.end = Some(End::Cut);
-                    return Ok(Some(0));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(source) => {
-                    return Err(NetError::Io {
-                        what: READING,
-                        source,
-                    });
-                }
+            if let Some(count) = self.decrypted(buffer)? {
+                return Ok(Some(count));
             }
             let (connection, socket) = (&mut self.connection, &self.socket);
             let received = soon_or_later(READING, || {
@@ -256,7 +241,28 @@ impl TlsStream {
             let _ = self.connection.write_tls(&mut &self.socket);
             outcome.map_err(failure)?;
         }
-        Ok(None)
+        // The last round may have decrypted data, and no more octets need follow it.
+        self.decrypted(buffer)
+    }
+
+    /// What is decrypted already: `None` if there is nothing, 0 if it is the end.
+    fn decrypted(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
+        match self.connection.reader().read(buffer) {
+            Ok(0) if !buffer.is_empty() => {
+                self.end = Some(End::Notified);
+                Ok(Some(0))
+            }
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.end = Some(End::Cut);
+                Ok(Some(0))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(source) => Err(NetError::Io {
+                what: READING,
+                source,
+            }),
+        }
     }
 
     fn write_all(

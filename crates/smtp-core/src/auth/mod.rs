@@ -22,7 +22,8 @@ use crate::secret::Secret;
 use crate::text::ArgumentError;
 
 pub use scheme::{
-    ALL_SCHEMES, NON_CLEARTEXT_PASSWORD_SCHEMES, NoSupportedScheme, Scheme, SchemeError, SchemeList,
+    ALL_SCHEMES, NON_CLEARTEXT_PASSWORD_SCHEMES, NoSupportedScheme, Scheme, SchemeError,
+    SchemeList, SchemePolicy,
 };
 
 /// One mechanism in the middle of an exchange.

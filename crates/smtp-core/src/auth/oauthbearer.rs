@@ -15,9 +15,14 @@ pub(super) struct Oauthbearer {
 
 impl Oauthbearer {
     pub(super) fn new(username: &str, token: &str, host: &str, port: u16) -> Self {
+        // RFC 5801 §4: an authorization identity is one character or more, or left out with its "a=".
+        let identity = match username {
+            "" => String::new(),
+            username => ["a=", &saslname(username)].concat(),
+        };
         let parts = [
-            "n,a=",
-            &saslname(username),
+            "n,",
+            &identity,
             ",\x01host=",
             host,
             "\x01port=",

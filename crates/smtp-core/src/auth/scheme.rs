@@ -62,6 +62,33 @@ impl Scheme {
             Self::Plain | Self::Login | Self::Xoauth2 | Self::Oauthbearer
         )
     }
+
+    /// Whether it has a use for a password or a token.
+    pub fn needs_password(self) -> bool {
+        self != Self::External
+    }
+}
+
+/// Which schemes a connection is good enough for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemePolicy {
+    /// All: it is encrypted, or passwords may be sent in clear.
+    Any,
+    /// It is not encrypted: none that exposes the secret.
+    NoCleartextSecret,
+    /// It was to be encrypted and is not, which an attacker may have brought about: none that uses a password, because
+    /// even the answer to a challenge lets an attacker who chose the challenge try passwords at leisure.
+    NoPassword,
+}
+
+impl SchemePolicy {
+    fn permits(self, scheme: Scheme) -> bool {
+        match self {
+            Self::Any => true,
+            Self::NoCleartextSecret => !scheme.exposes_secret(),
+            Self::NoPassword => !scheme.needs_password(),
+        }
+    }
 }
 
 impl fmt::Display for Scheme {
@@ -113,16 +140,15 @@ impl SchemeList {
 
     /// Whether any scheme of the list has a use for a password.
     pub fn needs_password(&self) -> bool {
-        self.0.iter().any(|scheme| *scheme != Scheme::External)
+        self.0.iter().any(|scheme| scheme.needs_password())
     }
 
-    /// The first scheme that the server offers and that may be used: `offered` is the list of the last EHLO, `None`
-    /// when there was none (then nothing is held against a scheme); `encrypted_or_allowed` says whether schemes
-    /// that expose the secret may be used.
+    /// The first scheme that the server offers and that `policy` permits: `offered` is the list of the last EHLO,
+    /// `None` when there was none (then nothing is held against a scheme).
     pub fn choose(
         &self,
         offered: Option<&[String]>,
-        encrypted_or_allowed: bool,
+        policy: SchemePolicy,
     ) -> Result<Scheme, NoSupportedScheme> {
         let is_offered = |scheme: &Scheme| {
             offered.is_none_or(|names| {
@@ -136,11 +162,12 @@ impl SchemeList {
             .iter()
             .copied()
             .filter(is_offered)
-            .partition(|scheme| encrypted_or_allowed || !scheme.exposes_secret());
+            .partition(|scheme| policy.permits(*scheme));
         usable.first().copied().ok_or_else(|| NoSupportedScheme {
-            wanted: self.clone(),
+            wanted: self.to_string(),
             offered: offered.map(<[String]>::to_vec),
-            refused,
+            refused: (!refused.is_empty()).then(|| names(&refused)),
+            policy,
         })
     }
 }
@@ -155,24 +182,43 @@ impl fmt::Display for SchemeList {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no supported authentication scheme")]
 pub struct NoSupportedScheme {
-    wanted: SchemeList,
+    wanted: String,
     offered: Option<Vec<String>>,
-    refused: Vec<Scheme>,
+    /// The names of those that are offered and not permitted, if there are any.
+    refused: Option<String>,
+    policy: SchemePolicy,
 }
 
 impl NoSupportedScheme {
+    /// For a scheme that is not known here, on a connection where TLS was wanted and has failed.
+    pub fn unknown_in_clear(name: &str) -> Self {
+        Self {
+            wanted: quoted(name),
+            offered: None,
+            refused: Some(quoted(name)),
+            policy: SchemePolicy::NoPassword,
+        }
+    }
+
     /// Whether a scheme would do if the connection were encrypted.
     pub fn cleartext_refused(&self) -> bool {
-        !self.refused.is_empty()
+        self.refused.is_some()
     }
 
     /// What happened.
     pub fn detail(&self) -> String {
-        if self.cleartext_refused() {
-            return format!(
-                "{} would show the secret on a connection that is not encrypted",
-                names(&self.refused)
-            );
+        match (&self.refused, self.policy) {
+            (Some(refused), SchemePolicy::NoPassword) => {
+                return format!(
+                    "starttls has failed on this connection, and {refused} would use the password without TLS"
+                );
+            }
+            (Some(refused), _) => {
+                return format!(
+                    "{refused} would show the secret on a connection that is not encrypted"
+                );
+            }
+            (None, _) => {}
         }
         match self.offered.as_deref().unwrap_or_default() {
             [] => format!(
@@ -191,7 +237,9 @@ impl NoSupportedScheme {
 
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
-        if self.cleartext_refused() {
+        if self.cleartext_refused() && self.policy == SchemePolicy::NoPassword {
+            "close the connection and find out why starttls failed: without TLS, an attacker in between could learn the password"
+        } else if self.cleartext_refused() {
             "call starttls and ehlo first"
         } else if self.offered.as_ref().is_some_and(Vec::is_empty) {
             "many servers offer authentication only after starttls and a second ehlo"

@@ -125,6 +125,11 @@ fn oauthbearer_sends_the_message_of_rfc_7628() {
             "n,a=user@example.com,\x01host=server.example.com\x01port=143\x01auth=Bearer {token}\x01\x01"
         )
     );
+    let mut anonymous = begin(Scheme::Oauthbearer, "", "token");
+    assert_eq!(
+        initial(&mut *anonymous),
+        "n,,\x01host=server.example.com\x01port=587\x01auth=Bearer token\x01\x01"
+    );
     assert_eq!(
         answer(&mut *bearer, r#"{"status":"invalid_token"}"#).unwrap(),
         "\x01"
@@ -342,7 +347,11 @@ fn an_empty_list_and_control_characters_are_argument_errors() {
 #[test]
 fn the_callers_order_decides_among_what_is_offered() {
     let offered = offer("login PLAIN CRAM-MD5");
-    let choose = |text: &str| list(text).choose(Some(&offered), true).unwrap();
+    let choose = |text: &str| {
+        list(text)
+            .choose(Some(&offered), SchemePolicy::Any)
+            .unwrap()
+    };
     assert_eq!(choose("PLAIN LOGIN"), Scheme::Plain);
     assert_eq!(choose("SCRAM-SHA-256 LOGIN PLAIN"), Scheme::Login);
 }
@@ -351,10 +360,13 @@ fn the_callers_order_decides_among_what_is_offered() {
 #[test]
 fn without_an_ehlo_the_first_scheme_is_taken() {
     assert_eq!(
-        list(ALL_SCHEMES).choose(None, false),
+        list(ALL_SCHEMES).choose(None, SchemePolicy::NoCleartextSecret),
         Ok(Scheme::ScramSha256)
     );
-    assert_eq!(list("LOGIN CRAM-MD5").choose(None, true), Ok(Scheme::Login));
+    assert_eq!(
+        list("LOGIN CRAM-MD5").choose(None, SchemePolicy::Any),
+        Ok(Scheme::Login)
+    );
 }
 
 #[test]
@@ -362,7 +374,7 @@ fn schemes_that_expose_the_secret_count_as_not_offered_in_clear() {
     let offered = offer("PLAIN LOGIN XOAUTH2 OAUTHBEARER");
     for scheme in ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER", ALL_SCHEMES] {
         for offered in [Some(offered.as_slice()), None] {
-            let chosen = list(scheme).choose(offered, false);
+            let chosen = list(scheme).choose(offered, SchemePolicy::NoCleartextSecret);
             if scheme == ALL_SCHEMES && offered.is_none() {
                 continue;
             }
@@ -374,24 +386,47 @@ fn schemes_that_expose_the_secret_count_as_not_offered_in_clear() {
     }
     let with_cram = offer("PLAIN CRAM-MD5");
     assert_eq!(
-        list("PLAIN CRAM-MD5").choose(Some(&with_cram), false),
+        list("PLAIN CRAM-MD5").choose(Some(&with_cram), SchemePolicy::NoCleartextSecret),
         Ok(Scheme::CramMd5)
     );
     assert_eq!(
-        list("PLAIN CRAM-MD5").choose(Some(&with_cram), true),
+        list("PLAIN CRAM-MD5").choose(Some(&with_cram), SchemePolicy::Any),
         Ok(Scheme::Plain)
     );
+}
+
+/// Whatever is made of a password: an attacker who chose the challenge could try passwords on the answer.
+#[test]
+fn no_scheme_with_a_password_is_chosen_where_none_may_be_used() {
+    let offered = offer("SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN XOAUTH2 OAUTHBEARER EXTERNAL");
+    for scheme in EVERY_SCHEME {
+        let chosen = list(scheme.name()).choose(Some(&offered), SchemePolicy::NoPassword);
+        if scheme == Scheme::External {
+            assert_eq!(chosen, Ok(scheme));
+            continue;
+        }
+        let error = chosen.unwrap_err();
+        assert!(error.detail().contains("starttls has failed"), "{scheme}");
+        assert!(error.detail().contains(scheme.name()));
+        assert!(error.hint().contains("close the connection"));
+    }
+    let error = NoSupportedScheme::unknown_in_clear("NT\nLM");
+    assert!(error.cleartext_refused() && error.detail().contains("\"NT\\nLM\" would"));
 }
 
 #[test]
 fn the_refusal_says_what_the_server_offers() {
     let offered = ["GSSAPI".to_owned(), "N\nTLM".to_owned()];
-    let error = list("CRAM-MD5").choose(Some(&offered), true).unwrap_err();
+    let error = list("CRAM-MD5")
+        .choose(Some(&offered), SchemePolicy::Any)
+        .unwrap_err();
     assert_eq!(
         error.detail(),
         "the server offers \"GSSAPI N\\nTLM\", wanted was CRAM-MD5"
     );
-    let error = list("CRAM-MD5").choose(Some(&[]), true).unwrap_err();
+    let error = list("CRAM-MD5")
+        .choose(Some(&[]), SchemePolicy::Any)
+        .unwrap_err();
     assert_eq!(
         error.detail(),
         "the server offers no authentication, wanted was CRAM-MD5"

@@ -103,6 +103,39 @@ fn base64_that_looks_like_a_verb_is_an_answer() {
     }
 }
 
+/// It ends where it began: without an EHLO, or with a transaction open.
+#[test]
+fn an_exchange_by_hand_leaves_the_conversation_where_it_was() {
+    let mail = "C: MAIL FROM:<a@example.com>\nS: 250 ok\n= mail\n";
+    let rcpt = "C: RCPT TO:<a@example.com>\nS: 250 ok\n= recipient\n";
+    for (before, phase) in [
+        ("S: 220 mx\n".to_owned(), "connected"),
+        (offering("LOGIN"), "ready"),
+        (offering("LOGIN") + mail, "mail"),
+        (offering("LOGIN") + mail + rcpt, "recipient"),
+    ] {
+        for end in ["235 2.7.0 ok", "535 5.7.8 no"] {
+            encrypted(&format!(
+                "{before}
+                 = {phase}
+                 > raw AUTH LOGIN
+                 C: AUTH LOGIN
+                 S: 334 VXNlcm5hbWU6
+                 = challenge
+                 C: c2NvdHQ=
+                 S: 334 UGFzc3dvcmQ6
+                 = challenge
+                 C: dGlnZXItNw==
+                 S: {end}
+                 = {phase}"
+            ));
+        }
+        encrypted(&format!(
+            "{before}\n> raw AUTH LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: *\nS: 421 bye\n= closed"
+        ));
+    }
+}
+
 /// Whatever else ends a challenge: the conversation is what the reply makes of it.
 #[test]
 fn a_command_in_place_of_an_answer_still_counts() {
@@ -215,6 +248,7 @@ fn login_answers_whatever_it_is_asked() {
         ["VXNlcm5hbWU6", "UGFzc3dvcmQ6"],
         ["", ""],
         ["VXNlciBOYW1lAA==", "UGFzc3dvcmQA"],
+        ["Username:", "Password:"],
     ] {
         encrypted(&format!(
             "{}

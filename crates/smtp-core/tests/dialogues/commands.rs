@@ -72,6 +72,57 @@ fn a_non_ascii_address_needs_the_servers_offer() {
     }
 }
 
+/// RFC 6531 §3.4: MAIL says for the whole envelope that an address needs it.
+#[test]
+fn a_non_ascii_recipient_needs_smtputf8_on_mail() {
+    let refused = "! invalid value for argument \"recipient\": has non-ASCII characters, and MAIL had no parameter SMTPUTF8";
+    let raw = |line: &str| format!("> raw {line}\nC: {line}");
+    for (mail, accepted) in [
+        ("C: MAIL FROM:<a@example.com>".to_owned(), false),
+        ("C: MAIL FROM:<>".to_owned(), false),
+        ("C: MAIL FROM:<> BODY=8BITMIME SMTPUTF8".to_owned(), true),
+        ("C: MAIL FROM:<a@example.com> smtputf8".to_owned(), true),
+        (
+            "> typed MAIL FROM:<jörg@example.com>\nC: MAIL FROM:<jörg@example.com> SMTPUTF8"
+                .to_owned(),
+            true,
+        ),
+        (raw("mail from:<a@example.com> SmtpUtf8"), true),
+        (raw("MAIL FROM:<SMTPUTF8@example.com> SIZE=9"), false),
+        (raw("MAIL FROM:a@example.com SMTPUTF8"), true),
+    ] {
+        let rcpt = match accepted {
+            true => "C: RCPT TO:<jörg@example.com>\nS: 250 ok".to_owned(),
+            false => format!("C: RCPT TO:<jörg@example.com>\n{refused}"),
+        };
+        plain(&format!(
+            "{SMTPUTF8}{mail}\nS: 250 ok\n= mail\n{rcpt}\nC: NOOP\nS: 250 ok"
+        ));
+    }
+    // A MAIL that was refused says nothing of the one before it.
+    plain(&format!(
+        "{SMTPUTF8}
+         C: MAIL FROM:<a@example.com> SMTPUTF8
+         S: 250 ok
+         C: MAIL FROM:<a@example.com>
+         S: 503 nested
+         C: RCPT TO:<jörg@example.com>
+         S: 250 ok
+         = recipient
+         C: RCPT TO:<jürgen@example.com>
+         S: 250 ok
+         C: RSET
+         S: 250 ok
+         C: MAIL FROM:<a@example.com>
+         S: 250 ok
+         C: RCPT TO:<b@example.com>
+         S: 250 ok
+         C: RCPT TO:<jörg@example.com>
+         {refused}
+         = recipient"
+    ));
+}
+
 /// What would leave the session in a state it does not know of has its own routine.
 #[test]
 fn raw_lines_that_change_the_session_are_refused() {

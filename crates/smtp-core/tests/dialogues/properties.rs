@@ -61,7 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A caller that keeps to the order of calls: a command only while none is unanswered, octets only while one is.
+/// A caller that knows which calls must be refused: all while a command is unanswered or when the session is over.
+/// Octets are fed only while a command is unanswered.
 struct Caller {
     session: Session,
     unanswered: bool,
@@ -83,20 +84,19 @@ impl Caller {
     }
 
     fn take(&mut self, step: &Step, piece: usize) {
-        if self.session.phase() == Phase::Closed {
-            return;
-        }
         let (before, seen) = (self.session.phase(), self.seen.len());
+        let over = before == Phase::Closed;
+        let takes_commands = !over && !self.unanswered;
         let issued = match step {
             // A server that knows the password before it is told may say what it likes.
-            Step::Server(octets) if !self.secret && shows(octets) => return,
+            Step::Server(octets) if over || !self.secret && shows(octets) => return,
             Step::Server(octets) => return self.feed(octets, piece),
-            _ if self.unanswered => return,
+            Step::TlsStarted if !takes_commands => return,
             Step::Issue(command) => self.session.issue(command).is_ok(),
             Step::Raw(line) => {
-                let line = match before {
-                    Phase::Challenge => RawCommand::parse_response(line, None),
-                    _ => RawCommand::parse(line, None),
+                let line = match before.is_challenge() {
+                    true => RawCommand::parse_response(line, None),
+                    false => RawCommand::parse(line, None),
                 };
                 line.is_ok_and(|line| self.session.issue(&Command::Raw(line)).is_ok())
             }
@@ -105,13 +105,14 @@ impl Caller {
                 self.session.authenticate(&schemes, credentials()).is_ok()
             }
             Step::Write(octets) => {
-                assert_eq!(self.session.write(octets).is_ok(), before == Phase::Data);
+                let written = self.session.write(octets).is_ok();
+                assert_eq!(written, takes_commands && before == Phase::Data);
                 self.session.output_sent();
                 false
             }
             Step::EndData => {
                 let issued = self.session.end_data().is_ok();
-                assert_eq!(issued, before == Phase::Data);
+                assert_eq!(issued, takes_commands && before == Phase::Data);
                 issued
             }
             Step::TlsStarted => {
@@ -127,6 +128,7 @@ impl Caller {
                 "only a reply moves the conversation"
             );
         }
+        assert!(takes_commands || !issued, "{step:?} out of turn");
         if before == Phase::Data && !matches!(step, Step::EndData) {
             assert!(!issued, "{step:?} in data");
         }
@@ -135,7 +137,7 @@ impl Caller {
             (true, _) => self.one_line(),
             (false, _) => assert_eq!(self.session.output(), b""),
         }
-        self.unanswered = issued;
+        self.unanswered |= issued;
         if issued {
             self.secret = matches!(step, Step::Authenticate(_));
         }
@@ -209,8 +211,8 @@ fn credentials() -> Credentials {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// No panic; one complete line for each call that was taken and for each challenge, nothing
-    /// otherwise; no call and no reply moves a session that is over; how the octets were cut changes nothing.
+    /// No panic; one complete line for each call that was taken and for each challenge, nothing otherwise; no call is
+    /// taken while a reply is due or when the session is over; how the octets were cut changes nothing.
     #[test]
     fn any_server_and_any_caller(
         steps in prop::collection::vec(step(), 0..40),

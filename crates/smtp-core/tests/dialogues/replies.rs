@@ -33,15 +33,29 @@ fn only_220_is_a_greeting() {
     plain("S: 220-one\nS: 220 two\n= connected");
 }
 
-/// Only 250 is read for capabilities.
+/// RFC 5321 §4.3.2 knows no other positive reply.
 #[test]
-fn only_250_tells_capabilities() {
-    for code in [220, 221, 252] {
-        let conversation = plain(&format!(
-            "S: 220 mx\nC: EHLO db.example.com\nS: {code}-mx\nS: {code} SIZE\n= ready"
+fn only_250_accepts_ehlo_and_helo() {
+    for verb in ["EHLO", "HELO"] {
+        for code in [220, 221, 251, 252, 299] {
+            plain(&format!(
+                "S: 220 mx
+                 C: {verb} db.example.com
+                 S: {code}-mx
+                 S: {code} SIZE
+                 ! unexpected reply: {code}-mx / {code} SIZE
+                 = closed"
+            ));
+        }
+        plain(&format!(
+            "S: 220 mx\n> raw {verb} db.example.com\nC: {verb} db.example.com\nS: 220 hm\n! unexpected reply: 220 hm\n= closed"
         ));
-        assert!(conversation.session.capabilities().is_none());
     }
+}
+
+/// A refused EHLO takes nothing back, HELO offers nothing.
+#[test]
+fn the_last_accepted_greeting_tells_the_capabilities() {
     let said = "S: 220 mx\nC: EHLO db.example.com\nS: 250-mx\nS: 250 SIZE\n";
     let conversation = plain(&format!("{said}C: EHLO db.example.com\nS: 500 no\n= ready"));
     assert!(
@@ -107,7 +121,7 @@ fn unknown_codes_count_by_their_first_digit() {
         for code in [455, 499, 500, 559] {
             plain(&format!("{said}S: {code} hm\nC: NOOP\nS: 250 ok"));
         }
-        if !matches!(*name, "DATA" | "STARTTLS") {
+        if !matches!(*name, "DATA" | "STARTTLS" | "EHLO" | "HELO") {
             plain(&format!("{said}S: 299 hm\nC: NOOP\nS: 258 ok"));
         }
     }
@@ -174,4 +188,35 @@ fn odd_replies_are_replies() {
 fn the_transcript_has_one_line_for_each_line() {
     let conversation = plain("S: 220-a\u{7}b\rc\nS: 220 d\u{1b}]0;x\u{85}");
     assert_eq!(conversation.transcript, ["S: 220-a?b?c", "S: 220 d?]0;x?"]);
+}
+
+/// One command is unanswered at most, and none is sent when the session is over.
+#[test]
+fn nothing_is_sent_while_a_reply_is_due_or_after_the_end() {
+    for (name, said) in SAID {
+        let verb = match *name {
+            "MAIL" => "MAIL FROM",
+            "RCPT" => "RCPT TO",
+            "dot" => "end of data",
+            "greeting" => "connection",
+            name => name,
+        };
+        plain(&format!(
+            "{said}> typed NOOP
+             ! the reply to {verb} has not been read
+             > raw XFOO
+             ! the reply to {verb} has not been read
+             > auth CRAM-MD5 tim tanstaaftanstaaf
+             ! the reply to {verb} has not been read
+             S: 421 bye
+             = closed
+             > typed NOOP
+             ! the connection is closed
+             > auth CRAM-MD5 tim tanstaaftanstaaf
+             ! the connection is closed"
+        ));
+    }
+    let mut message = plain("S: 220 mx\nC: DATA\nS: 354 go\nC: .");
+    assert!(message.session.write(b"more").is_err() && message.session.end_data().is_err());
+    assert_eq!(message.session.output(), b"");
 }

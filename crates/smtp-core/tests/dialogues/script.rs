@@ -218,7 +218,9 @@ impl Conversation {
             return;
         }
         self.issue(match self.session.phase() {
-            Phase::Challenge => Command::Raw(RawCommand::parse_response(text, None).unwrap()),
+            phase if phase.is_challenge() => {
+                Command::Raw(RawCommand::parse_response(text, None).unwrap())
+            }
             _ => command(text),
         });
     }
@@ -261,7 +263,7 @@ impl Conversation {
 
     pub fn issue(&mut self, command: Command) {
         if let Command::Raw(raw) = &command
-            && self.session.phase() == Phase::Challenge
+            && self.session.phase().is_challenge()
         {
             self.keep_secret(raw.line());
         }

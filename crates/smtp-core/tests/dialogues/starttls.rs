@@ -1,6 +1,6 @@
 //! STARTTLS: which reply starts a handshake, and what is left of the time before it.
 
-use super::script::{encrypted, plain};
+use super::script::{Setup, encrypted, plain};
 
 const EHLO: &str = "S: 220 mx
      C: EHLO db.example.com
@@ -30,6 +30,59 @@ fn a_refusal_changes_nothing() {
                 .offers("STARTTLS")
         );
     }
+}
+
+/// Whoever made it fail may have chosen the challenge, too: no password is used in clear, by any scheme.
+#[test]
+fn a_refused_starttls_ends_the_use_of_passwords() {
+    let refused = format!("{EHLO}\nC: STARTTLS\nS: 454 no\n");
+    for scheme in ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "XOAUTH2"] {
+        plain(&format!(
+            "{refused}> auth {scheme} user secret-7\n! no supported authentication scheme\nC: NOOP\nS: 250 ok"
+        ));
+    }
+    for line in [
+        "AUTH CRAM-MD5",
+        "auth scram-sha-256 AAAA",
+        "AUTH NTLM",
+        "AUTH",
+        "AUTH \"CRAM-MD5\"",
+    ] {
+        plain(&format!(
+            "{refused}> raw {line}\n! no supported authentication scheme\nC: NOOP\nS: 250 ok"
+        ));
+    }
+    // A certificate is no secret.
+    plain(&format!(
+        "{refused}> raw AUTH EXTERNAL =\nC: AUTH EXTERNAL =\nS: 235 ok"
+    ));
+    // Nor is anything withheld where that is allowed, or where a second attempt succeeds.
+    Setup {
+        cleartext_auth: true,
+        ..Setup::default()
+    }
+    .run(&format!(
+        "{refused}> auth PLAIN tim tanstaaf\nC: AUTH PLAIN AHRpbQB0YW5zdGFhZg==\nS: 235 ok"
+    ));
+    plain(&format!(
+        "{refused}C: STARTTLS\nS: 220 go\n> tls\n> auth PLAIN tim tanstaaf\nC: AUTH PLAIN AHRpbQB0YW5zdGFhZg==\nS: 235 ok"
+    ));
+    // Without STARTTLS the answer to a challenge is not withheld.
+    plain(&format!(
+        "{EHLO}\n> raw AUTH CRAM-MD5\nC: AUTH CRAM-MD5\nS: 334 PDE4OTY+\n= challenge"
+    ));
+}
+
+#[test]
+fn whether_ehlo_was_sent_is_known_until_tls() {
+    let said = |script: &str| plain(script).session.hello_sent();
+    assert!(!said("S: 220 mx\nC: NOOP\nS: 250 ok"));
+    assert!(said("S: 220 mx\nC: HELO db.example.com\nS: 250 ok"));
+    assert!(said("S: 220 mx\nC: EHLO db.example.com\nS: 500 no"));
+    assert!(said(
+        "S: 220 mx\n> raw ehlo db.example.com\nC: ehlo db.example.com\nS: 250 ok"
+    ));
+    assert!(!said(&format!("{EHLO}\nC: STARTTLS\nS: 220 go\n> tls")));
 }
 
 /// Any positive reply but 220 ends the session; 421 does too, and is the reply.

@@ -1,12 +1,15 @@
 //! Reading, writing and ending, plain and encrypted.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use rustls::ServerConnection;
 use smtp_net::{Deadline, Interest, NetError, PollWait, Stream, Wait};
 
 use crate::support::{
@@ -184,4 +187,63 @@ fn a_flood_is_checked_for_interrupts() {
         stream.read(&mut [0; 64], &checks, seconds(5)).unwrap();
     }
     assert!(checks.0.get() >= 100);
+}
+
+/// A client after its handshake, and the server's side, over a socket that keeps the borders of packets: each read
+/// returns one write of the server.
+fn over_packets() -> (Stream, ServerConnection, TcpStream) {
+    let root = root("root");
+    let credentials = Credentials::issued(leaf_params(&[NAME]), &root);
+    let mut config = ServerSetup::default().config(&credentials);
+    config.send_tls13_tickets = 0;
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .unwrap();
+    let (ours, mut theirs) = (TcpStream::from(ours), TcpStream::from(theirs));
+    ours.set_read_timeout(Some(Duration::from_millis(2)))
+        .unwrap();
+    let server = thread::spawn(move || {
+        let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+        while connection.is_handshaking() {
+            connection.complete_io(&mut theirs).unwrap();
+        }
+        (connection, theirs)
+    });
+    let mut client = Client::new(wallet(&[root.pem()]), NAME);
+    let stream = Stream::plain(ours).start_tls(
+        &client.options,
+        &mut client.cache,
+        client.first_word,
+        &PollWait,
+        seconds(60),
+    );
+    let (connection, theirs) = server.join().unwrap();
+    (stream.unwrap(), connection, theirs)
+}
+
+/// A record that arrives in many fragments is read with its last fragment, whichever that is.
+#[test]
+fn what_the_last_round_decrypts_is_read() {
+    for fragments in [1, 2, 15, 16] {
+        let (mut stream, mut server, mut socket) = over_packets();
+        let mut buffer = [0; 64];
+        for unasked in [false, true] {
+            let mut record = Vec::new();
+            server.writer().write_all(GREETING).unwrap();
+            server.write_tls(&mut record).unwrap();
+            let (tail, head) = (&record[fragments - 1..], &record[..fragments - 1]);
+            head.iter()
+                .for_each(|byte| socket.write_all(&[*byte]).unwrap());
+            socket.write_all(tail).unwrap();
+            let count = match unasked {
+                true => stream.try_read(&mut buffer).unwrap(),
+                false => stream.read(&mut buffer, &PollWait, millis(0)).ok(),
+            };
+            assert_eq!(count, Some(GREETING.len()), "{fragments} fragments");
+        }
+    }
 }

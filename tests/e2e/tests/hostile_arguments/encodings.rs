@@ -103,6 +103,62 @@ fn invalid_bytes_of_a_database_without_encoding_are_refused() {
     assert_eq!(record.only().lines().len(), 7, "{}", record.only());
 }
 
+/// Text of a database that has no equivalent in UTF-8: the connection stays, and a message stays open.
+#[test]
+fn characters_without_an_equivalent_in_utf_8_are_refused() {
+    for (encoding, odd) in [("WIN1252", r"\x81"), ("EUC_JP", r"\xf5\xa1")] {
+        let script = agreeable(2).message("250 ok").quit();
+        let (_database, mut session, peer, smtp) = encoded(encoding, script);
+        smtp.ehlo(&mut session, CLIENT).unwrap();
+        let refused = |session: &mut Session, call: &str| {
+            let call = call
+                .replace("$1", &format!("'{}'", smtp.handle))
+                .replace("ODD", &format!("E'a{odd}'"));
+            let sql = format!("SELECT utl_smtp.{call}");
+            let failure = session.try_run(&sql).unwrap_err();
+            assert_eq!(failure.sqlstate, "22P05", "{encoding} {call}: {failure}");
+        };
+        for call in [
+            "open_connection(ODD)",
+            "open_connection('127.0.0.1', wallet_path => ODD)",
+            "open_connection('127.0.0.1', wallet_password => ODD)",
+            "open_connection('127.0.0.1', secure_host => ODD)",
+            "open_connection_reply(ODD)",
+            "wallet_certificates(ODD)",
+            "helo($1, ODD)",
+            "ehlo($1, ODD)",
+            "mail($1, ODD)",
+            "mail($1, 'a@example.test', ODD)",
+            "rcpt($1, ODD)",
+            "rcpt($1, 'a@example.test', ODD)",
+            "vrfy($1, ODD)",
+            "help($1, ODD)",
+            "command($1, ODD)",
+            "command($1, 'NOOP', ODD)",
+            "command_replies($1, ODD)",
+            "command_replies($1, 'NOOP', ODD)",
+            "auth($1, ODD, 'x', 'PLAIN')",
+            "auth($1, 'x', ODD, 'PLAIN')",
+            "auth($1, 'x', 'x', ODD)",
+            "starttls($1, ODD)",
+            "data($1, ODD)",
+            "data($1, repeat('x', 100000) || ODD)",
+        ] {
+            refused(&mut session, call);
+        }
+        smtp.mail(&mut session, "a@example.test").unwrap();
+        smtp.rcpt(&mut session, "b@example.test").unwrap();
+        smtp.open_data(&mut session).unwrap();
+        smtp.write_data(&mut session, "before").unwrap();
+        refused(&mut session, "write_data($1, ODD)");
+        smtp.write_data(&mut session, " and after").unwrap();
+        smtp.close_data(&mut session).unwrap();
+        smtp.quit(&mut session).unwrap();
+        let record = peer.finish();
+        assert_eq!(record.only().message(), b"before and after\r\n");
+    }
+}
+
 /// A reply has characters that the database has not.
 #[test]
 fn replies_come_back_in_the_encoding_of_the_database() {

@@ -97,6 +97,37 @@ fn a_quoted_local_part_is_sent_as_it_is() {
     assert_eq!(lines, expected);
 }
 
+/// RFC 6531 §3.4: MAIL says for the whole envelope that an address needs SMTPUTF8.
+#[test]
+fn a_non_ascii_recipient_needs_smtputf8_on_mail() {
+    let mut scene = scene();
+    let lines = lines_of(&mut scene, |stage, smtp| {
+        smtp.mail(stage.session, "a@example.test").unwrap();
+        let failure = smtp.rcpt(stage.session, "jörg@example.test").unwrap_err();
+        let hint = "mail(c, sender, 'SMTPUTF8')";
+        assert!(failure.hint.contains(hint), "{failure}");
+        failure.expect("22023");
+        smtp.rset(stage.session).unwrap();
+        smtp.reply(stage.session, "mail", &[&"a@example.test", &"SMTPUTF8"])
+            .unwrap();
+        smtp.rcpt(stage.session, "jörg@example.test").unwrap();
+        smtp.rset(stage.session).unwrap();
+        smtp.command(stage.session, "MAIL", Some("FROM:<> SMTPUTF8"))
+            .unwrap();
+        smtp.rcpt(stage.session, "jörg@example.test").unwrap();
+    });
+    let expected = [
+        "MAIL FROM:<a@example.test>",
+        "RSET",
+        "MAIL FROM:<a@example.test> SMTPUTF8",
+        "RCPT TO:<jörg@example.test>",
+        "RSET",
+        "MAIL FROM:<> SMTPUTF8",
+        "RCPT TO:<jörg@example.test>",
+    ];
+    assert_eq!(lines, expected);
+}
+
 #[test]
 fn command_leaves_what_changes_the_session_to_its_routine() {
     let mut scene = scene();

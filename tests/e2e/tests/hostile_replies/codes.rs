@@ -26,6 +26,7 @@ fn due(step: Step, code: i32, raising: bool) -> Outcome {
         (_, 4) => return failure("U9278"),
         (_, 5) => return failure("U9279"),
         (StartTls, _) => false,
+        (Ehlo | Helo, _) => code == 250,
         (Data, _) => code == 354,
         // After a 354 to an unknown command the server may be reading a message.
         (Command | CommandReplies, _) => code != 354,
@@ -193,11 +194,10 @@ fn only_220_is_a_welcome() {
     });
 }
 
-/// Capabilities come from 250 and nothing else; after 5xx the caller may fall back to HELO.
+/// EHLO is accepted by 250 and nothing else; after 5xx the caller may fall back to HELO.
 #[test]
-fn only_250_tells_capabilities_and_helo_may_follow_a_refused_ehlo() {
+fn only_250_accepts_ehlo_and_helo_may_follow_a_refused_one() {
     let mut scene = Scene::new();
-    let offered = "SELECT coalesce(array_to_string(capabilities, ','), 'unknown') FROM utl_smtp.connections()";
     for code in [220, 221, 251, 299] {
         let script = Script::greeting()
             .on("EHLO", "250-peer\r\n250-SIZE 99\r\n250 SMTPUTF8")
@@ -207,11 +207,10 @@ fn only_250_tells_capabilities_and_helo_may_follow_a_refused_ehlo() {
             );
         scene.play(script, |stage| {
             let smtp = stage.greet();
-            assert!(stage.session.value::<String>(offered).contains("SIZE 99"));
-            stage.ehlo(&smtp);
-            assert_eq!(stage.session.value::<String>(offered), "unknown", "{code}");
-            let utf8 = smtp.mail(stage.session, "用户@example.test");
-            utf8.unwrap_err().expect("22023");
+            let failure = smtp.ehlo(stage.session, CLIENT).unwrap_err();
+            assert!(failure.detail.contains("nexpected reply"), "{failure}");
+            failure.expect("U9278");
+            assert_over(stage.session, &smtp);
         });
     }
     for refusal in [
@@ -255,5 +254,55 @@ fn a_421_of_several_lines_is_told_in_full() {
         assert!(failure.message.ends_with("421 4.3.2 closing"), "{failure}");
         assert!(failure.detail.contains("421-4.3.2 we are"), "{failure}");
         assert_over(stage.session, &smtp);
+    });
+}
+
+/// Programs of Oracle's Autonomous Database say no EHLO; servers then answer 503.
+#[test]
+fn a_503_where_no_ehlo_was_sent_is_told_what_to_do() {
+    let mut scene = Scene::new();
+    let script = Script::greeting()
+        .on("MAIL", "503 5.5.1 send HELO/EHLO first")
+        .on("AUTH", "503 5.5.1 send HELO/EHLO first")
+        .on("EHLO", "250 peer")
+        .on("MAIL", "503 5.5.1 nested MAIL command");
+    scene.play(script, |stage| {
+        let smtp = stage.connect();
+        let first = smtp.mail(stage.session, "a@example.test").unwrap_err();
+        let auth = smtp.auth(stage.session, USER, PASSWORD, "CRAM-MD5");
+        for failure in [first, auth.unwrap_err()] {
+            assert!(failure.hint.contains("utl_smtp.ehlo(c, NULL)"), "{failure}");
+            failure.expect("U9279");
+        }
+        stage.ehlo(&smtp);
+        let failure = smtp.mail(stage.session, "a@example.test").unwrap_err();
+        assert_eq!(failure.hint, "", "{failure}");
+    });
+    // Nor is it EHLO that a server misses before it has greeted.
+    scene.play(
+        Script::new().send("503 5.3.2 not now\r\n").drain(),
+        |stage| {
+            let failure = stage.open().open(stage.session).unwrap_err();
+            assert_eq!(failure.hint, "", "{failure}");
+        },
+    );
+}
+
+/// The message shows a reply of one line as it is; DETAIL shows what the message does not.
+#[test]
+fn detail_repeats_no_reply_of_one_line() {
+    let mut scene = Scene::new();
+    let script = Script::greeting()
+        .on("EHLO", "250 peer")
+        .on("NOOP", "550 5.1.1 no")
+        .on("RSET", "550-5.1.1 for two\r\n550 5.1.1 reasons");
+    scene.play(script, |stage| {
+        let smtp = stage.greet();
+        let failure = smtp.noop(stage.session).unwrap_err().expect("U9279");
+        assert!(failure.message.ends_with("550 5.1.1 no"), "{failure}");
+        assert_eq!(failure.detail, "");
+        let failure = smtp.rset(stage.session).unwrap_err().expect("U9279");
+        let whole = "The server replied: 550-5.1.1 for two\n550 5.1.1 reasons";
+        assert_eq!(failure.detail, whole);
     });
 }

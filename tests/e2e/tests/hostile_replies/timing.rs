@@ -57,6 +57,21 @@ fn lasts_one_second<T>(act: impl FnOnce() -> T) -> T {
     result
 }
 
+/// One limit for all that `data` waits for: the reply to DATA and the one to the dot each come within it, both do not.
+#[test]
+fn data_has_one_deadline_for_its_replies() {
+    let mut scene = scene();
+    let late = |script: Script| script.sleep(Duration::from_millis(1200));
+    let script = late(Step::Data.script()).send("354 go\r\n").body();
+    scene.play(late(script).send("250 ok\r\n").drain(), |stage| {
+        let smtp = Step::Data.prepare(stage, 2);
+        let failure = smtp.data(stage.session, "body\r\n").unwrap_err();
+        assert!(failure.detail.contains("tx_timeout of 2 s"), "{failure}");
+        failure.expect("U9278");
+        assert_over(stage.session, &smtp);
+    });
+}
+
 /// By the time the late reply comes, there is nobody to take it for another's.
 #[test]
 fn a_late_reply_meets_a_closed_connection() {
@@ -91,6 +106,9 @@ fn a_greeting_that_does_not_come_is_a_transient_error() {
         let (smtp, reply) = open.open_reply(stage.session).unwrap();
         assert!(smtp.is_none());
         assert_eq!(reply.code, 421);
+        let reason =
+            "Service not available: the tx_timeout of 1 s ended while waiting for the greeting";
+        assert_eq!(reply.text, reason);
     });
     for begin in ["", "22", "220 half", "220-one\r\n"] {
         for script in [
@@ -122,6 +140,11 @@ fn quit_is_bounded_and_frees_the_connection() {
         let smtp = Quit.prepare(stage, 1);
         let reply = lasts_one_second(|| smtp.quit(stage.session).unwrap());
         assert_eq!(reply.code, 421);
+        assert!(
+            reply
+                .text
+                .contains("ended while waiting for the reply to QUIT")
+        );
         assert_eq!(stage.sessions(), 0);
     });
     // A longer tx_timeout does not lengthen it beyond five seconds.
@@ -136,7 +159,12 @@ fn quit_is_bounded_and_frees_the_connection() {
         );
         assert_eq!(stage.sessions(), 0);
     });
-    for reply in ["451 4.3.0 later", "500 5.5.2 what"] {
+    // A refusal is one, in whatever words.
+    for reply in [
+        "451 4.3.0 later",
+        "500 5.5.2 what",
+        "421 Service not available",
+    ] {
         let script = Quit.script().send(format!("{reply}\r\n"));
         scene.play(script, |stage| {
             let smtp = Quit.prepare(stage, 10);
@@ -204,4 +232,83 @@ fn a_connection_lost_between_commands_or_inside_a_message_is_421() {
             assert_over(stage.session, &smtp);
         });
     }
+}
+
+/// A caller that checks replies learns why there is none.
+#[test]
+fn a_421_that_is_returned_gives_the_reason() {
+    let mut scene = scene();
+    scene.session.run("SET utl_smtp.raise_reply_errors = off");
+    let lost = |stage: &mut Stage<'_>, step: Step, reason: &str| {
+        let smtp = step.prepare(stage, 1);
+        let reply = match step {
+            Dot => smtp.close_data(stage.session),
+            Quit => smtp.quit(stage.session),
+            _ => smtp.noop(stage.session),
+        };
+        let reply = reply.unwrap();
+        assert_eq!(reply.code, 421);
+        assert_eq!(reply.text, format!("Service not available: {reason}"));
+        let reply = smtp.noop(stage.session).unwrap();
+        assert_eq!(
+            reply.text,
+            "Service not available: there is no open connection"
+        );
+    };
+    let cases = [
+        (
+            Noop,
+            Noop.script().cut(),
+            "the server closed the connection, while waiting for the reply to NOOP",
+        ),
+        (
+            Noop,
+            Noop.script().hold(),
+            "the tx_timeout of 1 s ended while waiting for the reply to NOOP",
+        ),
+        (
+            Noop,
+            Noop.script().send("nonsense\r\n"),
+            "malformed reply: \"nonsense\"",
+        ),
+        (
+            Noop,
+            Noop.script().send("354-go\r\n354 on\r\n"),
+            "unexpected reply: 354-go 354 on",
+        ),
+        (
+            Dot,
+            Dot.script().cut(),
+            "the server closed the connection, while waiting for the reply to end of data; the message may have been accepted",
+        ),
+        (
+            Quit,
+            Quit.script().cut(),
+            "the server closed the connection, while waiting for the reply to QUIT",
+        ),
+    ];
+    for (step, script, reason) in cases {
+        scene.play(script, |stage| lost(stage, step, reason));
+    }
+    // What the server said itself is its own reason.
+    let script = Script::greeting().on("EHLO", "250 peer\r\n421 4.3.2 shutting down");
+    scene.play(script, |stage| {
+        let smtp = stage.greet();
+        let reply = smtp.noop(stage.session).unwrap();
+        assert_eq!((reply.code, &*reply.text), (421, "4.3.2 shutting down"));
+    });
+}
+
+/// What was said in secret is no part of the reason.
+#[test]
+fn the_reason_of_a_421_shows_no_secret() {
+    let mut scene = scene();
+    scene.session.run("SET utl_smtp.raise_reply_errors = off");
+    let script = Auth.script().send(format!("xyz {PASSWORD}\r\n"));
+    scene.play_each(vec![script], &[PASSWORD], |stage| {
+        let smtp = Auth.prepare(stage, 10);
+        let reply = smtp.auth(stage.session, USER, PASSWORD, "PLAIN").unwrap();
+        let reason = "Service not available: malformed reply: \"xyz ********\"";
+        assert_eq!((reply.code, &*reply.text), (421, reason));
+    });
 }

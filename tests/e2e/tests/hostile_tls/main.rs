@@ -35,9 +35,16 @@ fn starttls_fails(stage: &mut Stage<'_>, smtp: &Smtp, sqlstate: &str) -> Failure
 #[track_caller]
 fn assert_plain_and_careful(stage: &mut Stage<'_>, smtp: &Smtp) {
     assert!(!stage.is_encrypted());
-    smtp.auth(stage.session, "alice", "not-for-the-wire", "PLAIN LOGIN")
-        .expect_err("a password in clear")
-        .expect("U4250");
+    for scheme in ["PLAIN LOGIN", "CRAM-MD5", "SCRAM-SHA-256"] {
+        let failure = smtp
+            .auth(stage.session, "alice", "not-for-the-wire", scheme)
+            .expect_err("a password without TLS")
+            .expect("U4250");
+        assert!(failure.hint.contains("Close the connection"), "{failure}");
+        smtp.command(stage.session, "AUTH", Some(scheme))
+            .expect_err("an exchange by hand")
+            .expect("U4250");
+    }
     assert_eq!(smtp.noop(stage.session).unwrap().text, "in step");
 }
 

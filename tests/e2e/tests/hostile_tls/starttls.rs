@@ -7,7 +7,10 @@ use super::*;
 fn a_server_without_starttls_refuses_and_the_session_stays_plain() {
     let mut scene = Scene::new();
     let script = Script::greeting()
-        .on("EHLO", "250-peer\r\n250 AUTH PLAIN LOGIN")
+        .on(
+            "EHLO",
+            "250-peer\r\n250 AUTH PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256",
+        )
         .on("STARTTLS", "502 5.5.1 what is that")
         .on("NOOP", "250 in step");
     let record = scene.play(script, |stage| {
@@ -31,7 +34,10 @@ fn a_refused_starttls_leaves_a_plain_session_that_requires_tls_for_passwords() {
         ("530 5.7.0 not to you", "U9279"),
     ] {
         let script = Script::greeting()
-            .on("EHLO", "250-peer\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN")
+            .on(
+                "EHLO",
+                "250-peer\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256",
+            )
             .on("STARTTLS", reply)
             .on("NOOP", "250 in step");
         let record = scene.play(script, |stage| {
@@ -42,6 +48,25 @@ fn a_refused_starttls_leaves_a_plain_session_that_requires_tls_for_passwords() {
         });
         assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"], "{reply}");
     }
+}
+
+/// A starttls that fails before its command is sent was wanted all the same.
+#[test]
+fn a_starttls_that_fails_unsent_leaves_a_session_that_requires_tls_for_passwords() {
+    let mut scene = Scene::new();
+    let script = Script::greeting()
+        .on(
+            "EHLO",
+            "250-peer\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256",
+        )
+        .on("NOOP", "250 in step");
+    let record = scene.play(script, |stage| {
+        let smtp = stage.greet();
+        let failure = smtp.reply(stage.session, "starttls", &[&"*.test"]);
+        failure.unwrap_err().expect("22023");
+        assert_plain_and_careful(stage, &smtp);
+    });
+    assert_eq!(record.only().lines(), [EHLO, "NOOP"]);
 }
 
 /// Only 220 starts a handshake; a positive reply that isn't 220 ends the session, as 421 does.
@@ -359,13 +384,14 @@ fn text_from_before_tls_is_not_presented_as_fact() {
 #[test]
 fn a_refusal_in_clear_has_no_control_characters() {
     let mut scene = Scene::new();
-    let script = offering().on("STARTTLS", "454 4.7.0 \x1b[31mred\x07\u{9b}2J");
+    let reply = "454-4.7.0 two\r\n454 4.7.0 \x1b[31mred\x07\u{9b}2J";
+    let script = offering().on("STARTTLS", reply);
     scene.play(script, |stage| {
         let smtp = stage.greet();
         let failure = starttls_fails(stage, &smtp, "U9278");
         let text = [&failure.message[..], &failure.detail, &failure.hint].concat();
         assert!(
-            text.contains("red") && !text.contains(char::is_control),
+            text.contains("red") && !text.replace('\n', "").contains(char::is_control),
             "{text:?}"
         );
         assert!(failure.detail.contains("server replied"), "{failure}");
