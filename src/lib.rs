@@ -8,6 +8,7 @@
 
 mod access;
 mod api;
+mod arguments;
 mod datum;
 mod encoding;
 mod errors;

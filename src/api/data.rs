@@ -7,21 +7,21 @@ use smtp_net::connection::Io;
 
 use super::{Failures, Problem, converse, warn};
 use crate::datum::{Bytes, ReplyRow};
-use crate::encoding;
+use crate::encoding::MessageText;
 use crate::errors::Report;
 use crate::registry::{Handle, Session};
 
 /// `utl_smtp.data`: the whole message in one call.
 #[pg_extern(sql = false)]
 fn data(c: Option<Handle>, body: Option<Bytes<'_>>) -> ReplyRow {
+    let body = text("body", body);
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let body = body.ok_or_else(|| Report::null_argument("body"))?;
-        let body = encoding::to_utf8("body", body.0)?;
+        let body = body?;
         let reply = session.connection.command(&Command::Data, io)?;
         if reply.is_failure() {
             return Ok(reply);
         }
-        write(session, &body, io)?;
+        body.each_piece(|piece| write(session, piece, io))?;
         Ok(session.connection.end_data(io)?)
     }))
 }
@@ -37,18 +37,13 @@ fn open_data(c: Option<Handle>) -> ReplyRow {
 /// `utl_smtp.write_data`: a piece of the message, as text.
 #[pg_extern(sql = false)]
 fn write_data(c: Option<Handle>, data: Option<Bytes<'_>>) {
-    piece(c, data, |data| encoding::to_utf8("data", data))
+    piece(c, text("data", data));
 }
 
 /// `utl_smtp.write_raw_data`: a piece of the message, as bytes.
 #[pg_extern(sql = false)]
 fn write_raw_data(c: Option<Handle>, data: Option<Bytes<'_>>) {
-    piece(c, data, |data| {
-        if memchr::memchr(0, data).is_some() {
-            return Err(Report::argument("data", "a NUL, which no message may hold"));
-        }
-        Ok(data.into())
-    })
+    piece(c, octets("data", data));
 }
 
 /// `utl_smtp.close_data`: the final dot, and the reply to it.
@@ -59,16 +54,26 @@ fn close_data(c: Option<Handle>) -> ReplyRow {
     }))
 }
 
-fn piece<'a>(
-    c: Option<Handle>,
-    data: Option<Bytes<'a>>,
-    bytes: impl FnOnce(&'a [u8]) -> Result<std::borrow::Cow<'a, [u8]>, Report>,
-) {
+fn piece(c: Option<Handle>, data: Result<MessageText<'_>, Report>) {
     converse(c, Failures::Raised, |session, io| {
-        let data = data.ok_or_else(|| Report::null_argument("data"))?;
-        write(session, &bytes(data.0)?, io)?;
+        data?.each_piece(|piece| write(session, piece, io))?;
         Ok(Reply::done())
     });
+}
+
+/// Fetched and checked before the session is taken: PostgreSQL's errors leave the connection as it was.
+fn text<'a>(argument: &'static str, data: Option<Bytes<'a>>) -> Result<MessageText<'a>, Report> {
+    let data = data.ok_or_else(|| Report::null_argument(argument))?;
+    MessageText::new(argument, data.get())
+}
+
+fn octets<'a>(argument: &'static str, data: Option<Bytes<'a>>) -> Result<MessageText<'a>, Report> {
+    let data = data.ok_or_else(|| Report::null_argument(argument))?.get();
+    if memchr::memchr(0, data).is_some() {
+        let reason = "a NUL, which no message may hold";
+        return Err(Report::argument(argument, reason));
+    }
+    Ok(MessageText::Ready(data.into()))
 }
 
 fn write(session: &mut Session, data: &[u8], io: &Io<'_>) -> Result<(), Problem> {
