@@ -19,6 +19,7 @@ use crate::access;
 use crate::datum::Bytes;
 use crate::errors::{Report, sqlstate};
 use crate::latch::Latch;
+use crate::memory;
 use crate::notices;
 use crate::registry::{self, Handle, Session};
 use crate::settings::{self, Trace};
@@ -79,6 +80,7 @@ fn try_converse(
     returned: bool,
     step: impl FnOnce(&mut Session, &Io<'_>) -> Result<Reply, Problem>,
 ) -> Result<Reply, Report> {
+    memory::admit()?;
     let Some(mut session) = take(handle)? else {
         return if returned {
             Ok(Reply::service_not_available())
