@@ -1,5 +1,7 @@
 //! Arguments and results as PostgreSQL passes them.
 
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
@@ -10,14 +12,18 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use pgrx::{FromDatum, IntoDatum, PgTupleDesc, pg_sys, varlena};
 use smtp_core::reply::Reply;
 
+use crate::arguments;
 use crate::encoding;
 use crate::errors::{Report, sqlstate};
 use crate::expanded_record;
 use crate::registry::{Handle, Session};
 
-/// An argument of type `text` or `bytea`: the bytes in the database's encoding.
+/// An argument of type `text` or `bytea`: the bytes in the database's encoding. They are fetched when they are asked for.
 #[derive(Clone, Copy)]
-pub struct Bytes<'a>(pub &'a [u8]);
+pub struct Bytes<'a> {
+    varlena: Option<NonNull<pg_sys::varlena>>,
+    _lent: PhantomData<&'a [u8]>,
+}
 
 /// A result of type `utl_smtp.connection`.
 pub struct ConnectionRow {
@@ -72,8 +78,44 @@ const CONNECTION: &[pg_sys::Oid] = &[
 ];
 
 impl<'a> Bytes<'a> {
+    /// Octets, told without fetching or decompressing them.
+    fn length(self) -> usize {
+        let Some(varlena) = self.varlena.map(NonNull::as_ptr) else {
+            return 0;
+        };
+        // SAFETY: a varlena; the size of one that is stored elsewhere or compressed is in its header.
+        unsafe {
+            if varlena::varatt_is_4b_c(varlena) || varlena::varatt_is_1b_e(varlena) {
+                let size = pg_sys::toast_raw_datum_size(pg_sys::Datum::from(varlena));
+                size.saturating_sub(pg_sys::VARHDRSZ)
+            } else {
+                varlena::varsize_any_exhdr(varlena)
+            }
+        }
+    }
+
+    /// All of it.
+    pub fn get(self) -> &'a [u8] {
+        let Some(mut varlena) = self.varlena.map(NonNull::as_ptr) else {
+            return &[];
+        };
+        // SAFETY: a varlena; what detoasting allocates lives as long as the call.
+        unsafe {
+            if varlena::varatt_is_4b_c(varlena) || varlena::varatt_is_1b_e(varlena) {
+                varlena = pg_sys::pg_detoast_datum_packed(varlena);
+            }
+            varlena::varlena_to_byte_slice(varlena)
+        }
+    }
+
+    /// As text, if it is not too long for this argument.
     pub fn to_str(self, argument: &'static str) -> Result<std::borrow::Cow<'a, str>, Report> {
-        encoding::to_str(argument, self.0)
+        let (length, longest) = (self.length(), arguments::longest(argument));
+        if length > longest {
+            let reason = format!("a value of {length} octets, allowed are {longest}");
+            return Err(Report::argument(argument, &reason));
+        }
+        encoding::to_str(argument, self.get())
     }
 }
 
@@ -83,17 +125,11 @@ impl FromDatum for Bytes<'_> {
         is_null: bool,
         _: pg_sys::Oid,
     ) -> Option<Self> {
-        if is_null {
-            return None;
-        }
-        // SAFETY: the argument is declared as a varlena type in SQL; what detoasting allocates lives as long as the call.
-        unsafe {
-            let mut varlena: *mut pg_sys::varlena = datum.cast_mut_ptr();
-            if varlena::varatt_is_4b_c(varlena) || varlena::varatt_is_1b_e(varlena) {
-                varlena = pg_sys::pg_detoast_datum_packed(varlena);
-            }
-            Some(Self(varlena::varlena_to_byte_slice(varlena)))
-        }
+        // The argument is declared as a varlena type in SQL.
+        (!is_null).then(|| Self {
+            varlena: NonNull::new(datum.cast_mut_ptr()),
+            _lent: PhantomData,
+        })
     }
 }
 
@@ -123,7 +159,10 @@ impl FromDatum for Handle {
 unsafe impl<'fcx> ArgAbi<'fcx> for Bytes<'fcx> {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
         // SAFETY: as above.
-        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(Self(&[]))
+        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(Self {
+            varlena: None,
+            _lent: PhantomData,
+        })
     }
 }
 

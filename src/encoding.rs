@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use pgrx::pg_sys;
+use pgrx::{check_for_interrupts, pg_sys};
 
 use crate::errors::Report;
 
@@ -20,6 +20,68 @@ pub fn to_utf8<'a>(argument: &'static str, bytes: &'a [u8]) -> Result<Cow<'a, [u
             .map(Cow::Owned)
             .ok_or_else(|| Report::untranslatable(argument)),
     }
+}
+
+/// Message data. It may be too long to be converted at once, so it is converted piece by piece as it is sent.
+pub enum MessageText<'a> {
+    /// Bytes that go out as they are.
+    Ready(Cow<'a, [u8]>),
+    /// Text of which every piece can be converted.
+    ToConvert(&'static str, &'a [u8]),
+}
+
+impl<'a> MessageText<'a> {
+    /// Checks that all of the text can be sent, so that the message does not break off in the middle.
+    pub fn new(argument: &'static str, text: &'a [u8]) -> Result<Self, Report> {
+        let is_sent_as_it_is = matches!(
+            database_encoding(),
+            pg_sys::pg_enc::PG_UTF8 | pg_sys::pg_enc::PG_SQL_ASCII
+        );
+        if text.len() <= PIECE || is_sent_as_it_is || text.is_ascii() {
+            return to_utf8(argument, text).map(Self::Ready);
+        }
+        for piece in pieces(text) {
+            check_for_interrupts!();
+            to_utf8(argument, piece)?;
+        }
+        Ok(Self::ToConvert(argument, text))
+    }
+
+    /// Whether there may be more than one piece.
+    pub fn is_in_pieces(&self) -> bool {
+        matches!(self, Self::ToConvert(..))
+    }
+
+    /// Lends the bytes in order. The caller checks for interrupts.
+    pub fn each_piece<E: From<Report>>(
+        &self,
+        mut lend: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::Ready(bytes) => lend(bytes),
+            Self::ToConvert(argument, text) => {
+                pieces(text).try_for_each(|piece| lend(&to_utf8(argument, piece)?))
+            }
+        }
+    }
+}
+
+/// Octets that are converted at once.
+const PIECE: usize = 32 * 1024;
+
+/// Octets of a character in any encoding, at most.
+const LONGEST_CHARACTER: usize = 4;
+
+/// Cuts text between characters.
+fn pieces(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let length = text.len().min(PIECE + LONGEST_CHARACTER) as i32;
+        // SAFETY: the text is valid for this length.
+        let cut = unsafe { pg_sys::pg_mbcliplen(text.as_ptr().cast(), length, PIECE as i32) };
+        let (piece, rest) = text.split_at_checked(usize::try_from(cut).ok()?)?;
+        text = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// The same where a string is needed.

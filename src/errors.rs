@@ -54,6 +54,7 @@ pub mod sqlstate {
     pub const UNTRANSLATABLE_CHARACTER: &[u8; 5] = b"22P05";
     pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
+    pub const OUT_OF_MEMORY: &[u8; 5] = b"53200";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
     pub const DATATYPE_MISMATCH: &[u8; 5] = b"42804";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
@@ -290,6 +291,7 @@ impl From<NetError> for Report {
                 sqlstate::WALLET_LOCATOR,
                 "ORA-29248: an unrecognized WRL was used to open a wallet",
             ),
+            NetError::OutOfMemory => (sqlstate::OUT_OF_MEMORY, "out of memory"),
             NetError::WalletForbidden => (
                 sqlstate::INSUFFICIENT_PRIVILEGE,
                 "permission denied for this wallet location",
@@ -365,7 +367,7 @@ fn sentence(text: &str) -> String {
 }
 
 /// `MAKE_SQLSTATE`: six bits a character.
-const fn encode(code: &[u8; 5]) -> c_int {
+pub const fn encode(code: &[u8; 5]) -> c_int {
     let mut value = 0;
     let mut index = 0;
     while index < code.len() {
@@ -378,6 +380,11 @@ const fn encode(code: &[u8; 5]) -> c_int {
 thread_local! {
     /// What the callback is to add to the error that is being raised.
     static PENDING: RefCell<Option<(c_int, Option<CString>)>> = const { RefCell::new(None) };
+}
+
+/// Called when the library is loaded, see [`crate::memory::prepare`].
+pub fn prepare() {
+    PENDING.with(|_| ());
 }
 
 /// The stack holds a pointer to it for as long as the error is on its way, so it lives for ever.

@@ -218,7 +218,7 @@ impl List {
             let mut nulls = vec![true; attributes];
             pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
             let text =
-                |at: usize| Bytes::from_datum(values[at], nulls[at]).map_or(&[][..], |text| text.0);
+                |at: usize| Bytes::from_datum(values[at], nulls[at]).map_or(&[][..], Bytes::get);
             let integer = |at: usize| i32::from_datum(values[at], nulls[at]);
             let time = |at: usize| i64::from_datum(values[at], nulls[at]);
             Entry {

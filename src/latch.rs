@@ -4,11 +4,14 @@
 //! An interrupt surfaces through `ProcessInterrupts` and unwinds through the transport, whose destructors close what
 //! was open.
 
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use pgrx::{check_for_interrupts, pg_sys};
 use smtp_net::wait::{Deadline, Interest, Wait};
+
+use crate::{memory, thread};
 
 /// This backend's way to wait.
 pub struct Latch;
@@ -52,6 +55,11 @@ impl Wait for Latch {
 
     fn check(&self) {
         check_for_interrupts!();
+        memory::check();
+    }
+
+    fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        thread::spawn(work)
     }
 }
 

@@ -8,15 +8,18 @@
 
 mod access;
 mod api;
+mod arguments;
 mod datum;
 mod encoding;
 mod errors;
 mod expanded_record;
 mod host_ace;
 mod latch;
+mod memory;
 mod notices;
 mod registry;
 mod settings;
+mod thread;
 mod trust;
 
 use pgrx::prelude::*;
@@ -30,5 +33,6 @@ compile_error!("utl_smtp needs panic = \"unwind\"");
 /// Called when the library is loaded, perhaps in the postmaster: settings only, nothing random, nothing of TLS.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    memory::prepare();
     settings::register();
 }

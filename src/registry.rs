@@ -53,6 +53,11 @@ thread_local! {
     static SESSIONS: RefCell<Vec<Box<Session>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Called when the library is loaded, see [`crate::memory::prepare`].
+pub fn prepare() {
+    SESSIONS.with(|_| ());
+}
+
 /// Removes a session from the registry; `None` where the handle is of no session, or of one that is in use.
 pub fn take(handle: Handle) -> Option<Box<Session>> {
     SESSIONS.with_borrow_mut(|sessions| {

@@ -36,6 +36,16 @@ thread_local! {
     static KEPT: RefCell<Kept> = RefCell::default();
 }
 
+/// Called when the library is loaded, see [`crate::memory::prepare`].
+pub fn prepare() {
+    KEPT.with(|_| ());
+}
+
+/// Gives up all that can be made again.
+pub fn forget() {
+    KEPT.take();
+}
+
 /// The wallet of calls that name none.
 pub fn default_wallet() -> Result<WalletSource, Report> {
     let Some(path) = settings::wallet_path() else {

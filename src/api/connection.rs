@@ -22,6 +22,7 @@ use super::{
 use crate::access;
 use crate::datum::{Bytes, ConnectionRow, OpenRow, ReplyRow, Text};
 use crate::errors::{Report, sqlstate};
+use crate::memory;
 use crate::registry::{self, Descriptor, Handle, Session, TlsChoice};
 use crate::settings;
 use crate::trust;
@@ -142,7 +143,9 @@ fn connections() -> TableIterator<
         name!(c, ConnectionRow),
     ),
 > {
+    memory::admit().unwrap_or_else(|report| report.raise());
     TableIterator::new(mine(|session| {
+        memory::check();
         let conversation = session.connection.session();
         let statistics = &session.connection.statistics;
         let tls = session.connection.tls();
@@ -272,6 +275,7 @@ struct Arguments<'a> {
 /// Arguments first, then permission, then the wallet, then the network.
 fn open(arguments: Arguments<'_>) -> Result<(ConnectionRow, Reply), Report> {
     let owner = access::caller()?;
+    memory::admit()?;
     let given_host = required("host", arguments.host)?;
     let host = Host::parse("host", &given_host)?;
     let port = port(arguments.port)?;

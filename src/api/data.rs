@@ -7,16 +7,16 @@ use smtp_net::wait::Deadline;
 
 use super::{Failures, Problem, converse, warn, with_session};
 use crate::datum::{Bytes, ReplyRow};
-use crate::encoding;
+use crate::encoding::MessageText;
 use crate::errors::Report;
 use crate::registry::{Handle, Session};
 
 /// `utl_smtp.data`: the whole message in one call.
 #[pg_extern(sql = false)]
 fn data(c: Option<Handle>, body: Option<Bytes<'_>>) -> ReplyRow {
+    let body = text("body", body);
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let body = body.ok_or_else(|| Report::null_argument("body"))?;
-        let body = encoding::to_utf8("body", body.0)?;
+        let body = body?;
         // One limit for DATA, the text and the reply to the dot together.
         let deadline = session.connection.deadline();
         let connection = &mut session.connection;
@@ -24,7 +24,7 @@ fn data(c: Option<Handle>, body: Option<Bytes<'_>>) -> ReplyRow {
         if reply.is_failure() {
             return Ok(reply);
         }
-        write(session, Some(deadline), &body, io)?;
+        body.each_piece(|piece| write(session, Some(deadline), piece, io))?;
         Ok(session.connection.end_data(deadline, io)?)
     }))
 }
@@ -40,18 +40,13 @@ fn open_data(c: Option<Handle>) -> ReplyRow {
 /// `utl_smtp.write_data`: a piece of the message, as text.
 #[pg_extern(sql = false)]
 fn write_data(c: Option<Handle>, data: Option<Bytes<'_>>) {
-    piece(c, data, |data| encoding::to_utf8("data", data))
+    piece(c, text("data", data));
 }
 
 /// `utl_smtp.write_raw_data`: a piece of the message, as bytes.
 #[pg_extern(sql = false)]
 fn write_raw_data(c: Option<Handle>, data: Option<Bytes<'_>>) {
-    piece(c, data, |data| {
-        if memchr::memchr(0, data).is_some() {
-            return Err(Report::argument("data", "a NUL, which no message may hold"));
-        }
-        Ok(data.into())
-    })
+    piece(c, octets("data", data));
 }
 
 /// `utl_smtp.close_data`: the final dot, and the reply to it.
@@ -63,17 +58,30 @@ fn close_data(c: Option<Handle>) -> ReplyRow {
     }))
 }
 
-fn piece<'a>(
-    c: Option<Handle>,
-    data: Option<Bytes<'a>>,
-    bytes: impl FnOnce(&'a [u8]) -> Result<std::borrow::Cow<'a, [u8]>, Report>,
-) {
+fn piece(c: Option<Handle>, data: Result<MessageText<'_>, Report>) {
     // There is no reply to return, so failures are raised whatever the setting.
     let written = with_session(c, |session, io| {
-        let data = data.ok_or_else(|| Report::null_argument("data"))?;
-        write(session, None, &bytes(data.0)?, io)
+        let data = data?;
+        // One piece, as nearly always, leaves it to the first wait to look at the clock.
+        let deadline = data.is_in_pieces().then(|| session.connection.deadline());
+        data.each_piece(|piece| write(session, deadline, piece, io))
     });
     written.unwrap_or_else(|report| report.raise())
+}
+
+/// Fetched and checked before the session is taken: PostgreSQL's errors leave the connection as it was.
+fn text<'a>(argument: &'static str, data: Option<Bytes<'a>>) -> Result<MessageText<'a>, Report> {
+    let data = data.ok_or_else(|| Report::null_argument(argument))?;
+    MessageText::new(argument, data.get())
+}
+
+fn octets<'a>(argument: &'static str, data: Option<Bytes<'a>>) -> Result<MessageText<'a>, Report> {
+    let data = data.ok_or_else(|| Report::null_argument(argument))?.get();
+    if memchr::memchr(0, data).is_some() {
+        let reason = "a NUL, which no message may hold";
+        return Err(Report::argument(argument, reason));
+    }
+    Ok(MessageText::Ready(data.into()))
 }
 
 fn write(

@@ -8,6 +8,7 @@ use crate::access;
 use crate::datum::{Bytes, Text};
 use crate::errors::{Report, hints};
 use crate::host_ace::{self, Question};
+use crate::memory;
 
 /// `utl_smtp.canonical_host_pattern`: the one spelling under which the list keeps a host.
 #[pg_extern(sql = false)]
@@ -106,6 +107,7 @@ fn both(one: Named<'_>, other: Named<'_>) -> (HostPattern, HostPattern) {
 }
 
 fn pattern(argument: &'static str, text: Option<Bytes<'_>>) -> Result<HostPattern, Report> {
+    memory::admit()?;
     HostPattern::parse(argument, &required(argument, text)?)
         .map_err(|error| Report::from(error).hint(hints::HOST_PATTERN))
 }

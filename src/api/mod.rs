@@ -21,6 +21,7 @@ use crate::access;
 use crate::datum::Bytes;
 use crate::errors::{Report, hints, sqlstate};
 use crate::latch::Latch;
+use crate::memory;
 use crate::notices;
 use crate::registry::{self, Handle, Session};
 use crate::settings::{self, Trace};
@@ -145,6 +146,7 @@ fn with_session<T>(
     handle: Option<Handle>,
     step: impl FnOnce(&mut Session, &Io<'_>) -> Result<T, Problem>,
 ) -> Result<T, Report> {
+    memory::admit()?;
     let mut session = take(handle)?.ok_or_else(Report::no_connection)?;
     // Whatever unwinds in here ends the session: it is out of the registry.
     let result = with_io(|io| step(&mut session, io));

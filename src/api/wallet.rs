@@ -9,6 +9,7 @@ use super::{non_empty, warn};
 use crate::access;
 use crate::datum::{Bytes, Text};
 use crate::errors::Report;
+use crate::memory;
 use crate::trust;
 
 const SECONDS_A_DAY: i64 = 86_400;
@@ -49,6 +50,7 @@ fn wallet_certificates(
 
 fn rows(wallet_path: Option<Bytes<'_>>) -> Result<Vec<Row>, Report> {
     access::caller()?;
+    memory::admit()?;
     let source = match non_empty("wallet_path", wallet_path)? {
         Some(path) => trust::named_wallet(&path)?,
         None => trust::default_wallet()?,
@@ -58,10 +60,14 @@ fn rows(wallet_path: Option<Bytes<'_>>) -> Result<Vec<Row>, Report> {
         .warnings()
         .iter()
         .for_each(|warning| warn(warning, None));
-    Ok(wallet.certificates().iter().map(row).collect())
+    let mut rows = Vec::new();
+    smtp_net::memory::reserve(&mut rows, wallet.certificates().len())?;
+    rows.extend(wallet.certificates().iter().map(row));
+    Ok(rows)
 }
 
 fn row(certificate: &CertificateInfo) -> Row {
+    memory::check();
     // SAFETY: reads the clock.
     let now = unsafe { pg_sys::GetCurrentTimestamp() };
     let text = |text: &String| Text(text.clone());

@@ -18,6 +18,14 @@ pub const SCRAM_MIN_ITERATIONS: u32 = 4096;
 pub const SCRAM_MAX_ITERATIONS: u32 = 1_000_000;
 /// Octets of a host or domain name as A-labels, without a trailing dot (RFC 1035 §2.3.4).
 pub const DOMAIN: usize = 253;
+/// Octets of an argument that is a host or a domain, in whatever form.
+pub const HOST_ARGUMENT: usize = 255;
+/// Octets of the location of a wallet.
+pub const WALLET_PATH: usize = 4096;
+/// Octets of a user name, a password or a token.
+pub const SECRET: usize = 64 * 1024;
+/// Octets of a list of AUTH schemes.
+pub const SCHEMES: usize = 1024;
 /// Octets of one wallet file.
 pub const WALLET_FILE: u64 = 4 * 1024 * 1024;
 /// Octets of all files of a wallet together.

@@ -25,6 +25,8 @@ use crate::wait::{Deadline, Wait};
 const QUIT_WAIT: Duration = Duration::from_secs(5);
 /// Octets read at once; the replies to most commands fit many times.
 const READ_SIZE: usize = 4096;
+/// Lines of a reply that is out of the ordinary.
+const MANY_LINES: usize = 256;
 
 /// What a call brings along: how to wait, and who reads the transcript.
 pub struct Io<'a> {
@@ -411,6 +413,10 @@ impl Connection {
             failure.message_sent = sent && verb == Verb::FinalDot;
             failure
         })?;
+        // Many lines take more memory than their octets, and are about to be copied.
+        if reply.lines().len() > MANY_LINES {
+            io.wait.check();
+        }
         self.statistics.last_reply = Some(reply.clone());
         Ok(reply)
     }

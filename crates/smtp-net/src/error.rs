@@ -109,6 +109,10 @@ pub enum NetError {
         /// Why not.
         detail: String,
     },
+
+    /// Memory could not be allocated.
+    #[error("out of memory")]
+    OutOfMemory,
 }
 
 impl NetError {
@@ -135,7 +139,7 @@ impl NetError {
             | Self::Wallet { detail, .. }
             | Self::Locator { detail }
             | Self::Argument { detail, .. } => Some(detail.clone()),
-            Self::WalletForbidden => None,
+            Self::WalletForbidden | Self::OutOfMemory => None,
         }
     }
 
@@ -180,6 +184,9 @@ impl NetError {
 
     /// A file or directory of a wallet that the system does not give us.
     pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            return Self::OutOfMemory;
+        }
         Self::Wallet {
             detail: format!("\"{}\": {}", path.display(), io_text(error)),
             hint: Some(

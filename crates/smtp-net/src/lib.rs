@@ -7,6 +7,7 @@
 
 pub mod connection;
 pub mod error;
+pub mod memory;
 pub mod resolve;
 pub mod stream;
 pub mod tcp;

@@ -9,16 +9,19 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::thread;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use smtp_core::limits;
 
 use crate::error::{NetError, io_text};
+use crate::memory;
 use crate::wait::{Deadline, Interest, SOON, Wait, poll_for, ready};
 
 /// Lookups under way at once; in a process that waits for one at a time, all but one are abandoned.
 const LOOKUPS: usize = 8;
+
+/// Octets that a thread needs before it runs code of ours. Its runtime aborts the process where it can't get them.
+const THREAD_START: usize = 64 * 1024;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -57,6 +60,7 @@ pub fn resolve(
                 detail: Some(format!("\"{host}\"")),
             });
         }
+        Err(LookupFailure::OutOfMemory) => return Err(NetError::OutOfMemory),
         Err(LookupFailure::Failed(reason)) => return Err(failed(reason)),
     };
     let addresses = worth_trying(found);
@@ -116,6 +120,7 @@ fn resolver_text(error: &std::io::Error) -> String {
 
 enum LookupFailure {
     TimedOut,
+    OutOfMemory,
     Failed(String),
 }
 
@@ -131,21 +136,20 @@ fn in_helper_thread<T: Send + 'static>(
             "{LOOKUPS} earlier look-ups have not been answered yet"
         ))
     })?;
+    memory::require(THREAD_START).map_err(|_| LookupFailure::OutOfMemory)?;
     let failed = |error: std::io::Error| LookupFailure::Failed(io_text(&error));
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     let (answer, answered) = mpsc::channel();
     {
         let _signals = BlockedSignals::all();
-        thread::Builder::new()
-            .name("resolver".into())
-            .spawn(move || {
-                let _slot = slot;
-                // Nobody may be listening any more.
-                let _ = answer.send(work());
-                // Its end is what the waiting side sees; nothing is written, so nothing can block or fail.
-                drop(theirs);
-            })
-            .map_err(failed)?;
+        wait.spawn(Box::new(move || {
+            let _slot = slot;
+            // Nobody may be listening any more.
+            let _ = answer.send(work());
+            // Its end is what the waiting side sees; nothing is written, so nothing can block or fail.
+            drop(theirs);
+        }))
+        .map_err(failed)?;
     }
     // A resolver nearby answers before a wait for everything that may happen could be prepared.
     let soon = deadline.remaining().unwrap_or(SOON).min(SOON);
@@ -206,6 +210,7 @@ mod tests {
     use std::os::fd::BorrowedFd;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Mutex;
+    use std::thread;
     use std::time::{Duration, Instant};
 
     use nix::sys::signal::Signal;

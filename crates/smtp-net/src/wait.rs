@@ -1,7 +1,9 @@
 //! Waiting: the one thing this crate can't do alone, because inside a server process a wait must also answer to
 //! interrupts. Deadlines are absolute and monotonic, so neither retries nor a stepped clock stretch them.
 
+use std::io;
 use std::os::fd::BorrowedFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -67,6 +69,15 @@ pub trait Wait {
     /// Lets an interrupt through now, without waiting: called where a busy peer would otherwise keep us from ever
     /// waiting.
     fn check(&self);
+
+    /// Runs `work` in a thread of its own.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let builder = thread::Builder::new().name("resolver".into());
+        builder.spawn(work).map(drop)
+    }
 }
 
 /// Waits by poll(2), for tests and tools: no interrupts.

@@ -124,14 +124,16 @@ pub enum SchemeError {
 pub struct SchemeList(Vec<Scheme>);
 
 impl SchemeList {
-    /// Reads names separated by spaces or commas.
+    /// Reads names separated by spaces or commas. A name that comes again says nothing new.
     pub fn parse(argument: &'static str, text: &str) -> Result<Self, SchemeError> {
         printable(argument, text)?;
-        let schemes = text
-            .split([' ', ','])
-            .filter(|name| !name.is_empty())
-            .map(str::parse)
-            .collect::<Result<Vec<Scheme>, _>>()?;
+        let mut schemes = Vec::new();
+        for name in text.split([' ', ',']).filter(|name| !name.is_empty()) {
+            let scheme = name.parse()?;
+            if !schemes.contains(&scheme) {
+                schemes.push(scheme);
+            }
+        }
         if schemes.is_empty() {
             return Err(ArgumentError::new(argument, "no scheme is named").into());
         }

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::locator::is_under;
 use crate::error::NetError;
+use crate::memory;
 
 /// Where distributions keep their trust store, most common first. Environment variables that would point elsewhere
 /// are not asked: they belong to whoever started the server.
@@ -341,7 +342,7 @@ fn read_at(
     if !metadata.is_file() {
         return not_used("it is not a regular file");
     }
-    let content = read_capped(&mut file, metadata.size()).map_err(failed)?;
+    let content = read_capped(&mut file, metadata.size(), failed)?;
     let Some(content) = content else {
         return Err(NetError::wallet(format!(
             "file \"{name}\" has more than {} bytes",
@@ -357,14 +358,19 @@ fn read_at(
 }
 
 /// All of a file; `None` if it is too long.
-fn read_capped(file: &mut File, size: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+fn read_capped(
+    file: &mut File,
+    size: u64,
+    failed: impl FnOnce(io::Error) -> NetError,
+) -> Result<Option<Zeroizing<Vec<u8>>>, NetError> {
     if size > limits::WALLET_FILE {
         return Ok(None);
     }
     // Room for all of it at once, so that no copy of a key is left behind by growing.
-    let mut content = Zeroizing::new(Vec::with_capacity(size as usize + 1));
-    file.take(limits::WALLET_FILE + 1)
-        .read_to_end(&mut content)?;
+    let mut content = Zeroizing::new(Vec::new());
+    memory::reserve(&mut content, size as usize + 1)?;
+    let mut file = file.take(limits::WALLET_FILE + 1);
+    memory::fallible(|| file.read_to_end(&mut content)).map_err(failed)?;
     Ok((content.len() as u64 <= limits::WALLET_FILE).then_some(content))
 }
 

@@ -28,6 +28,7 @@ pub use client::ClientIdentity;
 pub use locator::{Locator, WalletSource};
 
 use crate::error::NetError;
+use crate::memory;
 use crate::wait::{Deadline, Wait};
 use crate::x509::{RevocationList, Summary, date, fingerprint, hex};
 use client::{KeyForm, SealedIdentity, SealedKey};
@@ -199,6 +200,11 @@ impl Wallet {
     }
 }
 
+/// Octets that parsing a file takes for each octet of it, at most.
+const OCTETS_PER_OCTET: usize = 8;
+/// Octets that parsing one more block takes, of an ordinary one.
+const BLOCK: usize = 32 * 1024;
+
 /// A wallet in the making.
 #[derive(Default)]
 struct Reader {
@@ -221,8 +227,10 @@ impl Reader {
             self.add_without_pem(file);
             return Ok(());
         }
+        memory::require(file.content.len() * OCTETS_PER_OCTET)?;
         let mut found = FileContent::default();
         for block in pem::blocks(&file.content) {
+            memory::require(BLOCK)?;
             self.blocks += 1;
             if self.blocks > limits::WALLET_BLOCKS {
                 let most = limits::WALLET_BLOCKS;
@@ -237,8 +245,18 @@ impl Reader {
                     .push(format!("{place}: this block is not used: {reason}"));
             }
         }
+        self.make_room(found.certificates.len() + found.lists.len())?;
         self.add_content(file, found);
         Ok(())
+    }
+
+    /// Room for so many more certificates and lists.
+    fn make_room(&mut self, additional: usize) -> Result<(), NetError> {
+        memory::reserve(&mut self.issuers.anchors, additional)?;
+        memory::reserve(&mut self.issuers.summaries, additional)?;
+        memory::reserve(&mut self.pinned, additional)?;
+        memory::reserve(&mut self.revocations, additional)?;
+        memory::reserve(&mut self.certificates, additional)
     }
 
     /// A file with no PEM in it: plain DER, as Windows exports `.cer`, or nothing of use.

@@ -2,6 +2,7 @@
  * Preloaded into a server: system calls of utl_smtp.so, and of nothing else, that fail or lie when the test says so,
  * and a clock that the test can step. What is lied about makes Rust panic, for real and in the library as it is
  * shipped: a clock that can't be read, more octets received or sent than there was room for, an address too short.
+ * Memory fails once ("memory") or from then on ("memory ends").
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -139,6 +140,39 @@ int open64(const char *path, int flags, ...) {
     va_end(more);
     FAIL("open64", EMFILE)
     return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+static int memory_fails(void *caller) {
+    if (strikes("memory", caller)) return 1;
+    Dl_info info;
+    if (strcmp((const char *)control->call, "memory ends") != 0) return 0;
+    if (!dladdr(caller, &info) || !strstr(info.dli_fname, "utl_smtp")) return 0;
+    if (__sync_sub_and_fetch(&control->countdown, 1) > 0) return 0;
+    __sync_add_and_fetch(&control->struck, 1);
+    return 1;
+}
+
+#define MEMORY_FAILS memory_fails(__builtin_return_address(0))
+
+/* dlsym allocates, so the real ones are called by glibc's own names. */
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+
+void *malloc(size_t size) {
+    return MEMORY_FAILS ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size) {
+    return MEMORY_FAILS ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *block, size_t size) {
+    return MEMORY_FAILS ? NULL : __libc_realloc(block, size);
+}
+
+int posix_memalign(void **block, size_t alignment, size_t size) {
+    *block = MEMORY_FAILS ? NULL : __libc_memalign(alignment, size);
+    return *block ? 0 : ENOMEM;
 }
 
 int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict how, void *(*run)(void *),

@@ -61,7 +61,8 @@ impl Faults {
         }
     }
 
-    /// Lets this call strike the `time`th time that the extension makes it from now on, and then no more.
+    /// Lets this call strike the `time`th time that the extension makes it from now on, and then no more; "memory ends"
+    /// strikes from then on.
     pub fn arm(&self, call: &str, time: i32) {
         self.disarm();
         self.put(STRUCK, &0i32.to_ne_bytes());

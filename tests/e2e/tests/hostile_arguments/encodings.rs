@@ -183,3 +183,37 @@ fn replies_come_back_in_the_encoding_of_the_database() {
         peer.finish();
     }
 }
+
+/// Long text is converted in pieces, which are cut between characters; what can't be converted is found before the
+/// first piece is sent.
+#[test]
+fn long_text_is_converted_in_pieces() {
+    for (encoding, word) in [("LATIN1", "grüße "), ("EUC_JP", "挨拶"), ("EUC_JP", "a挨")] {
+        let script = agreeable(2).message("250 ok").quit();
+        let (_database, mut session, peer, smtp) = encoded(encoding, script);
+        smtp.ehlo(&mut session, CLIENT).unwrap();
+        smtp.mail(&mut session, "a@example.test").unwrap();
+        smtp.rcpt(&mut session, "b@example.test").unwrap();
+        let line = format!("{}\r\n", word.repeat(10));
+        let message = line.repeat(100_000 / line.len());
+        smtp.data(&mut session, &message).unwrap();
+        smtp.quit(&mut session).unwrap();
+        let record = peer.finish();
+        assert!(record.only().message() == message.as_bytes(), "{encoding}");
+    }
+    let script = agreeable(2).message("250 ok").quit();
+    let (_database, mut session, peer, smtp) = encoded("WIN1252", script);
+    smtp.ehlo(&mut session, CLIENT).unwrap();
+    smtp.mail(&mut session, "a@example.test").unwrap();
+    smtp.rcpt(&mut session, "b@example.test").unwrap();
+    for length in [10, 100_000] {
+        let sql = format!(
+            "SELECT utl_smtp.data('{}', repeat('x', {length}) || chr(129))",
+            smtp.handle
+        );
+        session.try_run(&sql).unwrap_err().expect("22P05");
+    }
+    smtp.data(&mut session, "grüße").unwrap();
+    smtp.quit(&mut session).unwrap();
+    assert_eq!(peer.finish().only().message(), "grüße\r\n".as_bytes());
+}

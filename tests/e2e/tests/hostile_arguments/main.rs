@@ -3,6 +3,7 @@
 
 mod breaks;
 mod encodings;
+mod lengths;
 mod shapes;
 
 use base64::Engine as _;

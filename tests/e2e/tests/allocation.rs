@@ -1,0 +1,365 @@
+//! Memory that can't be allocated: each failure is an ERROR of the call, and the server and the session go on.
+
+use e2e::certs::{Authority, Identity, Wallet};
+use e2e::{Failure, Faults, Open, OwnCluster, Peer, Script, Session, Smtp};
+use std::collections::BTreeMap;
+
+/// One of everything that allocates.
+const CONVERSE: &str = "
+CREATE FUNCTION converse(port integer, wallet text, encrypted boolean) RETURNS text
+LANGUAGE plpgsql AS $body$
+DECLARE
+    c utl_smtp.connection := utl_smtp.open_connection('localhost', port, 60, wallet);
+BEGIN
+    PERFORM utl_smtp.ehlo(c, NULL);
+    IF encrypted THEN
+        PERFORM utl_smtp.starttls(c);
+        PERFORM utl_smtp.ehlo(c, 'client.example.test');
+        PERFORM utl_smtp.auth(c, 'alice', 'wonderland', 'PLAIN');
+    END IF;
+    PERFORM utl_smtp.mail(c, 'sender@example.test');
+    BEGIN
+        PERFORM utl_smtp.rcpt(c, 'nobody@example.test');
+    EXCEPTION WHEN SQLSTATE 'U9279' THEN
+        NULL;
+    END;
+    BEGIN
+        PERFORM utl_smtp.rcpt(c, 'not an address');
+    EXCEPTION WHEN SQLSTATE '22023' THEN
+        NULL;
+    END;
+    PERFORM utl_smtp.rcpt(c, 'recipient@example.test');
+    PERFORM utl_smtp.open_data(c);
+    PERFORM utl_smtp.write_data(c, repeat(E'.body\\r\\n', 20000));
+    PERFORM utl_smtp.close_data(c);
+    PERFORM utl_smtp.connections();
+    PERFORM utl_smtp.quit(c);
+    PERFORM utl_smtp.wallet_certificates(wallet);
+    RETURN 'done';
+END
+$body$";
+
+/// A server that serves any number of conversations, broken off or not.
+fn server(identity: &Identity) -> Peer {
+    Peer::start(
+        Script::greeting()
+            .answer(|_| b"250-peer\r\n250 STARTTLS\r\n".to_vec())
+            .starttls(identity.server())
+            .answer_all(answer),
+    )
+}
+
+fn plain_server() -> Peer {
+    Peer::start(Script::greeting().answer_all(answer))
+}
+
+fn answer(line: &str) -> Vec<u8> {
+    match line {
+        "DATA" => b"354 go ahead\r\n".to_vec(),
+        "QUIT" => b"221 bye\r\n".to_vec(),
+        "HELP" => {
+            let mut reply = "214-x\r\n".repeat(9000);
+            reply.push_str("214 x\r\n");
+            reply.into_bytes()
+        }
+        _ if line.starts_with("..body") => Vec::new(),
+        _ if line.starts_with("RCPT TO:<nobody") => b"550 no such user\r\n".to_vec(),
+        _ if line.starts_with("EHLO") => b"250-peer\r\n250 AUTH PLAIN\r\n".to_vec(),
+        _ if line.starts_with("AUTH") => b"235 welcome\r\n".to_vec(),
+        _ => b"250 ok\r\n".to_vec(),
+    }
+}
+
+struct Stage {
+    faults: Faults,
+    peer: Peer,
+    plain: Peer,
+    authority: Authority,
+    wallet: Wallet,
+    /// Certificates of others, more than wallets are remembered.
+    others: Vec<String>,
+    session: Session,
+    /// A connection of the same backend to which nothing happens.
+    bystander: Smtp,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let authority = Authority::new("Private CA");
+        let identity = authority.issue(&["localhost"]);
+        let faults = Faults::start();
+        let mut session = faults.cluster.superuser();
+        session.run(CONVERSE);
+        let plain = plain_server();
+        let bystander = Open::to("127.0.0.1", plain.port()).open(&mut session);
+        Self {
+            bystander: bystander.unwrap(),
+            peer: server(&identity),
+            plain,
+            wallet: Wallet::of(&authority),
+            others: (0..40)
+                .map(|number| Authority::new(&format!("Other CA {number}")).pem())
+                .collect(),
+            authority,
+            faults,
+            session,
+        }
+    }
+
+    fn converse(&mut self, encrypted: bool) -> Result<(), Failure> {
+        let peer = if encrypted { &self.peer } else { &self.plain };
+        let (port, wallet) = (peer.port(), self.wallet.locator());
+        self.session
+            .try_run(&format!("SELECT converse({port}, '{wallet}', {encrypted})"))
+    }
+
+    /// Lets the first allocation of a conversation fail, then the second, and so on to the last. How many there were,
+    /// and how many of the conversations failed.
+    fn strike_everywhere(&mut self, call: &str, encrypted: bool) -> (i32, usize) {
+        let mut failed = 0;
+        for time in 1.. {
+            let at = format!("{call} {time}, encrypted: {encrypted}");
+            assert!(time < 20_000, "{at}: there is no end of allocations");
+            // So that the wallet is read anew, and no earlier TLS session can be resumed under it.
+            let other = &self.others[time as usize % self.others.len()];
+            self.wallet.add("other.pem", other);
+            self.faults.arm(call, time);
+            let outcome = self.converse(encrypted);
+            if !self.faults.disarm() {
+                outcome.unwrap_or_else(|failure| panic!("{at}, not struck: {failure}"));
+                return (time - 1, failed);
+            }
+            if let Err(failure) = outcome {
+                let log = || self.faults.cluster.log_text();
+                assert_eq!(failure.sqlstate, "53200", "{at}: {failure}\n{}", log());
+                failed += 1;
+            }
+            self.check(&at);
+        }
+        unreachable!("there is an end of allocations")
+    }
+
+    /// The session and its other connection go on; what the failed call left is usable.
+    fn check(&mut self, at: &str) {
+        let sql =
+            "SELECT format('(,,,%s,)', handle) FROM utl_smtp.connections() WHERE phase <> 'data'";
+        let rows = self.session.query(sql, &[]).unwrap_or_else(|error| {
+            panic!("{at}: {error}\n{}", self.faults.cluster.log_text());
+        });
+        for row in rows {
+            let smtp = Smtp { handle: row.get(0) };
+            let reply = smtp.noop(&mut self.session);
+            let reply = reply.unwrap_or_else(|failure| panic!("{at}: {failure}"));
+            assert_eq!(reply.code, 250, "{at}");
+        }
+        let close =
+            "SELECT utl_smtp.close_connection(format('(,,,%s,)', handle)::utl_smtp.connection)
+                       FROM utl_smtp.connections() WHERE host <> '127.0.0.1'";
+        self.session.run(close);
+        let reply = self.bystander.noop(&mut self.session).unwrap();
+        assert_eq!(reply.code, 250, "{at}");
+    }
+
+    fn strike(mut self, pid: i32) {
+        self.bystander.quit(&mut self.session).unwrap();
+        assert_eq!(self.session.pid(), pid);
+        assert_unharmed(&self.faults.cluster);
+    }
+}
+
+#[track_caller]
+fn assert_unharmed(cluster: &OwnCluster) {
+    let log = cluster.log_text();
+    for word in [
+        "terminated by signal",
+        "PANIC",
+        "FATAL",
+        "memory allocation of",
+    ] {
+        assert!(!log.contains(word), "in the server log: {word}\n{log}");
+    }
+}
+
+#[test]
+fn an_allocation_that_fails_is_an_error_or_is_served_from_the_reserve() {
+    let mut stage = Stage::set();
+    let pid = stage.session.pid();
+    for encrypted in [false, true] {
+        let (struck, failed) = stage.strike_everywhere("memory", encrypted);
+        eprintln!("encrypted: {encrypted}, {struck} allocations, {failed} were errors");
+        assert!(struck > 100, "only {struck} allocations");
+        assert!(failed > 0 && failed < struck as usize / 4, "{failed}");
+    }
+    stage.strike(pid);
+}
+
+#[test]
+fn allocations_that_fail_from_some_point_on_are_an_error() {
+    let mut stage = Stage::set();
+    let pid = stage.session.pid();
+    for encrypted in [false, true] {
+        let (struck, failed) = stage.strike_everywhere("memory ends", encrypted);
+        eprintln!("encrypted: {encrypted}, {struck} allocations, {failed} were errors");
+        assert!(failed > 0, "{failed}");
+    }
+    stage.strike(pid);
+}
+
+/// A reply that takes more memory than the reserve has ends the connection, by an error.
+#[test]
+fn a_reply_too_big_for_the_reserve_is_an_error() {
+    let mut stage = Stage::set();
+    let pid = stage.session.pid();
+    let port = stage.plain.port();
+    let smtp = Open::to("127.0.0.1", port)
+        .open(&mut stage.session)
+        .unwrap();
+    stage.faults.arm("memory ends", 1);
+    let failure = smtp.replies(&mut stage.session, "help", &[&"x"]);
+    assert!(
+        failure.is_ok(),
+        "a short reply needs no more than the reserve"
+    );
+    let failure = smtp
+        .replies(&mut stage.session, "help", &[&None::<&str>])
+        .unwrap_err();
+    assert_eq!(failure.message, "out of memory");
+    failure.expect("53200");
+    assert!(stage.faults.disarm());
+    let gone = smtp.noop(&mut stage.session).unwrap_err().expect("U9278");
+    assert!(gone.detail.contains("no open connection"), "{gone}");
+    let bystander = stage.bystander.clone();
+    let lines = bystander.replies(&mut stage.session, "help", &[&None::<&str>]);
+    assert_eq!(lines.unwrap().len(), 9001);
+    stage.strike(pid);
+}
+
+/// A wallet whose parts do not fit into the reserve.
+#[test]
+fn a_wallet_too_big_for_the_reserve_is_an_error() {
+    let mut stage = Stage::set();
+    let pid = stage.session.pid();
+    let bundle = stage.authority.pem().repeat(2000);
+    stage.wallet.add("bundle.pem", &bundle);
+    let sql = format!(
+        "SELECT count(*) FROM utl_smtp.wallet_certificates('{}')",
+        stage.wallet.locator()
+    );
+    assert_eq!(stage.session.value::<i64>(&sql), 2001);
+    for call in ["memory", "memory ends"] {
+        for time in [1, 10, 100, 1000, 10_000, 30_000] {
+            stage.wallet.add("bundle.pem", &bundle);
+            stage.faults.arm(call, time);
+            let outcome = stage.session.try_run(&sql);
+            if stage.faults.disarm()
+                && let Err(failure) = outcome
+            {
+                failure.expect("53200");
+            }
+        }
+    }
+    assert_eq!(stage.session.value::<i64>(&sql), 2001);
+    stage.strike(pid);
+}
+
+/// As where memory is limited for good.
+fn limited(settings: &[&str]) -> (OwnCluster, Session) {
+    let cluster = OwnCluster::start_in("ulimit -v 1500000", settings);
+    let mut session = cluster.superuser();
+    let plain = "SELECT length(repeat('x', 400000000) || repeat('x', 400000000))";
+    session.try_run(plain).unwrap_err().expect("53200");
+    (cluster, session)
+}
+
+#[test]
+fn a_huge_argument_is_an_error_where_memory_is_limited() {
+    let (cluster, mut session) = limited(&[]);
+    let peer = plain_server();
+    let smtp = Open::to("127.0.0.1", peer.port())
+        .open(&mut session)
+        .unwrap();
+    let pid = session.pid();
+    for call in [
+        "wallet_certificates(repeat('x', 500000000))",
+        "wallet_certificates('file:/' || repeat('x', 400000000))",
+        "open_connection('localhost', wallet_path => repeat('x', 500000000))",
+        "open_connection('localhost', wallet_password => repeat('x', 50000000))",
+        "open_connection(repeat('x', 50000000))",
+        "auth($1, 'user', 'secret', repeat('PLAIN ', 10000000))",
+        "auth($1, 'user', repeat('x', 50000000), 'PLAIN')",
+        "mail($1, repeat('x', 50000000))",
+        "command($1, 'NOOP', repeat('x', 50000000))",
+    ] {
+        let call = call.replace("$1", &format!("'{}'", smtp.handle));
+        let failure = session
+            .try_run(&format!("SELECT utl_smtp.{call}"))
+            .unwrap_err();
+        assert_eq!(failure.sqlstate, "22023", "{call}: {failure}");
+        assert!(failure.to_string().len() < 600, "{call}");
+        assert_eq!(smtp.noop(&mut session).unwrap().code, 250);
+    }
+    assert_eq!(session.value::<i32>("SELECT pg_backend_pid()"), pid);
+    assert_unharmed(&cluster);
+}
+
+/// Plain SQL takes all of the memory, then the extension asks for some.
+#[test]
+fn a_full_backend_gets_errors() {
+    for settings in [&[][..], &["shared_preload_libraries = 'utl_smtp'"]] {
+        let (cluster, mut session) = limited(settings);
+        let peer = plain_server();
+        let pid = session.pid();
+        // Loads the library.
+        session.run("SELECT utl_smtp.close_all_connections()");
+        session.run(FILL);
+        let codes = codes_of_calls(&mut session, peer.port());
+        eprintln!("{settings:?}: {codes:?}");
+        assert!(codes.contains_key("53200"), "{codes:?}");
+        assert!(!codes.contains_key(""), "{codes:?}");
+        assert_eq!(session.value::<i32>("SELECT pg_backend_pid()"), pid);
+        // What took the memory gives it back.
+        session.run("RESET ALL");
+        let sql = "SELECT count(*) FROM utl_smtp.wallet_certificates('system:')";
+        assert!(session.value::<i64>(sql) > 0);
+        assert_unharmed(&cluster);
+    }
+}
+
+/// Takes all but crumbs, and catches each error of its own.
+const FILL: &str = "
+DO $$
+DECLARE
+    i integer := 0;
+    size integer := 10000000;
+BEGIN
+    WHILE size > 20000 LOOP
+        BEGIN
+            i := i + 1;
+            PERFORM set_config('x.y' || i, repeat('x', size), false);
+        EXCEPTION WHEN out_of_memory THEN
+            size := size / 2;
+        END;
+    END LOOP;
+END
+$$";
+
+/// How often each SQLSTATE came of calls that allocate.
+fn codes_of_calls(session: &mut Session, port: u16) -> BTreeMap<String, usize> {
+    let mut codes = BTreeMap::new();
+    for call in [
+        "wallet_certificates('system:')".to_owned(),
+        format!("open_connection('localhost', {port})"),
+        format!("open_connection('127.0.0.1', {port})"),
+        format!("open_connection('no-such-host.invalid', {port})"),
+        "open_connection(NULL)".to_owned(),
+        "connections()".to_owned(),
+        "close_all_connections()".to_owned(),
+    ] {
+        for _ in 0..20 {
+            if let Err(failure) = session.try_run(&format!("SELECT utl_smtp.{call}")) {
+                *codes.entry(failure.sqlstate).or_default() += 1;
+            }
+        }
+    }
+    codes
+}
