@@ -184,25 +184,35 @@ fn script(text: &str) -> (String, usize) {
     (script, count)
 }
 
-fn run(page: &Path, script: &str) {
-    let (database, mail) = (Database::new(), MailServer::shared());
-    let cluster = Cluster::shared();
-    let variables = [
-        ("host", "127.0.0.1".to_owned()),
-        ("port", mail.plain.to_string()),
-        ("submission_port", mail.submission.to_string()),
-        ("user", mail.user.clone()),
-        ("password", mail.password.clone()),
-        ("wallet", format!("file:{}", mail.wallet)),
-    ];
-    let mut input = String::new();
-    for (name, value) in variables {
-        input.push_str(&format!("\\set {name} '{value}'\n"));
-        input.push_str(&format!(
-            "SELECT set_config('demo.{name}', '{value}', false) \\g /dev/null\n"
-        ));
+/// The examples name a server, a login and a wallet by literals, which this replaces by those of the tests.
+fn for_the_test_server(script: &str) -> String {
+    let mail = MailServer::shared();
+    let (_, domain) = mail.user.split_once('@').unwrap();
+    let mut script = script
+        .replace("'mail.example.com'", "'127.0.0.1'")
+        .replace(
+            "'file:/etc/postgresql/wallets/mail'",
+            &format!("'file:{}'", mail.wallet),
+        )
+        .replace("'secret'", &format!("'{}'", mail.password))
+        .replace("@example.com", &format!("@{domain}"));
+    for (literal, port) in [("25", mail.plain), ("587", mail.submission)] {
+        // A range of ports before a single one.
+        script = script
+            .replace(
+                &format!("', {literal}, {literal}"),
+                &format!("', {port}, {port}"),
+            )
+            .replace(&format!("', {literal}"), &format!("', {port}"))
+            .replace(&format!("port => {literal}"), &format!("port => {port}"));
     }
-    input.push_str(script);
+    script
+}
+
+fn run(page: &Path, script: &str) {
+    let database = Database::new();
+    let cluster = Cluster::shared();
+    let input = for_the_test_server(script);
     let mut psql = Command::new(format!("{}/psql", cluster.bin))
         .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database.name()])
         .args([
