@@ -1,6 +1,8 @@
 //! What the documentation says, held against what is: every SQL block runs, and every list and picture equals the
 //! catalog or the code.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
@@ -112,6 +114,113 @@ fn every_promise_names_tests_that_exist() {
     }
 }
 
+/// 75 characters each, whole characters in each, and nothing lost.
+#[test]
+fn encoded_words_of_the_recipe_keep_to_rfc_2047() {
+    let text = page("docs/messages.md");
+    let function = block(&text, "CREATE FUNCTION encoded_words");
+    let database = Database::new();
+    let mut session = database.superuser();
+    session.run(&function);
+    let mut encoded = |value: &str| -> String {
+        let query = "SELECT encoded_words($1)";
+        session.query_one(query, &[&value]).unwrap().get(0)
+    };
+    assert_eq!(
+        encoded("plain ASCII = as it is?"),
+        "plain ASCII = as it is?"
+    );
+    for value in [
+        "Grüße".to_owned(),
+        "😀".repeat(12),
+        "日本語".repeat(100),
+        "a😀é語".repeat(250),
+        "first\r\nBcc: second".to_owned(),
+    ] {
+        let mut decoded = String::new();
+        for word in encoded(&value).split("\r\n ") {
+            assert!(word.len() <= 75, "{word}");
+            let base64 = word.strip_prefix("=?UTF-8?B?").unwrap();
+            let octets = STANDARD.decode(base64.strip_suffix("?=").unwrap()).unwrap();
+            decoded.push_str(std::str::from_utf8(&octets).unwrap());
+        }
+        assert_eq!(decoded, value);
+    }
+}
+
+#[test]
+fn the_message_with_html_and_attachment_has_all_its_parts() {
+    let mark = format!("figures-{}.pdf", std::process::id());
+    let path = Path::new("docs/messages.md");
+    run(
+        path,
+        &script(&page("docs/messages.md").replace("figures.pdf", &mark)).0,
+    );
+    for mailbox in ["bob", "carol"] {
+        let message = MailServer::shared().delivered(mailbox, &mark).text();
+        let (header, _) = message.split_once("\n\n").unwrap();
+        // Carol's copy names her in what her server has put before the header.
+        assert_eq!(header.contains("carol@"), mailbox == "carol", "{header}");
+        for field in [
+            "From: ",
+            "To: bob@",
+            "Reply-To: ",
+            "Date: ",
+            "Message-ID: <",
+        ] {
+            assert_eq!(header.matches(&format!("\n{field}")).count(), 1, "{header}");
+        }
+        let mut leaves = Vec::new();
+        collect_leaves("", &message, &mut leaves);
+        let [plain, html, picture, file] = leaves.as_slice() else {
+            panic!("{} parts", leaves.len())
+        };
+        let in_alternative = "multipart/mixed multipart/alternative";
+        let in_related = "multipart/mixed multipart/alternative multipart/related";
+        assert_eq!(plain.path, format!("{in_alternative} text/plain"));
+        assert_eq!(plain.content, b"The figures are attached.");
+        assert_eq!(html.path, format!("{in_related} text/html"));
+        assert!(html.content.starts_with(b"<p><img src=\"cid:logo@"));
+        assert_eq!(picture.path, format!("{in_related} image/png"));
+        assert!(picture.header.contains("\nContent-ID: <logo@"));
+        assert!(picture.content.starts_with(b"\x89PNG"));
+        assert_eq!(file.path, "multipart/mixed application/pdf");
+        assert_eq!(file.content, b"%PDF-1.4");
+    }
+}
+
+/// A part that has no parts.
+struct Leaf {
+    /// The media types from the whole message down to this part.
+    path: String,
+    header: String,
+    content: Vec<u8>,
+}
+
+fn collect_leaves(above: &str, entity: &str, leaves: &mut Vec<Leaf>) {
+    let (header, body) = entity.split_once("\n\n").unwrap();
+    let header = format!("\n{header}");
+    let (_, kind) = header.split_once("\nContent-Type: ").unwrap();
+    let kind = kind.lines().next().unwrap();
+    let path = format!("{above} {}", kind.split(';').next().unwrap());
+    if let Some((_, boundary)) = kind.split_once("boundary=\"") {
+        let boundary = boundary.trim_end_matches('"');
+        let body = format!("\n{body}");
+        let (parts, _) = body.split_once(&format!("\n--{boundary}--")).unwrap();
+        for part in parts.split(&format!("\n--{boundary}\n")).skip(1) {
+            collect_leaves(&path, part, leaves);
+        }
+        return;
+    }
+    assert!(header.contains("\nContent-Transfer-Encoding: base64"));
+    let base64: String = body.split_ascii_whitespace().collect();
+    leaves.push(Leaf {
+        path: path.trim_start().to_owned(),
+        header,
+        content: STANDARD.decode(base64).unwrap(),
+    });
+}
+
 #[test]
 fn every_setting_has_a_heading() {
     let text = page("docs/settings.md");
@@ -163,6 +272,13 @@ fn listed(query: &str) -> BTreeSet<String> {
         "SELECT array_agg(x::text) FROM ({query}) AS q (x)"
     ));
     array.into_iter().collect()
+}
+
+/// The block tagged `sql` that begins with `start`.
+fn block(text: &str, start: &str) -> String {
+    let begin = text.find(&format!("```sql\n{start}")).unwrap() + "```sql\n".len();
+    let (block, _) = text[begin..].split_once("```").unwrap();
+    block.to_owned()
 }
 
 /// All blocks tagged `sql`, one psql session a page.
