@@ -221,6 +221,23 @@ fn collect_leaves(above: &str, entity: &str, leaves: &mut Vec<Leaf>) {
     });
 }
 
+/// A pool sends it as one query, in which PostgreSQL refuses DISCARD ALL.
+#[test]
+fn the_reset_query_for_pools_runs_as_one_query_and_closes_connections() {
+    let text = page("docs/operations.md");
+    let (_, rest) = text.split_once("\nserver_reset_query = ").unwrap();
+    let query = rest.lines().next().unwrap();
+    let (database, port) = (Database::new(), MailServer::shared().plain);
+    let mut session = database.superuser();
+    session.run(&format!(
+        "SELECT utl_smtp.open_connection('127.0.0.1', {port}, 10)"
+    ));
+    let open = "SELECT count(*) FROM utl_smtp.connections()";
+    assert_eq!(session.value::<i64>(open), 1);
+    session.run(query);
+    assert_eq!(session.value::<i64>(open), 0);
+}
+
 #[test]
 fn every_setting_has_a_heading() {
     let text = page("docs/settings.md");
@@ -311,6 +328,7 @@ fn for_the_test_server(script: &str) -> String {
             &format!("'file:{}'", mail.wallet),
         )
         .replace("'secret'", &format!("'{}'", mail.password))
+        .replace("'access-token'", &format!("'{}'", mail.token))
         .replace("@example.com", &format!("@{domain}"));
     for (literal, port) in [("25", mail.plain), ("587", mail.submission)] {
         // A range of ports before a single one.
