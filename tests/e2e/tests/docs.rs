@@ -251,6 +251,47 @@ fn every_setting_has_a_heading() {
     assert_eq!(headings, catalog);
 }
 
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for file in pages() {
+        let text = fs::read_to_string(&file).unwrap();
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if link.contains("://") {
+                continue;
+            }
+            count += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => file.clone(),
+                path => file.parent().unwrap().join(path),
+            };
+            if !target.exists() || !(anchor.is_empty() || anchors(&target).contains(anchor)) {
+                broken.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(count > 50, "found only {count} links");
+    assert!(broken.is_empty(), "broken links: {broken:#?}");
+}
+
+/// The headings of a page, in the form in which GitHub makes them targets of links.
+fn anchors(page: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(page).unwrap();
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let kept = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = kept
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -274,7 +315,9 @@ fn pages() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let mut pages: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    pages.push(root().join("README.md"));
+    for page in ["README.md", "SECURITY.md", "CONTRIBUTING.md"] {
+        pages.push(root().join(page));
+    }
     pages.push(root().join("wallet/README.md"));
     pages.sort();
     pages
