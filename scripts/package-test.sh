@@ -55,6 +55,19 @@ converses() {
     sql "DROP EXTENSION utl_smtp"
 }
 
+# Every relative link of the shipped pages leads to a shipped file.
+links_resolve() {
+    local page target broken=
+    [[ -e $1/README.md && -e $1/docs/performance.md ]] || die "no pages in $1"
+    while IFS=: read -r page target; do
+        target=${target#*](}
+        target=${target%)}
+        target=${target%%#*}
+        [[ -z $target || $target == *://* || -e $(dirname "$page")/$target ]] || broken+=" ${page#"$tree"}:$target"
+    done < <(grep --recursive --only-matching --include='*.md' '](\S[^)]*)' "$1")
+    [[ -z $broken ]] || die "broken links:$broken"
+}
+
 traces() {
     find "$tree" -path "$tree/var/lib/dpkg" -prune -o -iname '*utl*smtp*' -print
 }
@@ -72,6 +85,7 @@ say "installing $(basename "$deb")"
 dpkg_there --install "$deb" >/dev/null 2>&1 || die "dpkg refused it"
 [[ -z $(dpkg_there --verify "$name") ]] || die "what dpkg installed is not what was packed"
 dpkg_there --status "$name" | grep -q "^Depends: postgresql-$major, .*libc6 (>= " || die "no sound dependencies"
+links_resolve "$tree/usr/share/doc/$name"
 converses
 dpkg_there --purge "$name" >/dev/null 2>&1
 [[ -z $(traces) ]] || die "left behind: $(traces)"

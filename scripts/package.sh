@@ -22,9 +22,10 @@ stage() {
     rm -rf "$tree"
     make --no-print-directory install DESTDIR="$tree"
     strip --strip-unneeded "$library"
-    install -d "$doc/docs" "$doc/wallet"
-    install -m 644 README.md SECURITY.md "$doc/"
+    install -d "$doc/docs/bench" "$doc/wallet"
+    install -m 644 README.md SECURITY.md CONTRIBUTING.md CHANGELOG.md LICENSE "$doc/"
     find docs -maxdepth 1 -type f -exec install -m 644 -t "$doc/docs/" {} +
+    install -m 644 docs/bench/* "$doc/docs/bench/"
     install -m 644 wallet/* "$doc/wallet/"
     install -m 644 LICENSE "$doc/copyright"
     gzip -9n <CHANGELOG.md >"$doc/changelog.gz"

@@ -1,6 +1,8 @@
 //! What the documentation says, held against what is: every SQL block runs, and every list and picture equals the
 //! catalog or the code.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
@@ -112,6 +114,130 @@ fn every_promise_names_tests_that_exist() {
     }
 }
 
+/// 75 characters each, whole characters in each, and nothing lost.
+#[test]
+fn encoded_words_of_the_recipe_keep_to_rfc_2047() {
+    let text = page("docs/messages.md");
+    let function = block(&text, "CREATE FUNCTION encoded_words");
+    let database = Database::new();
+    let mut session = database.superuser();
+    session.run(&function);
+    let mut encoded = |value: &str| -> String {
+        let query = "SELECT encoded_words($1)";
+        session.query_one(query, &[&value]).unwrap().get(0)
+    };
+    assert_eq!(
+        encoded("plain ASCII = as it is?"),
+        "plain ASCII = as it is?"
+    );
+    for value in [
+        "Grüße".to_owned(),
+        "😀".repeat(12),
+        "日本語".repeat(100),
+        "a😀é語".repeat(250),
+        "first\r\nBcc: second".to_owned(),
+    ] {
+        let mut decoded = String::new();
+        for word in encoded(&value).split("\r\n ") {
+            assert!(word.len() <= 75, "{word}");
+            let base64 = word.strip_prefix("=?UTF-8?B?").unwrap();
+            let octets = STANDARD.decode(base64.strip_suffix("?=").unwrap()).unwrap();
+            decoded.push_str(std::str::from_utf8(&octets).unwrap());
+        }
+        assert_eq!(decoded, value);
+    }
+}
+
+#[test]
+fn the_message_with_html_and_attachment_has_all_its_parts() {
+    let mark = format!("figures-{}.pdf", std::process::id());
+    let path = Path::new("docs/messages.md");
+    run(
+        path,
+        &script(&page("docs/messages.md").replace("figures.pdf", &mark)).0,
+    );
+    for mailbox in ["bob", "carol"] {
+        let message = MailServer::shared().delivered(mailbox, &mark).text();
+        let (header, _) = message.split_once("\n\n").unwrap();
+        // Carol's copy names her in what her server has put before the header.
+        assert_eq!(header.contains("carol@"), mailbox == "carol", "{header}");
+        for field in [
+            "From: ",
+            "To: bob@",
+            "Reply-To: ",
+            "Date: ",
+            "Message-ID: <",
+        ] {
+            assert_eq!(header.matches(&format!("\n{field}")).count(), 1, "{header}");
+        }
+        let mut leaves = Vec::new();
+        collect_leaves("", &message, &mut leaves);
+        let [plain, html, picture, file] = leaves.as_slice() else {
+            panic!("{} parts", leaves.len())
+        };
+        let in_alternative = "multipart/mixed multipart/alternative";
+        let in_related = "multipart/mixed multipart/alternative multipart/related";
+        assert_eq!(plain.path, format!("{in_alternative} text/plain"));
+        assert_eq!(plain.content, b"The figures are attached.");
+        assert_eq!(html.path, format!("{in_related} text/html"));
+        assert!(html.content.starts_with(b"<p><img src=\"cid:logo@"));
+        assert_eq!(picture.path, format!("{in_related} image/png"));
+        assert!(picture.header.contains("\nContent-ID: <logo@"));
+        assert!(picture.content.starts_with(b"\x89PNG"));
+        assert_eq!(file.path, "multipart/mixed application/pdf");
+        assert_eq!(file.content, b"%PDF-1.4");
+    }
+}
+
+/// A part that has no parts.
+struct Leaf {
+    /// The media types from the whole message down to this part.
+    path: String,
+    header: String,
+    content: Vec<u8>,
+}
+
+fn collect_leaves(above: &str, entity: &str, leaves: &mut Vec<Leaf>) {
+    let (header, body) = entity.split_once("\n\n").unwrap();
+    let header = format!("\n{header}");
+    let (_, kind) = header.split_once("\nContent-Type: ").unwrap();
+    let kind = kind.lines().next().unwrap();
+    let path = format!("{above} {}", kind.split(';').next().unwrap());
+    if let Some((_, boundary)) = kind.split_once("boundary=\"") {
+        let boundary = boundary.trim_end_matches('"');
+        let body = format!("\n{body}");
+        let (parts, _) = body.split_once(&format!("\n--{boundary}--")).unwrap();
+        for part in parts.split(&format!("\n--{boundary}\n")).skip(1) {
+            collect_leaves(&path, part, leaves);
+        }
+        return;
+    }
+    assert!(header.contains("\nContent-Transfer-Encoding: base64"));
+    let base64: String = body.split_ascii_whitespace().collect();
+    leaves.push(Leaf {
+        path: path.trim_start().to_owned(),
+        header,
+        content: STANDARD.decode(base64).unwrap(),
+    });
+}
+
+/// A pool sends it as one query, in which PostgreSQL refuses DISCARD ALL.
+#[test]
+fn the_reset_query_for_pools_runs_as_one_query_and_closes_connections() {
+    let text = page("docs/operations.md");
+    let (_, rest) = text.split_once("\nserver_reset_query = ").unwrap();
+    let query = rest.lines().next().unwrap();
+    let (database, port) = (Database::new(), MailServer::shared().plain);
+    let mut session = database.superuser();
+    session.run(&format!(
+        "SELECT utl_smtp.open_connection('127.0.0.1', {port}, 10)"
+    ));
+    let open = "SELECT count(*) FROM utl_smtp.connections()";
+    assert_eq!(session.value::<i64>(open), 1);
+    session.run(query);
+    assert_eq!(session.value::<i64>(open), 0);
+}
+
 #[test]
 fn every_setting_has_a_heading() {
     let text = page("docs/settings.md");
@@ -123,6 +249,47 @@ fn every_setting_has_a_heading() {
         .collect();
     let catalog = listed("SELECT name FROM pg_settings WHERE name LIKE 'utl\\_smtp.%'");
     assert_eq!(headings, catalog);
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for file in pages() {
+        let text = fs::read_to_string(&file).unwrap();
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if link.contains("://") {
+                continue;
+            }
+            count += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => file.clone(),
+                path => file.parent().unwrap().join(path),
+            };
+            if !target.exists() || !(anchor.is_empty() || anchors(&target).contains(anchor)) {
+                broken.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(count > 50, "found only {count} links");
+    assert!(broken.is_empty(), "broken links: {broken:#?}");
+}
+
+/// The headings of a page, in the form in which GitHub makes them targets of links.
+fn anchors(page: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(page).unwrap();
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let kept = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = kept
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
 }
 
 fn root() -> PathBuf {
@@ -148,7 +315,9 @@ fn pages() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let mut pages: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    pages.push(root().join("README.md"));
+    for page in ["README.md", "SECURITY.md", "CONTRIBUTING.md"] {
+        pages.push(root().join(page));
+    }
     pages.push(root().join("wallet/README.md"));
     pages.sort();
     pages
@@ -163,6 +332,13 @@ fn listed(query: &str) -> BTreeSet<String> {
         "SELECT array_agg(x::text) FROM ({query}) AS q (x)"
     ));
     array.into_iter().collect()
+}
+
+/// The block tagged `sql` that begins with `start`.
+fn block(text: &str, start: &str) -> String {
+    let begin = text.find(&format!("```sql\n{start}")).unwrap() + "```sql\n".len();
+    let (block, _) = text[begin..].split_once("```").unwrap();
+    block.to_owned()
 }
 
 /// All blocks tagged `sql`, one psql session a page.
@@ -184,25 +360,36 @@ fn script(text: &str) -> (String, usize) {
     (script, count)
 }
 
-fn run(page: &Path, script: &str) {
-    let (database, mail) = (Database::new(), MailServer::shared());
-    let cluster = Cluster::shared();
-    let variables = [
-        ("host", "127.0.0.1".to_owned()),
-        ("port", mail.plain.to_string()),
-        ("submission_port", mail.submission.to_string()),
-        ("user", mail.user.clone()),
-        ("password", mail.password.clone()),
-        ("wallet", format!("file:{}", mail.wallet)),
-    ];
-    let mut input = String::new();
-    for (name, value) in variables {
-        input.push_str(&format!("\\set {name} '{value}'\n"));
-        input.push_str(&format!(
-            "SELECT set_config('demo.{name}', '{value}', false) \\g /dev/null\n"
-        ));
+/// The examples name a server, a login and a wallet by literals, which this replaces by those of the tests.
+fn for_the_test_server(script: &str) -> String {
+    let mail = MailServer::shared();
+    let (_, domain) = mail.user.split_once('@').unwrap();
+    let mut script = script
+        .replace("'mail.example.com'", "'127.0.0.1'")
+        .replace(
+            "'file:/etc/postgresql/wallets/mail'",
+            &format!("'file:{}'", mail.wallet),
+        )
+        .replace("'secret'", &format!("'{}'", mail.password))
+        .replace("'access-token'", &format!("'{}'", mail.token))
+        .replace("@example.com", &format!("@{domain}"));
+    for (literal, port) in [("25", mail.plain), ("587", mail.submission)] {
+        // A range of ports before a single one.
+        script = script
+            .replace(
+                &format!("', {literal}, {literal}"),
+                &format!("', {port}, {port}"),
+            )
+            .replace(&format!("', {literal}"), &format!("', {port}"))
+            .replace(&format!("port => {literal}"), &format!("port => {port}"));
     }
-    input.push_str(script);
+    script
+}
+
+fn run(page: &Path, script: &str) {
+    let database = Database::new();
+    let cluster = Cluster::shared();
+    let input = for_the_test_server(script);
     let mut psql = Command::new(format!("{}/psql", cluster.bin))
         .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database.name()])
         .args([

@@ -361,6 +361,21 @@ fn a_name_that_resolves_to_the_unspecified_address_leads_nowhere() {
     assert_eq!(peer.finish().accepted(), 0);
 }
 
+/// docs/security.md admits it: a wildcard shows which names exist. Without an entry nothing shows.
+#[test]
+fn only_a_role_with_an_entry_learns_whether_a_name_exists() {
+    let mut named = Named::start();
+    named.resolver.add("good.example.test", &["127.0.0.1"]);
+    for host in ["good.example.test", "missing.example.test"] {
+        named.verdict(host, DENIED);
+    }
+    named.entry("*.example.test", true);
+    named.entry("127.0.0.0/8", false);
+    named.verdict("good.example.test", DENIED);
+    let missing = Open::to("missing.example.test", closed_port()).timeout(4);
+    missing.open(&mut named.app).unwrap_err().expect("U9278");
+}
+
 /// A resolver that does not answer costs the time-out and no more.
 #[test]
 fn a_silent_resolver_meets_the_deadline() {
