@@ -65,7 +65,8 @@ step "shellcheck" shellcheck_all
 step "clippy" cargo clippy --locked --workspace --all-targets --no-default-features --features "$feature" \
     -- -D warnings
 # Twice: the first run finds links from public items to private ones, the second all links of private items.
+# --examples includes the features of dev-dependencies, as --all-targets does: nothing is compiled again.
 for private in "" --document-private-items; do
     step "rustdoc $private" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace \
-        --no-default-features --features "$feature" $private
+        --lib --bins --examples --no-default-features --features "$feature" $private
 done
