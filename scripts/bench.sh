@@ -18,7 +18,7 @@ mkdir -p "$output"
 
 need_rust
 need_postgres
-major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+major=$(major_of "$PG_CONFIG")
 need "${BUILD_PACKAGES[@]}" ca-certificates openssl postfix "postgresql-plpython3-$major" "postgresql-plperl-$major"
 build_and_install
 step "building the benchmark" cargo build --release --locked --package bench

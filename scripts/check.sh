@@ -1,6 +1,6 @@
 #!/bin/bash
-# What can be said of the source without running it: its form, the compiler's and clippy's opinion, that each
-# crate depends only on the one before it, that one version is meant everywhere, and that the mutants still fit.
+# What can be checked without running the code: format, lints of clippy, rustdoc and shellcheck, the direction of the
+# dependencies, one version in all files, and that the mutants still apply.
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -9,18 +9,17 @@ cd "$ROOT"
 refuses() {
     local package=$1 tree name
     shift
-    tree=$(cargo tree --locked --package "$package" --edges normal --prefix none)
+    tree=$(cargo tree --locked --package "$package" --edges normal --prefix none) || die "cargo tree failed"
     for name in "$@"; do
         ! grep -q "^$name v" <<<"$tree" || die "$package depends on $name"
     done
 }
 
-# The version is written where PostgreSQL, cargo, PGXN and the library each want it.
+# PostgreSQL, cargo and PGXN each read the version from a file of their own. The library has cargo's.
 versions_agree() {
     local version
     version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" utl_smtp.control)
     grep -qx "version = \"$version\"" Cargo.toml || die "Cargo.toml is not of version $version"
-    grep -q "pg_module_magic!(.*version = c\"$version\"" src/lib.rs || die "src/lib.rs is not of version $version"
     [[ $(grep -c "\"version\": \"$version\"" META.json) == 2 ]] || die "META.json is not of version $version"
     # A released version never changes again: sql/install has become another one.
     [[ ! -e sql/utl_smtp--$version.sql ]] || cat sql/install/*.sql | cmp - "sql/utl_smtp--$version.sql" ||
@@ -35,16 +34,39 @@ mutants_apply() {
     done
 }
 
+# pgrx turns a panic into an ERROR by unwinding. Profiles are set in manifests and in cargo's configuration.
+panic_unwinds() {
+    local files status=0
+    mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.toml' '.cargo/*')
+    grep -nE '^[^#]*panic *= *["'"']abort" "${files[@]}" || status=$?
+    # 0: found; 2: a file could not be read.
+    ((status == 1)) || die "panic must be \"unwind\" in every profile"
+}
+
+shellcheck_all() {
+    local scripts
+    mapfile -t scripts < <(git grep --untracked -lE '^#!.*sh$|^# shellcheck shell=')
+    shellcheck --severity=warning "${scripts[@]}"
+}
+
 need_rust
-need "${BUILD_PACKAGES[@]}" git
+need "${BUILD_PACKAGES[@]}" git shellcheck
 need_postgres
-feature=pg$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+feature=pg$(major_of "$PG_CONFIG")
+export PGRX_PG_CONFIG_PATH=$PG_CONFIG
 
 step "rustfmt" cargo fmt --all --check
 step "the crates depend in one direction" eval \
     'refuses smtp-core smtp-net pgrx rustls && refuses smtp-net pgrx'
 step "one version everywhere" versions_agree
 step "every mutant applies" mutants_apply
-step "a panic unwinds, as pgrx needs" eval '! grep -rn "panic *= *.abort" Cargo.toml crates .cargo'
-step "clippy" env PGRX_PG_CONFIG_PATH="$PG_CONFIG" cargo clippy --locked --workspace --all-targets \
-    --no-default-features --features "$feature" -- -D warnings
+step "a panic unwinds, as pgrx needs" panic_unwinds
+step "shellcheck" shellcheck_all
+step "clippy" cargo clippy --locked --workspace --all-targets --no-default-features --features "$feature" \
+    -- -D warnings
+# Twice: the first run finds links from public items to private ones, the second all links of private items.
+# --examples includes the features of dev-dependencies, as --all-targets does: nothing is compiled again.
+for private in "" --document-private-items; do
+    step "rustdoc $private" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace \
+        --lib --bins --examples --no-default-features --features "$feature" $private
+done

@@ -33,8 +33,8 @@ start() {
     settings "$@" >>"$dir/data/postgresql.conf"
 
     # Another process may take the port between the look and the start: then with another one.
-    local attempt port
-    for attempt in 1 2 3; do
+    local port
+    for _ in 1 2 3; do
         port=$(free_port)
         if as_server "$bin/pg_ctl" start --wait --silent --pgdata="$dir/data" --log="$dir/log" \
             --options="-p $port" </dev/null; then

@@ -9,10 +9,13 @@ STARTED=${STARTED:-$(date +%s)}
 export STARTED
 
 # Building: pgrx needs a C compiler for linking and libclang for the headers of PostgreSQL.
+# shellcheck disable=SC2034 # for the scripts that source this, as the next ones
 BUILD_PACKAGES=(gcc libc6-dev make clang libclang-dev)
 POSTGRES_PACKAGES=(postgresql-15 postgresql-server-dev-15)
+# shellcheck disable=SC2034
 MAIL_PACKAGES=(postfix dovecot-core openssl)
 # Programs of the tests that are no servers; smtp-sink is Postfix's.
+# shellcheck disable=SC2034
 JUDGE_PACKAGES=(sqlsmith)
 
 # say TEXT: one line of progress, with the seconds since the first script started.
@@ -107,6 +110,24 @@ need_postgres() {
     fi
     PG_CONFIG=$(command -v "$PG_CONFIG") || die "no such program: PG_CONFIG=$PG_CONFIG"
     export PG_CONFIG
+}
+
+major_of() {
+    "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'
+}
+
+# runnable PG_CONFIG DIR: prints PG_CONFIG, or for a PostgreSQL of postgres.sh that of a copy below DIR: the server's
+# user may not be able to see .build, and what is installed into the copy goes with DIR.
+runnable() {
+    local pg_config=$1 home copy
+    if [[ $pg_config == "$ROOT"/.build/* ]]; then
+        home=${pg_config#"$ROOT/.build/"}
+        home=$ROOT/.build/${home%%/*}
+        copy=$2/$(basename "$home")
+        cp -a "$home" "$copy"
+        pg_config=$copy${pg_config#"$home"}
+    fi
+    echo "$pg_config"
 }
 
 # Builds the extension and installs it where PG_CONFIG says.

@@ -62,7 +62,7 @@ own_tree() {
 }
 
 start_cluster() {
-    make -C "$tree" install DESTDIR="$dir"
+    make -C "$tree" install DESTDIR="$dir" || return
     PG_CONFIG=$dir$PG_CONFIG "$tree/scripts/cluster.sh" start "$dir/cluster"
 }
 
@@ -71,19 +71,20 @@ stop_cluster() {
     as_root rm -rf "$dir/cluster"
 }
 
-# compile SUITE: all that it needs, so that what fails afterwards is a test.
+# compile SUITE: all that it needs, so that what fails afterwards is a test. It is called in a condition, where set -e
+# has no effect.
 compile() (
-    cd "$tree"
+    cd "$tree" || return
     case $1 in
     e2e:*) cargo test --locked --package e2e --test "${1#*:}" --no-run ;;
     pg_regress:*) ;;
     *) cargo test --locked --package "$1" --no-run ;;
-    esac
+    esac || return
     [[ $1 != *:* || -e $dir/cluster ]] || start_cluster
 )
 
 run() (
-    cd "$tree"
+    cd "$tree" || return
     case $1 in
     e2e:*) UTL_SMTP_CLUSTER=$dir/cluster/env timeout "$LONGEST" cargo test --locked --package e2e --test "${1#*:}" ;;
     pg_regress:*) timeout "$LONGEST" scripts/regress.sh "$dir/cluster" "${1#*:}" ;;

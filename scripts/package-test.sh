@@ -11,7 +11,7 @@ cd "$ROOT"
 . "$1/env"
 unset PG_CONFIG
 need_postgres
-major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+major=$(major_of "$PG_CONFIG")
 version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" utl_smtp.control)
 name=postgresql-$major-utl-smtp
 

@@ -7,7 +7,7 @@
 cd "$ROOT"
 
 need_postgres
-major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+major=$(major_of "$PG_CONFIG")
 version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" utl_smtp.control)
 name=postgresql-$major-utl-smtp
 out=$ROOT/.build/package

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
+need_rust
 (($# == 1)) && [[ $1 =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || die "usage: release.sh NEXT, such as 0.3.0"
 next=$1
 current=$(sed -n "s/^default_version = '\(.*\)'/\1/p" utl_smtp.control)
@@ -20,8 +21,6 @@ END
 sed -i "s/^default_version = '$current'/default_version = '$next'/" utl_smtp.control
 sed -i "s/^version = \"$current\"/version = \"$next\"/" Cargo.toml
 sed -i "s/\"version\": \"$current\"/\"version\": \"$next\"/" META.json
-sed -i "/pg_module_magic!/s/c\"$current\"/c\"$next\"/" src/lib.rs
-for lock in Cargo.lock fuzz/Cargo.lock; do
-    # Only the packages of this workspace: others may have the same version.
-    sed -i -E "/^name = \"(utl_smtp|smtp-core|smtp-net|e2e|bench)\"$/{n;s/\"$current\"/\"$next\"/}" "$lock"
+for manifest in Cargo.toml fuzz/Cargo.toml; do
+    cargo update --workspace --quiet --manifest-path "$manifest"
 done

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Everything that must hold, against real servers: with PostgreSQL of $PG_CONFIG, or without it Debian's 15 and
-# then 18 (see postgres18.sh).
+# then 18 (see postgres.sh).
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -10,13 +10,15 @@ need_rust
 need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}" "${JUDGE_PACKAGES[@]}"
 need_postgres
 pg_configs=("$PG_CONFIG")
-[[ -n $chosen ]] || pg_configs+=("$(scripts/postgres18.sh)")
+[[ -n $chosen ]] || pg_configs+=("$(scripts/postgres.sh 18)")
 
 dir=$(scratch test)
-builds=
+jobs=()
 finish() {
-    local status=$? server
-    [[ -z $builds ]] || kill -- "-$builds" 2>/dev/null || true
+    local status=$? server job
+    for job in "${jobs[@]}"; do
+        kill -- "-$job" 2>/dev/null || true
+    done
     for server in "$dir"/cluster-*; do
         [[ ! -e $server/env ]] || PG_CONFIG=$(sed -n 's/^CLUSTER_BIN=//p' "$server/env")/pg_config \
             scripts/cluster.sh stop "$server" || true
@@ -32,21 +34,6 @@ finish() {
 }
 trap finish EXIT
 
-major_of() {
-    "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'
-}
-
-# PostgreSQL runs as a user who may not be able to see .build: then that one runs from a copy.
-reachable() {
-    local pg_config=$1 home copy=$dir/postgresql
-    if ((EUID == 0)) && ! runuser -u "$(server_user)" -- test -x "$pg_config"; then
-        home=${pg_config%/*/*/*/*}
-        cp -a "$home" "$copy"
-        pg_config=$copy${pg_config#"$home"}
-    fi
-    echo "$pg_config"
-}
-
 build_all() {
     local pg_config
     for pg_config in "${pg_configs[@]}"; do
@@ -54,10 +41,10 @@ build_all() {
     done
 }
 
-# All that a cluster is for: the SQL surface, then conversations with real servers and hostile peers.
+# Everything that needs a cluster: the SQL surface, then conversations with real servers and hostile peers.
 suite() {
     local pg_config major
-    pg_config=$(reachable "$1")
+    pg_config=$(runnable "$1" "$dir")
     major=$(major_of "$pg_config")
     export PG_CONFIG=$pg_config
     build_and_install
@@ -69,11 +56,19 @@ suite() {
     scripts/cluster.sh stop "$dir/cluster-$major"
 }
 
+# start LOG COMMAND…: runs a command beside this script, in a process group of its own.
+start() {
+    local log=$1
+    shift
+    set -m
+    "$@" >"$log" 2>&1 </dev/null &
+    set +m
+    jobs+=($!)
+}
+
 # The release builds and the checks have directories of their own below target: neither waits for the other.
-set -m
-build_all >"$dir/build.log" 2>&1 </dev/null &
-builds=$!
-set +m
+start "$dir/build.log" build_all
+builds=${jobs[0]}
 scripts/check.sh
 # Compiled by the same commands that run them: what else is selected may change the features of what they share.
 step "compiling the tests of the crates" cargo test --locked --package smtp-core --package smtp-net --no-run
@@ -81,7 +76,7 @@ step "compiling the end-to-end tests" cargo test --locked --package e2e --no-run
 step "building the extension for ${#pg_configs[@]} versions of PostgreSQL" \
     tail --pid="$builds" --follow "$dir/build.log"
 wait "$builds" || { tail -n 60 "$dir/build.log" >&2; die "the extension does not build"; }
-builds=
+jobs=()
 
 say "crates: known answers and properties"
 cargo test --locked --package smtp-core --package smtp-net
@@ -92,9 +87,19 @@ step "starting OpenSMTPD" as_root scripts/opensmtpd.sh start "$dir/opensmtpd"
 export UTL_SMTP_MAIL=$dir/mail/env UTL_SMTP_EXIM=$dir/exim/env UTL_SMTP_OPENSMTPD=$dir/opensmtpd/env
 
 compgen -G 'sql/utl_smtp--*--*.sql' >/dev/null || say "no upgrade is tested: no version was released before this one"
+# At the same time, as they mostly wait: each has a cluster of its own, and what they share knows them apart by process
+# number. The output of the first is shown as it comes, that of the others after it.
 for pg_config in "${pg_configs[@]}"; do
-    suite "$pg_config"
+    start "$dir/suite-$(major_of "$pg_config").log" suite "$pg_config"
 done
+failed=()
+for index in "${!pg_configs[@]}"; do
+    major=$(major_of "${pg_configs[index]}")
+    tail --pid="${jobs[index]}" --lines=+1 --follow "$dir/suite-$major.log"
+    wait "${jobs[index]}" || failed+=("PostgreSQL $major")
+done
+jobs=()
+((${#failed[@]} == 0)) || die "failed on ${failed[*]}"
 
 if [[ -z $chosen ]]; then
     say "packages: made, installed into a clean tree, used"

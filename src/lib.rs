@@ -4,8 +4,6 @@
 //! the transport a way to wait that answers to interrupts, keeps the open sessions, and turns what went wrong into
 //! errors. The SQL side, with every signature, default and comment, is in `sql/install/`.
 
-#![deny(unsafe_op_in_unsafe_fn)]
-
 mod access;
 mod api;
 mod arguments;
@@ -23,8 +21,16 @@ mod thread;
 mod trust;
 
 use pgrx::prelude::*;
+use std::ffi::CStr;
 
-::pgrx::pg_module_magic!(name = c"utl_smtp", version = c"0.2.0");
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => panic!("a NUL in the version"),
+    };
+
+// With a bare `version`, the macro of pgrx 0.18.1 sets the name instead.
+::pgrx::pg_module_magic!(name = c"utl_smtp", version = VERSION);
 
 // A panic must unwind into an ERROR. Where it aborts, one failed assertion restarts the whole cluster.
 #[cfg(not(panic = "unwind"))]

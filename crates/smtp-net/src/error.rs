@@ -1,7 +1,7 @@
 //! What can go wrong below the protocol: one variant for each class of failure that a caller reports differently.
 //!
 //! Text of this crate and of the system may appear in these errors; text that a peer sent before it proved who it
-//! is may not, except the names in its certificate, which are escaped and cut short (see [`crate::x509`]).
+//! is may not, except the names in its certificate, which are escaped and cut short (see `x509`).
 //! No secret is ever part of an error.
 
 use std::fmt::Write as _;

@@ -2,7 +2,7 @@
 //!
 //! It takes addresses only. What was resolved and checked is what is connected to; no name is looked up here.
 //!
-//! The sockets block, but for [`SOON`] at most: what a server nearby does within that time is waited for by the call that
+//! The sockets block, but for `SOON` at most: what a server nearby does within that time is waited for by the call that
 //! needs it. Everything that takes longer goes through [`Wait`].
 
 use std::io;
@@ -19,7 +19,7 @@ use crate::wait::{Deadline, Interest, SOON, Wait};
 /// The longest an address may keep the ones after it waiting.
 const LONGEST_SHARE: Duration = Duration::from_secs(30);
 
-/// Connects to the first address that accepts. The stream blocks for [`SOON`] at most and is closed on exec.
+/// Connects to the first address that accepts. The stream blocks for `SOON` at most and is closed on exec.
 pub fn connect(
     addresses: &[SocketAddr],
     wait: &dyn Wait,
