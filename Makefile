@@ -5,6 +5,7 @@
 #   make package        .build/package/: a tarball, and on Debian a .deb
 #   make demo           from nothing to a delivered mail
 #   make test           everything that must hold
+#   make test-load      whether they pass on a busy machine: RUNS times the end-to-end tests on PostgreSQL VERSION
 #   make mutants        whether the tests notice when a guard is taken away
 
 PG_CONFIG ?= pg_config
@@ -22,7 +23,7 @@ EXTDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 # Released versions, which never change again, and the ways between them.
 RELEASED = $(filter-out sql/utl_smtp--$(VERSION).sql, $(wildcard sql/utl_smtp--*.sql))
 
-.PHONY: build install installcheck package check test demo bench soak fuzz mutants clean
+.PHONY: build install installcheck package check test test-load demo bench soak fuzz mutants clean
 
 # What is built is kept aside for each major version, so that `sudo make install` has nothing to compile.
 build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql
@@ -51,6 +52,9 @@ package: build
 
 check test demo bench:
 	@scripts/$@.sh
+
+test-load:
+	@scripts/test-load.sh $(or $(RUNS),5) $(or $(VERSION),15)
 
 # COUNT conversations in one backend, then in ten; then COUNT random queries.
 soak:

@@ -109,6 +109,21 @@ need_postgres() {
     export PG_CONFIG
 }
 
+major_of() {
+    "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'
+}
+
+# reachable PG_CONFIG COPY: PostgreSQL runs as a user who may not be able to see .build: then that one runs from a copy.
+reachable() {
+    local pg_config=$1 home
+    if ((EUID == 0)) && ! runuser -u "$(server_user)" -- test -x "$pg_config"; then
+        home=${pg_config%/*/*/*/*}
+        cp -a "$home" "$2"
+        pg_config=$2${pg_config#"$home"}
+    fi
+    echo "$pg_config"
+}
+
 # Builds the extension and installs it where PG_CONFIG says.
 build_and_install() {
     step "building the extension for $("$PG_CONFIG" --version)" make -C "$ROOT" build
@@ -119,14 +134,26 @@ build_and_install() {
     fi
 }
 
-# A port of 127.0.0.1 on which nobody answers, below the range that the kernel hands out itself.
-free_port() {
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 12000))
-        answers "$port" || break
+# free_ports NAME…: sets each variable to a port of 127.0.0.1 for a server that this script starts. The kernel gives them to
+# nobody else until the script ends: they are bound, but nobody listens. With SO_REUSEADDR, a server may.
+free_ports() {
+    local name holder
+    exec {holder}< <(exec perl -MSocket -e '
+        for (1 .. shift) {
+            my $socket;
+            socket($socket, PF_INET, SOCK_STREAM, 0) && setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, 1)
+                && bind($socket, pack_sockaddr_in(0, INADDR_LOOPBACK)) or die "no port: $!\n";
+            push @kept, $socket;
+            print +(unpack_sockaddr_in(getsockname $socket))[0], "\n";
+        }
+        close STDOUT;
+        close STDERR;
+        select undef, undef, undef, 0.1 while getppid == $ARGV[0];
+    ' $# $BASHPID)
+    for name in "$@"; do
+        read -r -u "$holder" "${name?}"
     done
-    echo "$port"
+    exec {holder}<&-
 }
 
 answers() {

@@ -32,21 +32,6 @@ finish() {
 }
 trap finish EXIT
 
-major_of() {
-    "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'
-}
-
-# PostgreSQL runs as a user who may not be able to see .build: then that one runs from a copy.
-reachable() {
-    local pg_config=$1 home copy=$dir/postgresql
-    if ((EUID == 0)) && ! runuser -u "$(server_user)" -- test -x "$pg_config"; then
-        home=${pg_config%/*/*/*/*}
-        cp -a "$home" "$copy"
-        pg_config=$copy${pg_config#"$home"}
-    fi
-    echo "$pg_config"
-}
-
 build_all() {
     local pg_config
     for pg_config in "${pg_configs[@]}"; do
@@ -57,7 +42,7 @@ build_all() {
 # All that a cluster is for: the SQL surface, then conversations with real servers and hostile peers.
 suite() {
     local pg_config major
-    pg_config=$(reachable "$1")
+    pg_config=$(reachable "$1" "$dir/postgresql")
     major=$(major_of "$pg_config")
     export PG_CONFIG=$pg_config
     build_and_install
