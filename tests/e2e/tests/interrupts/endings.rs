@@ -154,6 +154,7 @@ fn end_of_the_cluster(signal: &str, judge: impl Fn(&OwnCluster, i32, &Ended)) ->
         .into_iter()
         .map(|point| place.start_endless(point, true))
         .collect();
+    let _stragglers = Stragglers(waiting.iter().map(|one| one.pid).collect());
     let mut observer = place.session();
     for one in &waiting {
         one.settle(&mut observer);
@@ -173,4 +174,20 @@ fn end_of_the_cluster(signal: &str, judge: impl Fn(&OwnCluster, i32, &Ended)) ->
     }
     await_end(i32::try_from(cluster.postmaster).unwrap(), "the postmaster");
     cluster
+}
+
+/// Backends that must not outlive a test that fails. Without a postmaster there is nobody else to end them.
+struct Stragglers(Vec<i32>);
+
+impl Drop for Stragglers {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        for &pid in self
+            .0
+            .iter()
+            .filter(|&&pid| failed && process::is_alive(pid))
+        {
+            process::signal(pid, "KILL");
+        }
+    }
 }
