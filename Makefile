@@ -6,6 +6,7 @@
 #   make demo           from nothing to a delivered mail
 #   make test           everything that must hold
 #   make test-versions  the tests of SQL and of conversations on PostgreSQL 14, 16 and 17
+#   make test-load      whether they pass on a busy machine: RUNS times the end-to-end tests on PostgreSQL VERSION
 #   make mutants        whether the tests notice when a guard is taken away
 
 PG_CONFIG ?= pg_config
@@ -23,7 +24,7 @@ EXTDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 # Released versions, which never change again, and the ways between them.
 RELEASED = $(filter-out sql/utl_smtp--$(VERSION).sql, $(wildcard sql/utl_smtp--*.sql))
 
-.PHONY: build install installcheck package check test test-versions demo bench soak fuzz mutants clean
+.PHONY: build install installcheck package check test test-versions test-load demo bench soak fuzz mutants clean
 
 # What is built is kept aside for each major version, so that `sudo make install` has nothing to compile.
 build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql
@@ -56,6 +57,9 @@ check test demo bench:
 # VERSIONS: only those, such as "14 17".
 test-versions:
 	@scripts/test-versions.sh $(VERSIONS)
+
+test-load:
+	@scripts/test-load.sh $(or $(RUNS),5) $(or $(VERSION),15)
 
 # COUNT conversations in one backend, then in ten; then COUNT random queries.
 soak:

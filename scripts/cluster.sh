@@ -32,18 +32,11 @@ start() {
         --locale=C.UTF-8 --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
     settings "$@" >>"$dir/data/postgresql.conf"
 
-    # Another process may take the port between the look and the start: then with another one.
     local port
-    for _ in 1 2 3; do
-        port=$(free_port)
-        if as_server "$bin/pg_ctl" start --wait --silent --pgdata="$dir/data" --log="$dir/log" \
-            --options="-p $port" </dev/null; then
-            environment "$port" >"$dir/env"
-            return
-        fi
-    done
-    tail -n 20 "$dir/log" >&2
-    die "PostgreSQL did not start"
+    free_ports port
+    as_server "$bin/pg_ctl" start --wait --timeout=300 --silent --pgdata="$dir/data" --log="$dir/log" \
+        --options="-p $port" </dev/null || { tail -n 20 "$dir/log" >&2; die "PostgreSQL did not start"; }
+    environment "$port" >"$dir/env"
 }
 
 settings() {

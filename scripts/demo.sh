@@ -52,7 +52,7 @@ run_sql --username=app --dbname=demo --set=host="$MAIL_HOST" --set=port="$MAIL_S
 arrived() {
     as_root find "$MAIL_BOXES/bob/new" -type f 2>/dev/null | grep -q .
 }
-wait_for 20 arrived || die "no mail arrived"
+wait_for 60 arrived || die "no mail arrived"
 say "the mail as it arrived in bob's mailbox"
 as_root find "$MAIL_BOXES/bob/new" -type f -exec cat {} +
 say "done"

@@ -140,14 +140,26 @@ build_and_install() {
     fi
 }
 
-# A port of 127.0.0.1 on which nobody answers, below the range that the kernel hands out itself.
-free_port() {
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 12000))
-        answers "$port" || break
+# free_ports NAME…: sets each variable to a port of 127.0.0.1 for a server that this script starts. The kernel gives them to
+# nobody else until the script ends: they are bound, but nobody listens. With SO_REUSEADDR, a server may.
+free_ports() {
+    local name holder
+    exec {holder}< <(exec perl -MSocket -e '
+        for (1 .. shift) {
+            my $socket;
+            socket($socket, PF_INET, SOCK_STREAM, 0) && setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, 1)
+                && bind($socket, pack_sockaddr_in(0, INADDR_LOOPBACK)) or die "no port: $!\n";
+            push @kept, $socket;
+            print +(unpack_sockaddr_in(getsockname $socket))[0], "\n";
+        }
+        close STDOUT;
+        close STDERR;
+        select undef, undef, undef, 0.1 while getppid == $ARGV[0];
+    ' $# $BASHPID)
+    for name in "$@"; do
+        read -r -u "$holder" "${name?}"
     done
-    echo "$port"
+    exec {holder}<&-
 }
 
 answers() {

@@ -19,7 +19,8 @@ server_main() {
         mkdir -p "$dir"
         chmod 755 "$dir"
         certificates
-        choose_ports
+        submission='' plain='' tls=''
+        free_ports submission plain tls
     fi
     "$1"
 }
@@ -45,14 +46,6 @@ certificates() {
     install -m 644 "$dir/tls/ca.pem" "$dir/wallet/ca.pem"
 }
 
-choose_ports() {
-    submission=$(free_port)
-    plain=$submission
-    until [[ $plain != "$submission" ]]; do plain=$(free_port); done
-    tls=$plain
-    until [[ $tls != "$plain" && $tls != "$submission" ]]; do tls=$(free_port); done
-}
-
 # Whoever asked for the server may read the mail; delivery programs refuse system users.
 mail_reader() {
     if ((${SUDO_UID:-0} >= 1000)); then echo "$SUDO_UID"; else id -u nobody; fi
@@ -61,7 +54,7 @@ mail_reader() {
 await_ports() {
     local port
     for port in "$submission" "$plain" "$tls"; do
-        wait_for 20 answers "$port" || return 1
+        wait_for 60 answers "$port" || return 1
     done
 }
 
@@ -86,7 +79,7 @@ END
 # Ends a process that this script has started, and waits until it is gone.
 end_process() {
     kill "$1" 2>/dev/null || return 0
-    wait_for 5 gone "$1" || true
+    wait_for 60 gone "$1" || true
 }
 
 gone() {

@@ -28,7 +28,7 @@ start() {
         exec "$0/root/usr/sbin/smtpd" -d -f "$0/smtpd.conf"
     ' "$dir" </dev/null >"$dir/mail.log" 2>&1 &
     echo $! >"$dir/pid"
-    wait_for 20 answers "$plain" || { cat "$dir/mail.log" >&2; die "OpenSMTPD does not answer"; }
+    wait_for 60 answers "$plain" || { cat "$dir/mail.log" >&2; die "OpenSMTPD does not answer"; }
     submission=0
     tls=0
     mail_environment >"$dir/env"

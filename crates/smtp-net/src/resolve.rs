@@ -211,7 +211,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Mutex;
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use nix::sys::signal::Signal;
 
@@ -220,6 +220,14 @@ mod tests {
 
     /// The count of running look-ups is the process's: one test at a time.
     static ALONE: Mutex<()> = Mutex::new(());
+
+    /// Work that goes on until it is told to end, which the sender's end does too.
+    fn held() -> (mpsc::Sender<()>, impl FnOnce() + Send + 'static) {
+        let (tell, told) = mpsc::channel::<()>();
+        (tell, move || {
+            let _ = told.recv();
+        })
+    }
 
     fn until_idle() {
         while RUNNING.load(Ordering::Acquire) > 0 {
@@ -274,15 +282,14 @@ mod tests {
     #[test]
     fn a_stuck_resolver_is_left_alone_at_the_deadline() {
         let _alone = ALONE.lock();
-        let begun = Instant::now();
+        let (tell, work) = held();
         let deadline = Deadline::after(Some(Duration::from_millis(50)));
-        let work = || thread::sleep(Duration::from_secs(2));
         assert!(matches!(
             in_helper_thread(work, &PollWait, deadline),
             Err(LookupFailure::TimedOut)
         ));
-        assert!(begun.elapsed() < Duration::from_millis(1500));
         assert_eq!(RUNNING.load(Ordering::Acquire), 1);
+        drop(tell);
         until_idle();
     }
 
@@ -296,11 +303,12 @@ mod tests {
             fn check(&self) {}
         }
         let _alone = ALONE.lock();
-        let work = || thread::sleep(Duration::from_millis(50));
+        let (tell, work) = held();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             in_helper_thread(work, &Interrupted, Deadline::never()).is_ok()
         }));
         assert!(outcome.is_err());
+        drop(tell);
         until_idle();
     }
 
@@ -309,12 +317,16 @@ mod tests {
         let _alone = ALONE.lock();
         until_idle();
         let over = Deadline::after(Some(Duration::ZERO));
-        for _ in 0..LOOKUPS {
-            let work = || thread::sleep(Duration::from_millis(200));
-            assert!(in_helper_thread(work, &PollWait, over).is_err());
-        }
+        let told: Vec<_> = (0..LOOKUPS)
+            .map(|_| {
+                let (tell, work) = held();
+                assert!(in_helper_thread(work, &PollWait, over).is_err());
+                tell
+            })
+            .collect();
         let refused = in_helper_thread(|| (), &PollWait, Deadline::never());
         assert!(matches!(refused, Err(LookupFailure::Failed(text)) if text.contains("earlier")));
+        drop(told);
         until_idle();
         assert!(in_helper_thread(|| (), &PollWait, Deadline::never()).is_ok());
     }

@@ -134,7 +134,16 @@ mod tests {
                 filler
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(50));
+        // The kernel lists as unread how many connections a listener has not accepted.
+        let port = format!(":{:04X} ", address.port());
+        let is_full = || {
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let line = table.lines().find(|line| line.contains(&port)).unwrap();
+            line.contains(" 0A ") && !line.contains(":00000000 00:")
+        };
+        while !is_full() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         (listener, fillers, address)
     }
 
@@ -161,18 +170,23 @@ mod tests {
         let (_listener, _fillers, hole) = black_hole();
         let good = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = good.local_addr().unwrap();
-        let begun = Instant::now();
-        let deadline = Deadline::after(Some(Duration::from_millis(600)));
-        let (_, address) = connect(&[hole, open], &PollWait, deadline).unwrap();
-        assert_eq!(address, open);
-        assert!(begun.elapsed() >= Duration::from_millis(250));
+        // Half of the time is left for it, which is enough unless the machine is busy.
+        let connected = [600, 6_000, 60_000].into_iter().find_map(|millis| {
+            let begun = Instant::now();
+            let deadline = Deadline::after(Some(Duration::from_millis(millis)));
+            let (_, address) = connect(&[hole, open], &PollWait, deadline).ok()?;
+            assert!(begun.elapsed() >= Duration::from_millis(millis * 2 / 5));
+            Some(address)
+        });
+        assert_eq!(connected, Some(open));
     }
 
     #[test]
     fn connecting_ends_at_the_deadline() {
         let (_listener, _fillers, hole) = black_hole();
         let begun = Instant::now();
-        let deadline = Deadline::after(Some(Duration::from_millis(200)));
+        let limit = Duration::from_millis(200);
+        let deadline = Deadline::after(Some(limit));
         let error = connect(&[hole], &PollWait, deadline).unwrap_err();
         assert!(matches!(
             error,
@@ -181,7 +195,7 @@ mod tests {
                 ..
             }
         ));
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() >= limit);
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! The private mail servers: how to reach them, and the mail that they delivered.
 
 use crate::environment::Environment;
+use crate::process;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-
-/// How long a delivery may take once the server has accepted the message.
-const DELIVERY: Duration = Duration::from_secs(20);
 
 pub struct MailServer {
     /// The name to connect to; the certificate is also valid for [`MailServer::name`] and 127.0.0.1.
@@ -83,19 +80,18 @@ impl MailServer {
     }
 
     /// Waits for the message in this mailbox that holds `mark`: the mailbox is shared by all tests.
+    #[track_caller]
     pub fn delivered(&self, mailbox: &str, mark: &str) -> Message {
         let directory = self.boxes.join(mailbox).join("new");
-        let end = Instant::now() + DELIVERY;
-        loop {
-            if let Some(message) = self.look(&directory, mark) {
-                return message;
-            }
-            assert!(
-                Instant::now() < end,
-                "no mail with \"{mark}\" in \"{mailbox}\" after {DELIVERY:?}"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let mut found = None;
+        process::wait_until(
+            format_args!("mail with \"{mark}\" in \"{mailbox}\""),
+            || {
+                found = self.look(&directory, mark);
+                found.is_some()
+            },
+        );
+        found.unwrap()
     }
 
     /// How many messages with this mark the mailbox holds now.

@@ -2,11 +2,11 @@
 //! `openssl`, which every mail server brings along.
 
 use crate::certs::Identity;
+use crate::process;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 /// A directory in which `openssl` runs.
 pub struct Workshop {
@@ -155,15 +155,9 @@ impl Server {
     /// Waits for this in what it prints: the client's words, and its own notes.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while !self.heard.lock().unwrap().contains(text) {
-            assert!(
-                Instant::now() < end,
-                "\"{text}\" is not among: {}",
-                self.heard.lock().unwrap()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        process::wait_until(format_args!("s_server prints \"{text}\""), || {
+            self.heard.lock().unwrap().contains(text)
+        });
     }
 }
 

@@ -8,7 +8,6 @@ use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// Stopped, and gone, at the end of the test.
 pub struct OwnCluster {
@@ -73,7 +72,7 @@ impl OwnCluster {
     #[track_caller]
     pub fn shut_down(&self) {
         process::signal(self.cluster.postmaster, "INT");
-        assert!(process::time_until(Duration::from_secs(20), || self.is_down()).is_some());
+        process::wait_until("the cluster shuts down", || self.is_down());
     }
 
     /// Runs shell commands as the user of the server. They may start a daemon: they get no pipe of the test's.

@@ -1,25 +1,115 @@
-//! Ports of loopback that nobody listens on.
+//! Ports of loopback: where nobody listens, where a server is to listen, and where a listener takes no more connections.
 
-use socket2::{Domain, Socket, Type};
-use std::hash::{BuildHasher, RandomState};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use crate::process;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// One that refuses connections. It is taken, so that no other test comes to listen on it as long as this process lives.
+/// One that refuses connections, as long as this process lives.
 pub fn closed_port() -> u16 {
+    reserve(false)
+}
+
+/// One for a program that is told where to listen. It is reserved for as long as this process lives: the system gives it to
+/// nobody else.
+pub fn free_port() -> u16 {
+    reserve(true)
+}
+
+/// Takes a port. A bound socket that does not listen keeps others from it, except for a server that asks for it by number:
+/// with SO_REUSEADDR on both sides, that one may listen.
+fn reserve(for_a_server: bool) -> u16 {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let any = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+    socket.set_reuse_address(for_a_server).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     socket.bind(&any.into()).unwrap();
-    let address = socket.local_addr().unwrap();
+    let port = port_of(&socket);
     std::mem::forget(socket);
+    port
+}
+
+/// A listener whose backlog is full: the kernel drops each further SYN.
+pub struct FullBacklog {
+    listener: Socket,
+    _fillers: Vec<Socket>,
+}
+
+impl FullBacklog {
+    /// On this address; 0 is any port.
+    pub fn on(address: IpAddr, port: u16) -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener
+            .bind(&SocketAddr::new(address, port).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let full = Self {
+            _fillers: (0..4).map(|_| filler(&address)).collect(),
+            listener,
+        };
+        let port = full.port();
+        process::wait_until("the backlog is full", || {
+            entries().any(|one| one.local == port && one.state == LISTEN && one.unread > 0)
+        });
+        full
+    }
+
+    pub fn port(&self) -> u16 {
+        port_of(&self.listener)
+    }
+}
+
+fn filler(address: &SockAddr) -> Socket {
+    let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    filler.set_nonblocking(true).unwrap();
+    let _ = filler.connect(address);
+    filler
+}
+
+fn port_of(socket: &Socket) -> u16 {
+    let address = socket.local_addr().unwrap();
     address.as_socket().unwrap().port()
 }
 
-/// One for a program that is told where to listen. It is below those that the system gives to whoever asks for any, so that
-/// none of them comes in between.
-pub fn free_port() -> u16 {
-    (0..)
-        .map(|attempt: u64| RandomState::new().hash_one(attempt) % 12_000 + 20_000)
-        .map(|port| u16::try_from(port).unwrap())
-        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
-        .unwrap()
+/// Waits until what the server sent, or its close or reset, has reached the client's end of this connection.
+#[track_caller]
+pub fn await_arrival(client: u16, server: u16) {
+    process::wait_until("something arrives at the client", || {
+        let mut ends = entries().filter(|one| (one.local, one.remote) == (client, server));
+        // A socket that was reset is no longer in the table.
+        ends.all(|one| one.state != ESTABLISHED || one.unread > 0)
+    });
+}
+
+const ESTABLISHED: u8 = 1;
+const LISTEN: u8 = 10;
+
+/// A line of the kernel's table of TCP sockets.
+struct Entry {
+    local: u16,
+    remote: u16,
+    state: u8,
+    /// Octets that were received and not yet read; for a listener, the connections not yet accepted.
+    unread: u32,
+}
+
+fn entries() -> impl Iterator<Item = Entry> {
+    let table = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .map(|path| std::fs::read_to_string(path).unwrap_or_default())
+        .concat();
+    let entries: Vec<Entry> = table.lines().filter_map(Entry::read).collect();
+    entries.into_iter()
+}
+
+impl Entry {
+    /// `sl local_address rem_address st tx_queue:rx_queue …`, all in hexadecimal; `None` for a heading.
+    fn read(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split_whitespace().take(5).collect();
+        let behind_colon = |number: usize| fields.get(number)?.rsplit(':').next();
+        Some(Self {
+            local: u16::from_str_radix(behind_colon(1)?, 16).ok()?,
+            remote: u16::from_str_radix(behind_colon(2)?, 16).ok()?,
+            state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
+            unread: u32::from_str_radix(behind_colon(4)?, 16).ok()?,
+        })
+    }
 }

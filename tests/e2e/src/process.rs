@@ -2,7 +2,19 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// The longest wait for an event. No event takes as long, however busy the machine is: a test that waits longer has
+/// found a hang.
+pub const BOUND: Duration = Duration::from_secs(60);
+
+/// A time limit in seconds, for `tx_timeout` and the like, that never ends anything within [`BOUND`].
+pub const NEVER: i32 = 600;
+
+/// Time limits in seconds for a call that a limit is to end, to be tried in turn: where the machine is so busy that a limit
+/// ends an earlier call, the next one is tried.
+pub const LIMITS: [i32; 4] = [1, 4, 16, 60];
 
 /// Sends a signal, named as in `kill -s`.
 pub fn signal(pid: impl std::fmt::Display, name: &str) {
@@ -43,16 +55,37 @@ pub fn processor_time(pid: i32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// How long it took until this held; `None` if it did not within the limit.
-pub fn time_until(limit: Duration, mut holds: impl FnMut() -> bool) -> Option<Duration> {
+/// How often the process has gone to sleep of its own accord.
+pub fn sleeps(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// How many threads the process has.
+pub fn threads(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+/// Waits until this holds. Fails the test after [`BOUND`].
+#[track_caller]
+pub fn wait_until(what: impl std::fmt::Display, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
-    loop {
-        if holds() {
-            return Some(began.elapsed());
-        }
-        if began.elapsed() >= limit {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    let mut pause = Duration::from_millis(1);
+    while !holds() {
+        assert!(began.elapsed() < BOUND, "not within {BOUND:?}: {what}");
+        std::thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(50));
     }
+}
+
+/// What the thread returns. Fails the test if it is still running after [`BOUND`].
+#[track_caller]
+pub fn join<T>(what: impl std::fmt::Display, thread: JoinHandle<T>) -> T {
+    wait_until(format_args!("{what} ends"), || thread.is_finished());
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -18,13 +18,14 @@ pub enum Answer {
     Addresses(Vec<IpAddr>),
     /// Another name, and the addresses of that.
     Alias(&'static str, Vec<IpAddr>),
-    /// No answer at all.
+    /// No answer, or none before [`Resolver::give_up`].
     Silence,
 }
 
 /// It listens on port 53 of a loopback address, which takes root.
 pub struct Resolver {
     address: Ipv4Addr,
+    socket: UdpSocket,
     shared: Arc<Shared>,
 }
 
@@ -33,34 +34,41 @@ struct Shared {
     over: AtomicBool,
     zone: Mutex<HashMap<String, Vec<Answer>>>,
     queries: Mutex<Vec<(String, u16)>>,
+    /// Queries that were met with silence, and where they came from.
+    unanswered: Mutex<Vec<(Vec<u8>, SocketAddr)>>,
 }
 
 impl Resolver {
     pub fn start() -> Self {
         static COUNT: AtomicU8 = AtomicU8::new(1);
         let [_, _, high, low] = std::process::id().to_be_bytes();
-        let address = Ipv4Addr::new(
-            127,
-            100 + COUNT.fetch_add(1, Ordering::Relaxed),
-            high,
-            low.max(1),
-        );
-        let socket = UdpSocket::bind((address, 53))
-            .unwrap_or_else(|error| panic!("{address}:53 (which takes root): {error}"));
+        // Another process may have the same low bits in its number.
+        let (address, socket) = (0..50)
+            .find_map(|_| {
+                let count = COUNT.fetch_add(1, Ordering::Relaxed);
+                let address = Ipv4Addr::new(127, 100 + count % 150, high, low.max(1));
+                Some((address, UdpSocket::bind((address, 53)).ok()?))
+            })
+            .expect("no port 53 (which takes root)");
         socket
             .set_read_timeout(Some(Duration::from_millis(50)))
             .unwrap();
         let shared = Arc::<Shared>::default();
         let for_thread = Arc::clone(&shared);
-        std::thread::spawn(move || for_thread.serve(&socket));
-        Self { address, shared }
+        let listening = socket.try_clone().unwrap();
+        std::thread::spawn(move || for_thread.serve(&listening));
+        Self {
+            address,
+            socket,
+            shared,
+        }
     }
 
     /// Shell commands for [`crate::OwnCluster::start_in`]: whatever starts after them asks this resolver, and
-    /// for nothing but `localhost` another.
+    /// for nothing but `localhost` another. It waits many minutes for an answer, and asks once.
     pub fn prelude(&self) -> String {
         format!(
-            "printf 'nameserver %s\\n' {} >$1/resolv.conf
+            "printf 'nameserver %s\\noptions timeout:30 attempts:5\\n' {} >$1/resolv.conf
              printf '127.0.0.1 localhost\\n' >$1/hosts
              printf '%s: files\\n' passwd group >$1/nsswitch.conf
              printf 'hosts: files dns\\n' >>$1/nsswitch.conf
@@ -80,6 +88,17 @@ impl Resolver {
     pub fn add(&self, name: &str, addresses: &[&str]) {
         let addresses = addresses.iter().map(|one| one.parse().unwrap()).collect();
         self.say(name, &[Answer::Addresses(addresses)]);
+    }
+
+    /// Answers what was met with silence, now and from now on: there is no such name.
+    pub fn give_up(&self) {
+        let mut zone = self.shared.zone.lock().unwrap();
+        zone.clear();
+        for (query, from) in self.shared.unanswered.lock().unwrap().drain(..) {
+            let _ = self
+                .socket
+                .send_to(&Reply::no_such_name(&query).bytes, from);
+        }
     }
 
     /// The names asked for since the zone was last changed, each look-up once.
@@ -112,24 +131,29 @@ impl Shared {
     fn answer(&self, socket: &UdpSocket, query: &[u8], from: SocketAddr) {
         let (name, end) = read_name(query);
         let kind = u16::from_be_bytes([query[end], query[end + 1]]);
-        let answer = {
+        // Kept until the end: what is silent now is among the unanswered when the zone changes.
+        let zone = self.zone.lock().unwrap();
+        let before = {
             let mut queries = self.queries.lock().unwrap();
             let one = (name.clone(), kind);
-            let before = queries.iter().filter(|query| **query == one).count();
-            queries.push(one);
-            let zone = self.zone.lock().unwrap();
-            zone.get(&name)
-                .map(|answers| answers[before.min(answers.len() - 1)].clone())
+            queries.push(one.clone());
+            queries.iter().filter(|query| **query == one).count() - 1
         };
+        let answer = zone
+            .get(&name)
+            .map(|answers| answers[before.min(answers.len() - 1)].clone());
         let mut reply = Reply::to(&query[..end + 4]);
         match answer {
-            Some(Answer::Silence) => return,
+            Some(Answer::Silence) => {
+                let mut unanswered = self.unanswered.lock().unwrap();
+                return unanswered.push((query[..end + 4].to_vec(), from));
+            }
             Some(Answer::Addresses(addresses)) => reply.add_addresses(12, kind, &addresses),
             Some(Answer::Alias(other, addresses)) => {
                 let owner = reply.add_alias(other);
                 reply.add_addresses(owner, kind, &addresses);
             }
-            None => reply.bytes[3] |= NO_SUCH_NAME,
+            None => reply = Reply::no_such_name(&query[..end + 4]),
         }
         let _ = socket.send_to(&reply.bytes, from);
     }
@@ -146,6 +170,12 @@ impl Reply {
         bytes[2..4].copy_from_slice(&[0x81, 0x80]);
         bytes[4..12].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
         Self { bytes }
+    }
+
+    fn no_such_name(question: &[u8]) -> Self {
+        let mut reply = Self::to(question);
+        reply.bytes[3] |= NO_SUCH_NAME;
+        reply
     }
 
     fn add_addresses(&mut self, owner: usize, kind: u16, addresses: &[IpAddr]) {

@@ -2,10 +2,15 @@
 //! wallet. What is played here is played under the universal checks.
 
 use crate::certs::{Authority, Identity, Wallet};
-use crate::cluster::{Database, Session};
+use crate::cluster::{Database, Failure, Session};
 use crate::peer::{Peer, Record, Script};
+use crate::process::{self, LIMITS};
 use crate::smtp::{Open, Smtp};
 use crate::vigil::Vigil;
+use crate::waiting;
+use postgres::NoTls;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// The name that servers have here; the client asks for it as `secure_host`.
 pub const NAME: &str = "mail.example.test";
@@ -61,6 +66,33 @@ impl Scene {
         self.play_each(vec![script], &[], act)
     }
 
+    /// Plays the script to a call that `tx_timeout` is to end. `prepare` does what comes before it, and returns its error;
+    /// where the machine is so busy that the limit ends that already, all of it is played again with a longer one. `act`
+    /// makes the call. Both get the limit in seconds.
+    #[track_caller]
+    pub fn play_to_the_limit<T>(
+        &mut self,
+        script: &Script,
+        secrets: &[&str],
+        prepare: impl Fn(&mut Stage<'_>, i32) -> Result<T, Failure>,
+        act: impl Fn(&mut Stage<'_>, T, i32),
+    ) -> Record {
+        for limit in LIMITS {
+            let mut missed = None;
+            let record = self.play_each(vec![script.clone()], secrets, |stage| {
+                match prepare(stage, limit) {
+                    Ok(prepared) => act(stage, prepared, limit),
+                    Err(failure) => missed = Some(failure),
+                }
+            });
+            match missed {
+                None => return record,
+                Some(failure) => assert!(failure.detail.contains("tx_timeout"), "{failure}"),
+            }
+        }
+        panic!("the call was not reached within a minute");
+    }
+
     /// The same with a script for each connection, and words that must show nowhere.
     #[track_caller]
     pub fn play_each(
@@ -110,6 +142,40 @@ impl Default for Scene {
     }
 }
 
+/// Cancels a call of this session once it waits for its peer; its error.
+#[track_caller]
+pub fn cancel_waiting<T: std::fmt::Debug>(
+    session: &mut Session,
+    observer: &mut Session,
+    call: impl FnOnce(&mut Session) -> Result<T, Failure>,
+) -> Failure {
+    let (pid, token) = (session.pid(), session.cancel_token());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            process::wait_until("the backend waits", || {
+                over.load(Ordering::SeqCst) || waiting::is_waiting(observer, pid)
+            });
+            token.cancel_query(NoTls).unwrap();
+        });
+        let outcome = call(session);
+        over.store(true, Ordering::SeqCst);
+        outcome.expect_err("a call that is cancelled")
+    })
+}
+
+/// What a limit of so many seconds ends must not end before it. How long afterwards is not looked at: the machine may be
+/// busy.
+#[track_caller]
+pub fn lasts<T>(limit: i32, act: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let result = act();
+    let took = began.elapsed();
+    let limit = Duration::from_secs(limit.try_into().unwrap());
+    assert!(took >= limit, "it took {took:?}");
+    result
+}
+
 fn grant(database: &Database, role: &str, host: &str, privileges: &str) {
     database.superuser().run(&format!(
         "SELECT dbms_network_acl_admin.append_host_ace(
@@ -149,6 +215,16 @@ impl<'a> Stage<'a> {
         let smtp = self.connect();
         self.ehlo(&smtp);
         smtp
+    }
+
+    /// A call that must be cancelled while it waits; its error.
+    #[track_caller]
+    pub fn cancel<T: std::fmt::Debug>(
+        &mut self,
+        observer: &mut Session,
+        call: impl FnOnce(&mut Session) -> Result<T, Failure>,
+    ) -> Failure {
+        cancel_waiting(self.session, observer, call)
     }
 
     #[track_caller]

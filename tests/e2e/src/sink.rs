@@ -1,17 +1,12 @@
 //! `smtp-sink`, which Postfix brings along: a server that misbehaves in the ways its options name, and that keeps the
 //! messages it was sent. Not ours, so that it judges what goes over the wire by its own reading of SMTP.
 
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
 use crate::own_cluster::is_root;
 use crate::ports::free_port;
 use crate::process;
-
-/// How long it may take to start, or to close its file behind a message.
-const PATIENCE: Duration = Duration::from_secs(10);
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
 
 /// One `smtp-sink`, gone at the end of the test.
 pub struct Sink {
@@ -48,8 +43,7 @@ impl Sink {
             directory,
         };
         let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
-        let started = process::time_until(PATIENCE, listens);
-        assert!(started.is_some(), "smtp-sink {options} does not listen");
+        process::wait_until(format_args!("smtp-sink {options} listens"), listens);
         sink
     }
 
@@ -66,9 +60,26 @@ impl Sink {
         messages.remove(0)
     }
 
-    /// All messages, in no order. smtp-sink writes the last of one as soon as it has answered its final dot.
+    /// All messages, in no order. smtp-sink writes the last of one once it has answered its final dot, and then closes
+    /// the file.
+    #[track_caller]
     pub fn messages(&self) -> Vec<Vec<u8>> {
-        std::thread::sleep(Duration::from_millis(50));
+        process::wait_until("smtp-sink closes its files", || !self.is_writing());
+        self.messages_so_far()
+    }
+
+    /// Whether one of the files is open.
+    fn is_writing(&self) -> bool {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.id()));
+        let mut targets = open
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        targets.any(|target| target.starts_with(self.directory.path()))
+    }
+
+    /// All messages, and what there is of those that are not ended.
+    pub fn messages_so_far(&self) -> Vec<Vec<u8>> {
         let entries = std::fs::read_dir(&self.directory).unwrap().flatten();
         entries
             .map(|entry| without_header(&std::fs::read(entry.path()).unwrap()))

@@ -25,12 +25,12 @@ pub struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    /// With a time-out of ten seconds: a test should fail rather than wait.
+    /// With a time-out of a minute: a test should fail rather than wait.
     pub fn to(host: &'a str, port: u16) -> Self {
         Self {
             host,
             port: port.into(),
-            timeout: Some(10),
+            timeout: Some(60),
             wallet: None,
             wallet_password: None,
             implicit_tls: false,

@@ -3,6 +3,7 @@
 //! step or over.
 
 use crate::cluster::{Cluster, Session};
+use crate::process;
 use crate::smtp::Smtp;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -15,6 +16,7 @@ const MEMORY: u64 = 1024;
 /// Begun before the hostile case, ended after it, once its session is closed.
 pub struct Vigil {
     descriptors: usize,
+    threads: usize,
     memory: u64,
     log_offset: u64,
     /// Where the notices of this session begin.
@@ -28,6 +30,7 @@ impl Vigil {
         let log = fs::metadata(&Cluster::shared().log).unwrap();
         Self {
             descriptors: descriptors(session.pid()).len(),
+            threads: process::threads(session.pid()),
             memory: anonymous_memory(session.pid()),
             log_offset: log.len(),
             notices: session.notices().len(),
@@ -39,6 +42,10 @@ impl Vigil {
     pub fn end(self, session: &mut Session, secrets: &[&str]) {
         assert_eq!(session.value::<i32>("SELECT 1"), 1, "U1");
         self.check_log(secrets);
+        // A look-up that was given up keeps its descriptors until its thread ends.
+        process::wait_until("only the backend's own threads are left", || {
+            process::threads(session.pid()) <= self.threads
+        });
         let left = descriptors(session.pid());
         assert!(
             left.len() <= self.descriptors,

@@ -3,15 +3,15 @@
 
 use crate::certs::{Authority, Wallet};
 use crate::peer::{Peer, Script};
+use crate::ports::FullBacklog;
+use crate::process;
 use crate::smtp::Smtp;
 use crate::{Failure, Session};
-use socket2::{Domain, Socket, Type};
-use std::io::Write as _;
-use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
 /// A name that only a name server could know.
-const SILENT_NAME: &str = "mail.silent.example.test";
+pub const SILENT_NAME: &str = "mail.silent.example.test";
 
 /// A point at which the conversation stands still until somebody ends it.
 pub struct WaitPoint {
@@ -31,12 +31,8 @@ enum FarEnd {
     NoAddress,
 }
 
-/// A listener that takes no more connections: the kernel drops each further SYN.
-struct FullBacklog {
-    _listener: Socket,
-    _fillers: Vec<Socket>,
-    port: u16,
-}
+/// Between two octets of a drip. What drips takes longer than [`process::NEVER`], and stays below the caps.
+const DRIP: Duration = Duration::from_millis(20);
 
 const HOST: &str = "127.0.0.1";
 const OPEN: &str = "{open}";
@@ -58,9 +54,14 @@ pub fn wait_points() -> Vec<WaitPoint> {
             "dripped greeting",
             &[],
             OPEN,
-            Script::new().drip("220-peer\r\n".repeat(1000), Duration::from_millis(20)),
+            Script::new().drip("220-peer\r\n".repeat(6000), DRIP),
         ),
-        point("implicit TLS", &[], OPEN_TLS, Script::new().hold()),
+        point(
+            "implicit TLS",
+            &[],
+            OPEN_TLS,
+            Script::new().read_until("\x16\x03").hold(),
+        ),
         point("EHLO", &[OPEN], EHLO, greeting().line().hold()),
     ];
     points.extend(tls_points());
@@ -77,22 +78,20 @@ fn tls_points() -> [WaitPoint; 2] {
             .on("STARTTLS", "220 go ahead")
     };
     // A record of 16 kB that never gets complete.
-    let record = [&[0x16, 3, 3, 0x3f, 0xff][..], &[0; 5000]].concat();
+    let record = [&[0x16, 3, 3, 0x3f, 0xff][..], &[0; 16_000]].concat();
     let before = [OPEN, EHLO];
     [
         point(
             "STARTTLS handshake",
             &before,
             "utl_smtp.starttls({c})",
-            ready().hold(),
+            ready().read_until("\x16\x03").hold(),
         ),
         point(
             "dripped handshake",
             &before,
             "utl_smtp.starttls({c})",
-            ready()
-                .read_until("\x16\x03")
-                .drip(record, Duration::from_millis(20)),
+            ready().read_until("\x16\x03").drip(record, 2 * DRIP),
         ),
     ]
 }
@@ -153,9 +152,7 @@ fn transaction_points() -> Vec<WaitPoint> {
     let mail = || ehlo().on("MAIL", "250 ok");
     let rcpt = || mail().on("RCPT", "250 ok");
     let data = || rcpt().on("DATA", "354 go ahead");
-    let drip = greeting()
-        .line()
-        .drip("250-x\r\n".repeat(1000), Duration::from_millis(20));
+    let drip = greeting().line().drip("250-x\r\n".repeat(9000), DRIP);
     let to_data = [OPEN, EHLO, MAIL, RCPT, DATA, LINE];
     vec![
         point("dripped reply", &[OPEN], EHLO, drip),
@@ -196,7 +193,7 @@ fn transaction_points() -> Vec<WaitPoint> {
     ]
 }
 
-/// The look-up of a name, which must be tried in a cluster whose name server is silent.
+/// The look-up of [`SILENT_NAME`], in a cluster whose name server meets that with silence.
 pub fn name_look_up() -> WaitPoint {
     WaitPoint {
         name: "name look-up",
@@ -232,19 +229,19 @@ impl WaitPoint {
             name: "connect",
             before: Vec::new(),
             wait: OPEN,
-            far_end: FarEnd::FullBacklog(FullBacklog::new()),
+            far_end: FarEnd::FullBacklog(FullBacklog::on(Ipv4Addr::LOCALHOST.into(), 0)),
             wallet: None,
         }
     }
 
     /// The SQL that leads to the point. Every statement's connection has this time-out, in seconds.
-    pub fn preparations(&self, tx_timeout: u32) -> Vec<String> {
+    pub fn preparations(&self, tx_timeout: i32) -> Vec<String> {
         let statement = |step: &&str| format!("SELECT {}", self.expand(step, tx_timeout));
         self.before.iter().map(statement).collect()
     }
 
     /// What follows SELECT, or PERFORM, and waits.
-    pub fn waiting(&self, tx_timeout: u32) -> String {
+    pub fn waiting(&self, tx_timeout: i32) -> String {
         self.expand(self.wait, tx_timeout)
     }
 
@@ -254,9 +251,16 @@ impl WaitPoint {
     }
 
     /// Goes to the point, without waiting there.
-    pub fn prepare(&self, session: &mut Session, tx_timeout: u32) {
-        for statement in self.preparations(tx_timeout) {
-            session.run(&statement);
+    pub fn prepare(&self, session: &mut Session, tx_timeout: i32) -> Result<(), Failure> {
+        let statements = self.preparations(tx_timeout);
+        statements.iter().try_for_each(|sql| session.try_run(sql))
+    }
+
+    /// Whether the peer, if there is one, has nothing more to say.
+    pub fn is_reached(&self) -> bool {
+        match &self.far_end {
+            FarEnd::Peer(peer) => peer.is_holding(),
+            FarEnd::FullBacklog(_) | FarEnd::NoAddress => true,
         }
     }
 
@@ -282,10 +286,10 @@ impl WaitPoint {
     }
 
     /// The expression with its connection. A setting keeps that between statements.
-    fn expand(&self, step: &str, tx_timeout: u32) -> String {
+    fn expand(&self, step: &str, tx_timeout: i32) -> String {
         let (host, port) = match &self.far_end {
             FarEnd::Peer(peer) => (HOST, peer.port()),
-            FarEnd::FullBacklog(listener) => (HOST, listener.port),
+            FarEnd::FullBacklog(listener) => (HOST, listener.port()),
             FarEnd::NoAddress => (SILENT_NAME, 25),
         };
         let wallet = self.wallet.as_ref().map_or("NULL".to_owned(), |wallet| {
@@ -303,89 +307,17 @@ impl WaitPoint {
     }
 }
 
-impl FullBacklog {
-    fn new() -> Self {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        listener.bind(&any.into()).unwrap();
-        listener.listen(0).unwrap();
-        let address = listener.local_addr().unwrap().as_socket().unwrap();
-        let filler = |_| {
-            let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            filler.set_nonblocking(true).unwrap();
-            let _ = filler.connect(&address.into());
-            filler
-        };
-        Self {
-            _fillers: (0..4).map(filler).collect(),
-            _listener: listener,
-            port: address.port(),
-        }
-    }
-}
-
-/// A name server that hears and never answers, for a cluster in a mount namespace of its own. Port 53 is root's.
-pub struct SilentNameServer {
-    socket: UdpSocket,
-    configuration: tempfile::NamedTempFile,
-}
-
-impl SilentNameServer {
-    pub fn start() -> Self {
-        let bind = |last: u8| UdpSocket::bind(("127.0.0.".to_owned() + &last.to_string(), 53)).ok();
-        let socket = (53..250).find_map(bind).expect("no port 53 is free");
-        let mut configuration = tempfile::NamedTempFile::new().unwrap();
-        let address = socket.local_addr().unwrap().ip();
-        writeln!(
-            configuration,
-            "nameserver {address}\noptions timeout:6 attempts:1"
-        )
-        .unwrap();
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        std::fs::set_permissions(configuration.path(), readable).unwrap();
-        Self {
-            socket,
-            configuration,
-        }
-    }
-
-    /// What a cluster needs to be started after, so that it asks this server.
-    pub fn prelude(&self) -> String {
-        let path = self.configuration.path().display();
-        format!("mount --bind {path} /etc/resolv.conf")
-    }
-
-    /// Whether anybody has asked for anything.
-    pub fn was_asked(&self) -> bool {
-        self.socket.set_nonblocking(true).unwrap();
-        self.socket.recv(&mut [0; 512]).is_ok()
-    }
-}
-
-/// Waits until these backends wait for their peers, and still do a moment later.
+/// Waits until this backend waits for its peer.
 #[track_caller]
-pub fn await_waits(observer: &mut Session, pids: &[i32], name: &str) {
-    const LIMIT: Duration = Duration::from_secs(20);
-    let began = Instant::now();
-    let mut seen = 0;
-    while seen < 3 {
-        assert!(
-            began.elapsed() < LIMIT,
-            "{name}: the backend did not get to wait"
-        );
-        let sql = "SELECT count(*) FROM pg_stat_activity
-                    WHERE pid = ANY ($1) AND state = 'active' AND wait_event_type = 'Extension'";
-        let waiting: i64 = observer.query_one(sql, &[&pids]).unwrap().get(0);
-        seen = match usize::try_from(waiting) {
-            Ok(count) if count == pids.len() => seen + 1,
-            _ => 0,
-        };
-        std::thread::sleep(Duration::from_millis(20));
-    }
+pub fn await_wait(observer: &mut Session, pid: i32, name: &str) {
+    process::wait_until(format_args!("{name}: the backend waits"), || {
+        is_waiting(observer, pid)
+    });
 }
 
-/// Runs a statement and tells how it ended and when.
-pub fn timed(session: &mut Session, sql: &str) -> (Result<(), Failure>, Instant) {
-    let outcome = session.try_run(sql);
-    (outcome, Instant::now())
+/// Whether this backend waits for its peer.
+pub fn is_waiting(observer: &mut Session, pid: i32) -> bool {
+    let sql = "SELECT count(*) FROM pg_stat_activity
+                WHERE pid = $1 AND state = 'active' AND wait_event_type = 'Extension'";
+    observer.query_one(sql, &[&pid]).unwrap().get::<_, i64>(0) == 1
 }

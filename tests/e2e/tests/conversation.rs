@@ -248,7 +248,7 @@ fn a_trigger_mails_and_survives_a_dead_server() {
          DECLARE
              c utl_smtp.connection;
          BEGIN
-             c := utl_smtp.open_connection('{host}', NEW.port, tx_timeout => 5);
+             c := utl_smtp.open_connection('{host}', NEW.port, tx_timeout => 60);
              PERFORM utl_smtp.ehlo(c, 'client.example.test');
              PERFORM utl_smtp.mail(c, 'orders@foo.test');
              PERFORM utl_smtp.rcpt(c, 'bob@example.test');

@@ -2,6 +2,7 @@
 //! shipped. A panic is an ERROR, its connection is dropped, and nothing is poisoned for the next.
 
 use e2e::certs::{Authority, Identity, Wallet};
+use e2e::process::{BOUND, LIMITS};
 use e2e::{Failure, Faults, Open, Peer, Script, Session, Smtp, process, vigil, waiting};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ const CONVERSE: &str = "
 CREATE FUNCTION converse(port integer, wallet text) RETURNS text
 LANGUAGE plpgsql AS $body$
 DECLARE
-    c utl_smtp.connection := utl_smtp.open_connection('localhost', port, 20, wallet);
+    c utl_smtp.connection := utl_smtp.open_connection('localhost', port, 60, wallet);
 BEGIN
     PERFORM utl_smtp.ehlo(c, NULL);
     PERFORM utl_smtp.starttls(c);
@@ -120,11 +121,13 @@ impl Stage {
             self.survivors += self.check_connections(&format!("{call} {time}"));
             self.converse()
                 .unwrap_or_else(|failure| panic!("after {call} {time}: {failure}"));
-            let open = self.descriptors();
-            assert!(
-                open.len() <= before.len(),
-                "{call} {time}: {open:?}, before {before:?}"
-            );
+            // The thread of a look-up that was given up may still be on its way out.
+            let after = format_args!(
+                "after {call} {time}: {:?}, before {before:?}",
+                self.descriptors()
+            )
+            .to_string();
+            process::wait_until(after, || self.descriptors().len() <= before.len());
         }
         unreachable!("it is called only so often")
     }
@@ -254,33 +257,40 @@ fn a_stepped_clock_moves_no_deadline() {
     let now = "SELECT extract(epoch FROM clock_timestamp())::bigint";
     let real = observer.value::<i64>(now);
     for step in [3600, -3600] {
-        let peer = Peer::start(Script::greeting().line().hold());
-        let smtp = Open::to("127.0.0.1", peer.port())
-            .timeout(2)
-            .open(&mut session)
-            .unwrap();
-        let pid = session.pid();
-        let began = Instant::now();
-        let outcome = std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| smtp.noop(&mut session));
-            waiting::await_waits(&mut observer, &[pid], "NOOP");
-            faults.step_clock(step);
-            let seen = observer.value::<i64>(now);
-            assert!(
-                (seen - real - step).abs() < 60,
-                "the clock was not stepped: {seen}, {real}"
-            );
-            waiting.join().unwrap()
+        let stepped = LIMITS.into_iter().any(|limit| {
+            let limit = 2 * limit;
+            let peer = Peer::start(Script::greeting().line().hold());
+            let open = Open::to("127.0.0.1", peer.port()).timeout(limit);
+            let Ok(smtp) = open.open(&mut session) else {
+                return false;
+            };
+            let pid = session.pid();
+            let began = Instant::now();
+            let (outcome, stepped) = std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| smtp.noop(&mut session));
+                process::wait_until("the backend waits", || {
+                    waiting.is_finished() || waiting::is_waiting(&mut observer, pid)
+                });
+                faults.step_clock(step);
+                let seen = observer.value::<i64>(now);
+                assert!(
+                    (seen - real - step).abs() < 900,
+                    "the clock was not stepped: {seen}, {real}"
+                );
+                let stepped = !waiting.is_finished();
+                (waiting.join().unwrap(), stepped)
+            });
+            let took = began.elapsed();
+            faults.step_clock(0);
+            peer.finish();
+            let failure = outcome.unwrap_err().expect("U9278");
+            let ended = format!("tx_timeout of {limit} s");
+            assert!(failure.detail.contains(&ended), "{failure}");
+            let limit = Duration::from_secs(limit.try_into().unwrap());
+            assert!(took >= limit && took < limit + BOUND, "{took:?}");
+            stepped
         });
-        let failure = outcome.unwrap_err().expect("U9278");
-        assert!(failure.detail.contains("tx_timeout of 2 s"), "{failure}");
-        let took = began.elapsed();
-        assert!(
-            took >= Duration::from_secs(2) && took < Duration::from_secs(10),
-            "{took:?}"
-        );
-        faults.step_clock(0);
-        peer.finish();
+        assert!(stepped, "each wait was over before the clock was stepped");
     }
     assert!(process::is_alive(session.pid()));
 }

@@ -1,16 +1,16 @@
 //! The same script for every server that is not ours, and what each of them has on its disk afterwards.
 
+use e2e::process::BOUND;
 use e2e::{Database, MailServer, Sink};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
 
 /// One message by write_data or by write_raw_data, the same to every server: `mark` is what tells it apart.
 const SCRIPT: &str = r"
 CREATE FUNCTION send_awkward(host text, port integer, mark text, raw boolean) RETURNS void
 LANGUAGE plpgsql AS $body$
 DECLARE
-    c utl_smtp.connection := utl_smtp.open_connection(host, port, 20);
+    c utl_smtp.connection := utl_smtp.open_connection(host, port, 60);
     piece text;
 BEGIN
     PERFORM utl_smtp.ehlo(c, 'client.example.test');
@@ -108,9 +108,7 @@ fn every_server_keeps_the_same_message_of_the_same_script() {
 /// What a server answers to all of this, said at once, behind the greeting or before it.
 fn answer_to(port: u16, after_greeting: bool, said: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    stream.set_read_timeout(Some(BOUND)).unwrap();
     if after_greeting {
         assert!(stream.read(&mut [0; 512]).unwrap() > 0);
     }

@@ -3,18 +3,17 @@
 use e2e::certs::{Authority, Identity};
 use e2e::dialogues;
 use e2e::peer::{Ending, Peer, Script};
+use e2e::process::BOUND;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn connect(peer: &Peer) -> TcpStream {
     let stream = TcpStream::connect(peer.address()).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    stream.set_read_timeout(Some(BOUND)).unwrap();
     stream
 }
 
@@ -154,9 +153,7 @@ fn a_holding_script_ends_with_the_test() {
     let peer = Peer::start(Script::greeting().hold());
     let mut stream = connect(&peer);
     read_line(&mut stream);
-    let began = Instant::now();
     assert!(peer.finish().only().completed());
-    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -172,9 +169,7 @@ fn a_released_script_goes_on() {
         "nothing is sent before the release"
     );
     peer.release();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    stream.set_read_timeout(Some(BOUND)).unwrap();
     assert_eq!(read_line(&mut stream), "250 now\r\n");
 }
 
@@ -182,7 +177,6 @@ fn a_released_script_goes_on() {
 fn a_reset_is_a_reset_and_a_cut_an_end_of_file() {
     let peer = Peer::start_each(vec![Script::greeting().reset(), Script::greeting().cut()]);
     let mut first = connect(&peer);
-    std::thread::sleep(Duration::from_millis(100));
     let error = std::iter::repeat_with(|| first.read(&mut [0; 100])).find_map(Result::err);
     assert_eq!(error.unwrap().kind(), std::io::ErrorKind::ConnectionReset);
     let mut second = connect(&peer);

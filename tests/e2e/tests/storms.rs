@@ -4,7 +4,9 @@
 //! `UTL_SMTP_CANCELS` is how many cancels there are, `UTL_SMTP_SEED` where they fall.
 
 use e2e::certs::{Authority, Identity, Wallet};
-use e2e::{Database, Failure, Open, Peer, Script, Session, Smtp, Vigil, process, vigil};
+use e2e::process::{BOUND, LIMITS, NEVER};
+use e2e::scene::lasts;
+use e2e::{Database, Failure, Open, Peer, Script, Session, Smtp, Vigil, process, vigil, waiting};
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -63,7 +65,7 @@ DECLARE
     c utl_smtp.connection;
 BEGIN
     -- Look-ups that are given up go on for a moment, and only so many may.
-    c := utl_smtp.open_connection(CASE WHEN round % 10 = 0 THEN 'localhost' ELSE '127.0.0.1' END, peer_port, 20,
+    c := utl_smtp.open_connection(CASE WHEN round % 10 = 0 THEN 'localhost' ELSE '127.0.0.1' END, peer_port, 60,
                                   wallet, secure_host => 'localhost');
     PERFORM utl_smtp.ehlo(c, 'client.example.test');
     IF wallet IS NOT NULL THEN
@@ -159,7 +161,12 @@ fn cancels_at_random_instants_never_put_a_session_out_of_step() {
     let (mut hit, mut left) = (0, 0);
     let mut longest = [Duration::from_millis(16); 2];
     let rounds = given("UTL_SMTP_CANCELS", 1000);
-    for round in 0..rounds + WARM_UP {
+    // On a busy machine more of them miss: it goes on until as many have hit as can be expected.
+    for round in 0.. {
+        if round >= rounds + WARM_UP && hit > rounds / 2 {
+            break;
+        }
+        assert!(round < 10 * (rounds + WARM_UP), "the cancels missed: {hit}");
         if round == WARM_UP {
             watch = Vigil::begin(&mut session);
         }
@@ -191,10 +198,9 @@ fn cancels_at_random_instants_never_put_a_session_out_of_step() {
     // A look-up that was given up ends by itself, soon.
     let pid = session.pid();
     let ended = || vigil::descriptors(pid).len() <= descriptors;
-    process::time_until(Duration::from_secs(5), ended);
+    process::wait_until("the look-ups end", ended);
     watch.end(&mut session, &[]);
     eprintln!("{hit} of {rounds} cancels hit a conversation, {left} of which could go on");
-    assert!(hit > rounds / 2, "the cancels missed");
     for peer in peers {
         peer.finish();
     }
@@ -267,7 +273,7 @@ fn a_storm_of_signals_changes_no_byte_of_a_large_message() {
         let locator = wallet.locator();
         let mut open = Open::to("localhost", peer.port())
             .wallet(&locator)
-            .timeout(50);
+            .timeout(NEVER);
         if tls {
             open = open.implicit_tls();
         }
@@ -303,6 +309,7 @@ fn writing_to_a_peer_that_has_reset_is_an_error_and_no_signal() {
             .on("MAIL", "250 ok")
             .on("RCPT", "250 ok")
             .on("DATA", "354 go ahead")
+            .await_release()
             .reset(),
     );
     let database = Database::new();
@@ -315,6 +322,7 @@ fn writing_to_a_peer_that_has_reset_is_an_error_and_no_signal() {
     smtp.mail(&mut session, "sender@example.test").unwrap();
     smtp.rcpt(&mut session, "recipient@example.test").unwrap();
     smtp.open_data(&mut session).unwrap();
+    peer.release_and_arrive();
     let line = "x".repeat(60_000);
     let failures: Vec<Failure> = (0..20)
         .filter_map(|_| smtp.write_data(&mut session, &line).err())
@@ -336,7 +344,7 @@ fn a_cancel_just_before_the_wait_is_not_lost() {
     let mut session = database.superuser();
     let watch = Vigil::begin(&mut session);
     let smtp = Open::to("127.0.0.1", peer.port())
-        .timeout(20)
+        .timeout(90)
         .open(&mut session)
         .unwrap();
     let began = Instant::now();
@@ -350,7 +358,7 @@ fn a_cancel_just_before_the_wait_is_not_lost() {
         .map_err(Failure::from)
         .unwrap_err();
     failure.expect("57014");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < BOUND);
     vigil::assert_over(&mut session, &smtp);
     watch.end(&mut session, &[]);
     peer.finish();
@@ -370,23 +378,14 @@ fn tx_timeout_may_be_zero_null_or_huge_but_not_negative() {
         .expect("22023");
     assert!(failure.message.contains("tx_timeout"), "{failure}");
 
-    let began = Instant::now();
-    open.clone()
-        .timeout(0)
-        .open(&mut session)
-        .unwrap_err()
-        .expect("U9278");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    let none = open.clone().timeout(0).open(&mut session).unwrap_err();
+    let none = none.expect("U9278");
+    assert!(none.detail.contains("tx_timeout of 0 s"), "{none}");
 
     session.run("SET utl_smtp.default_timeout = 1");
-    let began = Instant::now();
-    open.clone()
-        .timeout(None)
-        .open(&mut session)
-        .unwrap_err()
-        .expect("U9278");
-    assert!(began.elapsed() >= Duration::from_secs(1));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    let default = open.clone().timeout(None);
+    let failure = lasts(1, || default.open(&mut session).unwrap_err()).expect("U9278");
+    assert!(failure.detail.contains("tx_timeout of 1 s"), "{failure}");
     silent.finish();
 
     let peer = Peer::start(Script::greeting().quit());
@@ -424,32 +423,61 @@ fn a_wait_with_interrupts_held_off_is_bounded_by_the_time_limit() {
          PREPARE look AS SELECT k FROM keyed WHERE k = 5 ORDER BY k USING <",
     );
     assert_eq!(session.value::<i32>("EXECUTE look"), 5);
-    let pid = session.pid();
-    for timeout in ["0", "300"] {
-        let smtp = Open::to("127.0.0.1", peer.port())
-            .timeout(2)
-            .open(&mut session)
-            .unwrap();
-        session.run(&format!("SET e2e.c = '{}'", smtp.handle));
-        session.run(&format!("SET statement_timeout = {timeout}"));
-        let mut other = database.superuser();
-        let canceller = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(500));
-            other.run(&format!("SELECT pg_cancel_backend({pid})"));
+    let mut observer = database.superuser();
+    for with_timeout in [false, true] {
+        // Too short, on a busy machine, to get to the wait, or to see it in time.
+        let waited = LIMITS.into_iter().any(|limit| {
+            let limit = 2 * limit;
+            let timeout = if with_timeout { limit * 250 } else { 0 };
+            compare_while_cancelled(&mut session, &mut observer, &peer, limit, timeout)
         });
-        let (began, computed) = (Instant::now(), process::processor_time(pid));
-        let failure = session.try_run("EXECUTE look").unwrap_err();
-        let took = began.elapsed();
-        canceller.join().unwrap();
-        failure.clone().expect("U9278");
-        assert!(failure.detail.contains("tx_timeout of 2 s"), "{failure}");
-        assert!(took >= Duration::from_secs(2), "not held off: {took:?}");
-        assert!(took < Duration::from_secs(10), "{took:?}");
-        let computed = process::processor_time(pid) - computed;
-        assert!(computed < Duration::from_secs(1), "{computed:?}");
-        session.run("RESET statement_timeout; RESET e2e.c");
-        vigil::assert_over(&mut session, &smtp);
+        assert!(waited, "no cancel met the wait, or it was not held off");
         assert_eq!(session.value::<i32>("EXECUTE look"), 5);
     }
     peer.finish();
+}
+
+/// Looks a key up by a comparison that waits for a silent server, with this time limit in seconds and statement_timeout in
+/// milliseconds, and cancels it in the wait; false if that was over, or not reached, when the cancel came.
+fn compare_while_cancelled(
+    session: &mut Session,
+    observer: &mut Session,
+    peer: &Peer,
+    limit: i32,
+    timeout: i32,
+) -> bool {
+    let open = Open::to("127.0.0.1", peer.port()).timeout(limit);
+    let Ok(smtp) = open.open(session) else {
+        return false;
+    };
+    session.run(&format!("SET e2e.c = '{}'", smtp.handle));
+    let pid = session.pid();
+    let statement = format!("SET LOCAL statement_timeout = {timeout}; EXECUTE look");
+    let computed = process::processor_time(pid);
+    let (began, mut met) = (Instant::now(), false);
+    let outcome = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| session.try_run(&statement));
+        process::wait_until("the backend waits", || {
+            met = waiting::is_waiting(observer, pid);
+            met || looking.is_finished()
+        });
+        observer.run(&format!("SELECT pg_cancel_backend({pid})"));
+        met &= !looking.is_finished();
+        looking.join().unwrap()
+    });
+    let took = began.elapsed();
+    let failure = outcome.unwrap_err();
+    session.run("RESET e2e.c; SELECT utl_smtp.close_all_connections()");
+    if !met || failure.sqlstate == "57014" {
+        return false;
+    }
+    let failure = failure.expect("U9278");
+    let ended = format!("tx_timeout of {limit} s");
+    assert!(failure.detail.contains(&ended), "{failure}");
+    let limit = Duration::from_secs(limit.try_into().unwrap());
+    assert!(took >= limit, "not held off: {took:?}");
+    let computed = process::processor_time(pid) - computed;
+    assert!(computed < limit / 2, "{computed:?}");
+    vigil::assert_over(session, &smtp);
+    true
 }

@@ -266,7 +266,7 @@ fn a_type_or_table_that_was_altered_is_an_error_and_not_a_crash() {
         "SELECT dbms_network_acl_admin.append_host_ace(host => '127.0.0.1', ace => dbms_network_acl_admin.xs$ace_type(
                     privilege_list => dbms_network_acl_admin.xs$name_list('smtp'), principal_name => '{role}'))"
     ));
-    let open = format!("utl_smtp.open_connection('127.0.0.1', {}, 5)", peer.port());
+    let open = format!("utl_smtp.open_connection('127.0.0.1', {}, 60)", peer.port());
     let ehlo = format!("SELECT utl_smtp.ehlo({open}, 'client.example.test')");
     let open = format!("SELECT {open}");
     let other_table =

@@ -13,8 +13,8 @@ use rustls::ServerConnection;
 use smtp_net::{Deadline, Interest, NetError, PollWait, Stream, Wait};
 
 use crate::support::{
-    Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, plain, read_all,
-    root, seconds, wallet,
+    BOUND, Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, plain,
+    read_all, root, seconds, wallet,
 };
 
 fn millis(millis: u64) -> Deadline {
@@ -36,7 +36,7 @@ fn what_is_written_arrives() {
 
     let (server, mut stream) = encrypted(ServerSetup::default());
     read_all(&mut stream);
-    stream.write_all(&message, &PollWait, seconds(30)).unwrap();
+    stream.write_all(&message, &PollWait, seconds(60)).unwrap();
     stream.close();
     assert!(server.seen().received == message);
 
@@ -47,9 +47,9 @@ fn what_is_written_arrives() {
         let _ = send.send(all);
     });
     let mut stream = plain(address);
-    stream.write_all(&message, &PollWait, seconds(30)).unwrap();
+    stream.write_all(&message, &PollWait, seconds(60)).unwrap();
     stream.close();
-    assert!(receive.recv_timeout(Duration::from_secs(10)).unwrap() == message);
+    assert!(receive.recv_timeout(BOUND).unwrap() == message);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn reading_ends_at_the_deadline() {
         ..ServerSetup::default()
     });
     let mut buffer = [0; 64];
-    let count = tls.read(&mut buffer, &PollWait, seconds(5)).unwrap();
+    let count = tls.read(&mut buffer, &PollWait, seconds(60)).unwrap();
     assert_eq!(&buffer[..count], GREETING);
     let mut silent = plain(address);
     let begun = Instant::now();
@@ -107,17 +107,18 @@ fn what_is_there_is_read_without_waiting() {
         let _ = socket.read_to_end(&mut Vec::new());
     });
     let mut stream = plain(address);
-    thread::sleep(Duration::from_millis(100));
     let mut buffer = [0; 64];
-    assert_eq!(stream.read(&mut buffer, &PollWait, millis(0)).unwrap(), 8);
+    // It is not there at once.
+    let begun = Instant::now();
+    let read = std::iter::repeat_with(|| stream.read(&mut buffer, &PollWait, millis(0)).ok())
+        .find(|read| read.is_some() || begun.elapsed() > BOUND);
+    assert_eq!(read, Some(Some(8)));
 }
 
 #[test]
 fn writing_to_a_peer_that_does_not_read_ends_at_the_deadline() {
-    let address = listen(|socket| {
-        thread::sleep(Duration::from_secs(20));
-        drop(socket);
-    });
+    let mut kept = Vec::new();
+    let address = listen(move |socket| kept.push(socket));
     let mut stream = plain(address);
     let begun = Instant::now();
     let outcome = stream.write_all(&vec![b'x'; 64 << 20], &PollWait, millis(200));
@@ -131,18 +132,20 @@ fn writing_to_a_peer_that_does_not_read_ends_at_the_deadline() {
         ),
         "{outcome:?}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() >= Duration::from_millis(200));
 }
 
 #[test]
 fn writing_to_a_reset_connection_is_an_error_and_nothing_worse() {
     let address = listen(drop);
     let mut stream = plain(address);
-    thread::sleep(Duration::from_millis(50));
-    let outcome = (0..20).try_for_each(|_| {
+    let begun = Instant::now();
+    let outcome = std::iter::repeat_with(|| {
         thread::sleep(Duration::from_millis(10));
-        stream.write_all(b"NOOP\r\n", &PollWait, seconds(1))
-    });
+        stream.write_all(b"NOOP\r\n", &PollWait, seconds(60))
+    })
+    .find(|written| written.is_err() || begun.elapsed() > BOUND)
+    .unwrap();
     assert!(matches!(outcome, Err(NetError::Io { .. })), "{outcome:?}");
 }
 
@@ -162,10 +165,10 @@ fn an_interrupt_closes_the_connection() {
     });
     let mut stream = plain(address);
     let outcome = catch_unwind(AssertUnwindSafe(move || {
-        stream.read(&mut [0; 8], &Interrupted, seconds(10)).is_ok()
+        stream.read(&mut [0; 8], &Interrupted, seconds(60)).is_ok()
     }));
     assert!(outcome.is_err());
-    assert!(receive.recv_timeout(Duration::from_secs(5)).unwrap());
+    assert!(receive.recv_timeout(BOUND).unwrap());
 }
 
 /// A peer that never stops sending doesn't keep interrupts out.
@@ -184,7 +187,7 @@ fn a_flood_is_checked_for_interrupts() {
     let mut stream = plain(address);
     let checks = CountChecks(std::cell::Cell::new(0));
     for _ in 0..100 {
-        stream.read(&mut [0; 64], &checks, seconds(5)).unwrap();
+        stream.read(&mut [0; 64], &checks, seconds(60)).unwrap();
     }
     assert!(checks.0.get() >= 100);
 }

@@ -197,6 +197,9 @@ impl ServerSetup {
     }
 }
 
+/// The longest wait for an event, however busy the machine is.
+pub const BOUND: Duration = Duration::from_secs(60);
+
 /// A TLS server on loopback, and what it saw of each connection.
 pub struct Server {
     pub address: SocketAddr,
@@ -229,7 +232,7 @@ impl Server {
 
     /// The next connection's report; the connection must be over.
     pub fn seen(&self) -> Seen {
-        self.seen.recv_timeout(Duration::from_secs(10)).unwrap()
+        self.seen.recv_timeout(BOUND).unwrap()
     }
 }
 
@@ -247,9 +250,7 @@ pub fn listen(mut serve: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
 
 /// One connection: greets, then takes in what comes until the end.
 fn serve(mut socket: TcpStream, config: Arc<ServerConfig>, polite: bool) -> Seen {
-    socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
+    socket.set_read_timeout(Some(BOUND)).unwrap();
     let mut connection = ServerConnection::new(config).unwrap();
     let mut received = Vec::new();
     // A client may go at any point: what was seen until then is what counts.
@@ -308,7 +309,7 @@ impl Client {
 
     /// Connects and shakes hands.
     pub fn connect(&mut self, address: SocketAddr) -> Result<Stream, NetError> {
-        self.connect_by(address, seconds(10))
+        self.connect_by(address, Deadline::after(Some(BOUND)))
     }
 
     pub fn connect_by(
@@ -328,7 +329,7 @@ impl Client {
 
 /// A plain connection.
 pub fn plain(address: SocketAddr) -> Stream {
-    let (socket, _) = tcp::connect(&[address], &PollWait, seconds(10)).unwrap();
+    let (socket, _) = tcp::connect(&[address], &PollWait, Deadline::after(Some(BOUND))).unwrap();
     Stream::plain(socket)
 }
 
@@ -342,7 +343,7 @@ pub fn read_all(stream: &mut Stream) -> Vec<u8> {
     let mut all = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        match stream.read(&mut buffer, &PollWait, seconds(10)).unwrap() {
+        match stream.read(&mut buffer, &PollWait, seconds(60)).unwrap() {
             0 => return all,
             count => all.extend_from_slice(&buffer[..count]),
         }

@@ -14,7 +14,7 @@ use smtp_net::wallet::CertificateKind;
 use smtp_net::{Locator, NetError, Wallet, WalletCache, WalletSource};
 use tempfile::TempDir;
 
-use crate::support::{Credentials, directory, leaf_params, root};
+use crate::support::{BOUND, Credentials, directory, leaf_params, root};
 
 #[track_caller]
 fn refused(outcome: Result<Wallet, NetError>) -> (String, String) {
@@ -334,7 +334,7 @@ fn an_oversized_wallet_is_refused_quickly() {
         .collect();
     let (detail, _) = refused(Wallet::open(directory(&files).path()));
     assert!(detail.contains("together"), "{detail}");
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(begun.elapsed() < BOUND);
 }
 
 #[test]

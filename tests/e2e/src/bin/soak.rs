@@ -81,7 +81,7 @@ LANGUAGE plpgsql AS $body$
 DECLARE
     c utl_smtp.connection;
 BEGIN
-    c := utl_smtp.open_connection('localhost', port, 10, wallet, NULL, manner = 'ImplicitTls');
+    c := utl_smtp.open_connection('localhost', port, 60, wallet, NULL, manner = 'ImplicitTls');
     PERFORM utl_smtp.ehlo(c, 'client.example.test');
     IF manner IN ('StartTls', 'Distrustful') THEN
         PERFORM utl_smtp.starttls(c);

@@ -2,6 +2,7 @@
 //! ended at any time.
 
 use super::record::Handshake;
+use crate::process::BOUND;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(20);
-const HANDSHAKE: Duration = Duration::from_secs(20);
 
 pub enum Channel {
     Plain(TcpStream),
@@ -29,9 +29,7 @@ impl Channel {
         stream.set_nonblocking(false).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(TICK)).unwrap();
-        stream
-            .set_write_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        stream.set_write_timeout(Some(BOUND / 2)).unwrap();
         Self::Plain(stream)
     }
 
@@ -66,7 +64,7 @@ impl Channel {
             return Err("TLS inside TLS".to_owned());
         };
         let mut tls = ServerConnection::new(config).map_err(|error| error.to_string())?;
-        let end = Instant::now() + HANDSHAKE;
+        let end = Instant::now() + BOUND / 2;
         while tls.is_handshaking() || tls.wants_write() {
             match tls.complete_io(&mut tcp) {
                 Ok(_) => {}

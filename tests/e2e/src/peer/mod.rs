@@ -13,14 +13,12 @@ mod script;
 pub use record::{Conversation, Ending, Handshake, Record};
 pub use script::Script;
 
+use crate::{ports, process};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-/// How long a script may go on once the test has called [`Peer::finish`].
-const GRACE: Duration = Duration::from_secs(10);
+use std::time::Duration;
 
 pub struct Peer {
     address: SocketAddr,
@@ -34,6 +32,10 @@ struct Shared {
     finishing: AtomicBool,
     released: AtomicUsize,
     busy: AtomicUsize,
+    /// How many scripts have come to a step in which they hold the client up.
+    holding: AtomicUsize,
+    /// The port of each connection's client.
+    clients: Mutex<Vec<u16>>,
     conversations: Mutex<Vec<Conversation>>,
 }
 
@@ -76,6 +78,34 @@ impl Peer {
         self.shared.released.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// As [`Peer::release`], and waits until what the script does next, such as a word or a close, has reached the client of
+    /// the latest connection, which must be idle.
+    #[track_caller]
+    pub fn release_and_arrive(&self) {
+        self.release();
+        self.await_arrival();
+    }
+
+    /// Waits until something has reached the client of the latest connection that it has not read yet.
+    #[track_caller]
+    pub fn await_arrival(&self) {
+        let client = *self.shared.clients.lock().unwrap().last().unwrap();
+        ports::await_arrival(client, self.port());
+    }
+
+    /// Waits until the script of a connection holds, drips or waits for its release.
+    #[track_caller]
+    pub fn await_hold(&self) {
+        process::wait_until("the peer's script holds the client up", || {
+            self.is_holding()
+        });
+    }
+
+    /// Whether the script of a connection holds, drips or waits for its release.
+    pub fn is_holding(&self) -> bool {
+        self.shared.holding.load(Ordering::SeqCst) > 0
+    }
+
     /// How many connections were accepted so far.
     pub fn accepted(&self) -> usize {
         self.shared.conversations.lock().unwrap().len()
@@ -84,22 +114,13 @@ impl Peer {
     /// Waits until these bytes were heard in some connection.
     #[track_caller]
     pub fn wait_for(&self, bytes: &[u8]) {
-        let end = Instant::now() + GRACE;
-        while !self
-            .shared
-            .conversations
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|one| one.heard(bytes))
-        {
-            assert!(
-                Instant::now() < end,
-                "\"{}\" was not heard within {GRACE:?}",
-                bytes.escape_ascii()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        process::wait_until(
+            format_args!("\"{}\" is heard", bytes.escape_ascii()),
+            || {
+                let conversations = self.shared.conversations.lock().unwrap();
+                conversations.iter().any(|one| one.heard(bytes))
+            },
+        );
     }
 
     /// Ends the listening, waits for the scripts, and hands over what was heard.
@@ -113,14 +134,9 @@ impl Peer {
         if let Some(thread) = self.listener.take() {
             thread.join().unwrap();
         }
-        let end = Instant::now() + GRACE;
-        while self.shared.busy.load(Ordering::SeqCst) > 0 {
-            assert!(
-                Instant::now() < end,
-                "a peer's script did not end within {GRACE:?}"
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        process::wait_until("the peer's scripts end", || {
+            self.shared.busy.load(Ordering::SeqCst) == 0
+        });
         let conversations = std::mem::take(&mut *self.shared.conversations.lock().unwrap());
         for conversation in &conversations {
             if let Ending::Broken(why) = &conversation.ending {
@@ -142,15 +158,16 @@ fn accept(listener: &TcpListener, scripts: &[Script], shared: &Arc<Shared>) {
         // Looked at before the accept: a connection made before `finish` is always played to.
         let finishing = shared.finishing.load(Ordering::SeqCst);
         match listener.accept() {
-            Ok((stream, _)) => play(stream, scripts, shared),
+            Ok((stream, client)) => play(stream, client.port(), scripts, shared),
             Err(_) if finishing => return,
             Err(_) => std::thread::sleep(Duration::from_millis(2)),
         }
     }
 }
 
-fn play(stream: TcpStream, scripts: &[Script], shared: &Arc<Shared>) {
+fn play(stream: TcpStream, client: u16, scripts: &[Script], shared: &Arc<Shared>) {
     let number = {
+        shared.clients.lock().unwrap().push(client);
         let mut conversations = shared.conversations.lock().unwrap();
         conversations.push(Conversation::default());
         conversations.len() - 1

@@ -1,17 +1,18 @@
 //! Plays one script to one connection.
 
+use super::Shared;
 use super::channel::{Channel, Heard};
 use super::record::{Conversation, Ending, find};
 use super::script::{Expected, Script, Step};
-use super::{GRACE, Shared};
+use crate::process::BOUND;
 use rustls::ServerConfig;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A script that waits longer than this for its client is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A script that waits longer than this for its client is stuck. The client may itself wait for other things meanwhile.
+const PATIENCE: Duration = BOUND.saturating_mul(5);
 /// Once the test is over, silence of this length means that nothing more will come.
 const SILENCE: Duration = Duration::from_millis(200);
 
@@ -84,7 +85,7 @@ impl<'a> Player<'a> {
             Step::StartTls(config) => self.start_tls(config),
             Step::AwaitRelease => self.await_release(),
             Step::Hold => {
-                self.wait(|shared| shared.finishing.load(Ordering::SeqCst));
+                self.hold(|shared| shared.finishing.load(Ordering::SeqCst));
                 Ok(())
             }
             Step::Drain => {
@@ -111,6 +112,7 @@ impl<'a> Player<'a> {
     }
 
     fn drip(&mut self, bytes: &[u8], interval: Duration) -> Result<(), Stop> {
+        self.shared.holding.fetch_add(1, Ordering::SeqCst);
         for byte in bytes {
             if self.shared.finishing.load(Ordering::SeqCst) {
                 return Err(Stop::ClientLeft);
@@ -211,15 +213,16 @@ impl<'a> Player<'a> {
     fn await_release(&mut self) -> Result<(), Stop> {
         self.releases += 1;
         let due = self.releases;
-        self.wait(|shared| {
+        self.hold(|shared| {
             shared.released.load(Ordering::SeqCst) >= due || shared.finishing.load(Ordering::SeqCst)
         });
         Ok(())
     }
 
-    fn wait(&self, until: impl Fn(&Shared) -> bool) {
-        let began = Instant::now();
-        while !until(self.shared) && began.elapsed() < PATIENCE {
+    /// Without a bound: the end of the test ends it.
+    fn hold(&self, until: impl Fn(&Shared) -> bool) {
+        self.shared.holding.fetch_add(1, Ordering::SeqCst);
+        while !until(self.shared) {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -231,7 +234,7 @@ impl<'a> Player<'a> {
         };
         channel.close_notify();
         let began = Instant::now();
-        while self.hear().is_ok() && began.elapsed() < GRACE {}
+        while self.hear().is_ok() && began.elapsed() < BOUND {}
     }
 
     fn on_channel(&mut self, act: impl FnOnce(&mut Channel)) -> Result<(), Stop> {

@@ -36,11 +36,16 @@ impl Named {
     /// Opened by name, and the address that it was connected to.
     #[track_caller]
     fn open(&mut self, host: &str, port: u16) -> (Smtp, String) {
-        let opened = Open::to(host, port).timeout(4).open(&mut self.app);
+        let opened = Open::to(host, port).open(&mut self.app);
         let smtp = opened.unwrap_or_else(|failure| panic!("{host}: {failure}"));
+        (smtp, self.connected_to())
+    }
+
+    /// The address of the latest connection.
+    fn connected_to(&mut self) -> String {
         let address =
             "SELECT host(address) FROM utl_smtp.connections() ORDER BY opened_at DESC LIMIT 1";
-        (smtp, self.app.value(address))
+        self.app.value(address)
     }
 }
 
@@ -243,56 +248,30 @@ fn silent_addresses_share_the_time() {
     let mut named = Named::start();
     let name = "silent.example.test";
     named.entry(name, true);
-    let (holes, port) = black_holes(&["127.0.0.6", "127.0.0.7"]);
+    let [first, second] = ["127.0.0.6", "127.0.0.7"].map(|one| one.parse().unwrap());
+    let first = FullBacklog::on(first, 0);
+    let port = first.port();
+    let _second = FullBacklog::on(second, port);
     let good = listening_on(&format!("127.0.0.8:{port}"));
     named.resolver.add(name, &["127.0.0.6", "127.0.0.8"]);
-    let (smtp, address) = named.open(name, port);
-    assert_eq!(address, "127.0.0.8");
+    // Half of the time is left for the second address, which is enough unless the machine is busy.
+    let opened = LIMITS.into_iter().find_map(|limit| {
+        let open = Open::to(name, port).timeout(2 * limit);
+        let outcome = open.open(&mut named.app);
+        outcome.map_err(|failure| failure.expect("U9278")).ok()
+    });
+    let smtp = opened.expect("the first address takes all of the time");
+    assert_eq!(named.connected_to(), "127.0.0.8");
     smtp.quit(&mut named.app).unwrap();
     named.resolver.add(name, &["127.0.0.6", "127.0.0.7"]);
-    let began = Instant::now();
-    let failure = Open::to(name, port)
-        .timeout(3)
-        .open(&mut named.app)
-        .unwrap_err();
-    let took = began.elapsed();
+    let open = Open::to(name, port).timeout(3);
+    let failure = lasts(3, || open.open(&mut named.app).unwrap_err());
     assert!(
         failure.detail.contains("127.0.0.6") && failure.detail.contains("127.0.0.7"),
         "{failure}"
     );
     failure.expect("U9278");
-    assert!(
-        took >= Duration::from_millis(2900) && took < Duration::from_secs(6),
-        "{took:?}"
-    );
     assert_eq!(good.finish().accepted(), 1);
-    drop(holes);
-}
-
-/// Listeners on one port of these addresses whose backlog is full: further SYNs are dropped.
-fn black_holes(addresses: &[&str]) -> (Vec<socket2::Socket>, u16) {
-    use socket2::{Domain, Socket, Type};
-    let mut sockets = Vec::new();
-    let mut port = 0;
-    for address in addresses {
-        let address: IpAddr = address.parse().unwrap();
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        listener
-            .bind(&std::net::SocketAddr::new(address, port).into())
-            .unwrap();
-        listener.listen(0).unwrap();
-        let bound = listener.local_addr().unwrap();
-        port = bound.as_socket().unwrap().port();
-        for _ in 0..4 {
-            let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            filler.set_nonblocking(true).unwrap();
-            let _ = filler.connect(&bound);
-            sockets.push(filler);
-        }
-        sockets.push(listener);
-    }
-    std::thread::sleep(Duration::from_millis(100));
-    (sockets, port)
 }
 
 /// The list and the certificate go by the name that was given; the trace says where it led.
@@ -348,7 +327,7 @@ fn a_name_that_resolves_to_the_unspecified_address_leads_nowhere() {
         &["0.0.0.0", "::"],
     ] {
         named.resolver.add("evil.example.test", addresses);
-        let open = Open::to("evil.example.test", peer.port()).timeout(4);
+        let open = Open::to("evil.example.test", peer.port());
         let failure = open.open(&mut named.app).unwrap_err().expect("U9278");
         assert!(failure.detail.contains("has no address"), "{failure}");
         let failure = open.open(&mut named.owner).unwrap_err();
@@ -382,18 +361,10 @@ fn a_silent_resolver_meets_the_deadline() {
     let mut named = Named::start();
     named.entry("*", true);
     named.resolver.say("lost.example.test", &[Answer::Silence]);
-    let began = Instant::now();
-    let failure = Open::to("lost.example.test", 25)
-        .timeout(1)
-        .open(&mut named.app)
-        .unwrap_err();
+    let open = Open::to("lost.example.test", 25).timeout(1);
+    let failure = lasts(1, || open.open(&mut named.app).unwrap_err());
     assert!(failure.detail.contains("tx_timeout of 1 s"), "{failure}");
     failure.expect("U9278");
-    let took = began.elapsed();
-    assert!(
-        took >= Duration::from_millis(900) && took < Duration::from_secs(4),
-        "{took:?}"
-    );
     // The next name is not held up by it.
     named.resolver.add("found.example.test", &["127.0.0.1"]);
     let peer = listening();

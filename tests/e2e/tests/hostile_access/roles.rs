@@ -12,8 +12,6 @@ fn at_first_nobody_but_the_superuser_may_talk_to_anybody() {
     reply.map(drop).unwrap_err().expect("42501");
     app.run("SET utl_smtp.raise_reply_errors = off");
     denied(&mut app, &peer);
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(peer.accepted(), 0);
     let mut superuser = database.superuser();
     open(&mut superuser, &peer).quit(&mut superuser).unwrap();
     assert_eq!(peer.finish().accepted(), 1);
@@ -120,7 +118,7 @@ fn a_definers_function_lends_its_owners_entry() {
     for (name, security) in [("lends", "SECURITY DEFINER"), ("keeps", "SECURITY INVOKER")] {
         owner.run(&format!(
             "CREATE FUNCTION public.{name}(port integer) RETURNS integer LANGUAGE plpgsql {security} AS $$
-             BEGIN RETURN (utl_smtp.quit(utl_smtp.open_connection('127.0.0.1', port, 5))).code; END $$;
+             BEGIN RETURN (utl_smtp.quit(utl_smtp.open_connection('127.0.0.1', port, 60))).code; END $$;
              ALTER FUNCTION public.{name}(integer) OWNER TO {allowed}"
         ));
     }
@@ -258,11 +256,11 @@ fn dates_are_honoured_by_the_clock() {
             }
         }
     }
-    dated("end_date => clock_timestamp() + interval '2 s'");
-    let end = Instant::now() + Duration::from_millis(2100);
+    // A date that is behind the clock and ahead of the transaction's beginning.
+    dated("end_date => clock_timestamp() + interval '1 h'");
     app.run("BEGIN");
     open(&mut app, &peer).quit(&mut app).unwrap();
-    std::thread::sleep(end - Instant::now());
+    dated("end_date => clock_timestamp()");
     denied(&mut app, &peer);
     app.run("ROLLBACK");
 }

@@ -4,9 +4,11 @@ mod framing;
 mod phase;
 
 use e2e::peer::Ending;
-use e2e::scene::{CLIENT, Stage};
-use e2e::{Database, Failure, MailServer, Open, Peer, Scene, Script, Session, Smtp, vigil};
-use postgres::NoTls;
+use e2e::process::{NEVER, wait_until};
+use e2e::scene::{CLIENT, Stage, lasts};
+use e2e::{
+    Database, Failure, MailServer, Open, Peer, Scene, Script, Session, Smtp, process, vigil,
+};
 use std::io::{Read, Write as _};
 use std::net::TcpListener;
 use std::time::Duration;
@@ -65,10 +67,16 @@ fn heard(scene: &mut Scene, writes: &[Write<'_>]) -> Vec<Vec<u8>> {
 /// Up to RCPT.
 #[track_caller]
 fn address(stage: &mut Stage<'_>) -> Smtp {
-    let smtp = stage.greet();
-    smtp.mail(stage.session, "a@example.test").unwrap();
-    smtp.rcpt(stage.session, "b@example.test").unwrap();
-    smtp
+    address_within(stage, 60).unwrap()
+}
+
+/// The same with this time limit.
+fn address_within(stage: &mut Stage<'_>, limit: i32) -> Result<Smtp, Failure> {
+    let smtp = stage.open().timeout(limit).open(stage.session)?;
+    smtp.ehlo(stage.session, CLIENT)?;
+    smtp.mail(stage.session, "a@example.test")?;
+    smtp.rcpt(stage.session, "b@example.test")?;
+    Ok(smtp)
 }
 
 /// No bare CR, no bare LF, no NUL, and one final dot, with nothing but QUIT behind it.

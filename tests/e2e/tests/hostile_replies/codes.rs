@@ -68,7 +68,7 @@ fn matrix(scene: &mut Scene, codes: &[i32], raising: bool) {
         let scripts = cells.iter().map(script).collect();
         scene.play_each(scripts, &[PASSWORD], |stage| {
             for code in &cells {
-                let smtp = step.prepare(stage, 10);
+                let smtp = step.prepare(stage, 60);
                 let expected = due(step, *code, raising);
                 let result = step.call(stage.session, &smtp);
                 let place = format!("{code} to {step:?}");
@@ -246,7 +246,7 @@ fn a_421_of_several_lines_is_told_in_full() {
         .script()
         .send("421-4.3.2 we are\r\n421 4.3.2 closing\r\n");
     scene.play(script, |stage| {
-        let smtp = Mail.prepare(stage, 10);
+        let smtp = Mail.prepare(stage, 60);
         let failure = smtp
             .mail(stage.session, "a@example.test")
             .unwrap_err()

@@ -8,10 +8,10 @@ mod unasked;
 
 use Step::*;
 use e2e::peer::Ending;
-use e2e::scene::{CLIENT, Scene, Stage};
+use e2e::process::{BOUND, NEVER};
+use e2e::scene::{CLIENT, Scene, Stage, lasts};
 use e2e::vigil::assert_over;
-use e2e::{Failure, Peer, Script, Session, Smtp};
-use postgres::NoTls;
+use e2e::{Failure, Script, Session, Smtp};
 use std::time::{Duration, Instant};
 
 const IN_STEP: &str = "250 in step";
@@ -85,22 +85,27 @@ impl Step {
     /// The client up to the same point.
     #[track_caller]
     fn prepare(self, stage: &mut Stage<'_>, timeout: i32) -> Smtp {
-        let smtp = stage.open().timeout(timeout).open(stage.session).unwrap();
+        self.try_prepare(stage, timeout)
+            .unwrap_or_else(|failure| panic!("{self:?}: {failure}"))
+    }
+
+    fn try_prepare(self, stage: &mut Stage<'_>, timeout: i32) -> Result<Smtp, Failure> {
+        let smtp = stage.open().timeout(timeout).open(stage.session)?;
         if matches!(self, Ehlo | Helo) {
-            return smtp;
+            return Ok(smtp);
         }
-        stage.ehlo(&smtp);
+        smtp.ehlo(stage.session, CLIENT)?;
         if matches!(self, Rcpt | Data | Dot | Rset) {
-            smtp.mail(stage.session, "a@example.test").unwrap();
+            smtp.mail(stage.session, "a@example.test")?;
         }
         if matches!(self, Data | Dot | Rset) {
-            smtp.rcpt(stage.session, "b@example.test").unwrap();
+            smtp.rcpt(stage.session, "b@example.test")?;
         }
         if self == Dot {
-            smtp.open_data(stage.session).unwrap();
-            smtp.write_data(stage.session, "body\r\n").unwrap();
+            smtp.open_data(stage.session)?;
+            smtp.write_data(stage.session, "body\r\n")?;
         }
-        smtp
+        Ok(smtp)
     }
 
     /// The call, and the code that it returns.
@@ -183,10 +188,4 @@ fn assert_lost(step: Step, outcome: Result<i32, Failure>) {
             );
         }
     }
-}
-
-/// Lets the peer speak, and gives its words time to arrive.
-fn release(peer: &Peer) {
-    peer.release();
-    std::thread::sleep(Duration::from_millis(60));
 }

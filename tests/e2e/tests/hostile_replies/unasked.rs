@@ -22,7 +22,7 @@ fn unsolicited_words_are_never_paired_with_the_next_command() {
             let script = ready.await_release().send(said).drain();
             let record = scene.play_each(vec![script], &[PASSWORD], |stage| {
                 let smtp = stage.greet();
-                release(stage.peer);
+                stage.peer.release_and_arrive();
                 let outcome = step.call(stage.session, &smtp);
                 if let (Err(failure), "421 4.3.2 shutting down\r\n") = (&outcome, said) {
                     assert!(
@@ -61,8 +61,8 @@ fn unsolicited_words_inside_a_message_keep_it_from_being_ended() {
             .send(said)
             .drain();
         let record = scene.play(script, |stage| {
-            let smtp = Dot.prepare(stage, 10);
-            release(stage.peer);
+            let smtp = Dot.prepare(stage, 60);
+            stage.peer.release_and_arrive();
             assert_lost(Dot, smtp.close_data(stage.session).map(|reply| reply.code));
             assert_over(stage.session, &smtp);
         });
@@ -81,7 +81,7 @@ fn a_flood_while_nothing_is_asked_costs_no_memory() {
         .send(flood);
     let record = scene.play(script, |stage| {
         let smtp = stage.greet();
-        release(stage.peer);
+        stage.peer.release_and_arrive();
         smtp.noop(stage.session).unwrap_err().expect("U9278");
         assert_over(stage.session, &smtp);
     });
@@ -105,7 +105,7 @@ fn a_surplus_reply_breaks_the_connection_at_the_next_call() {
         });
         let record = scene.play_each(scripts.to_vec(), &[], |stage| {
             for step in [Ehlo, Mail, Rcpt, Dot, Rset, Vrfy] {
-                let smtp = step.prepare(stage, 10);
+                let smtp = step.prepare(stage, 60);
                 assert_eq!(step.call(stage.session, &smtp).unwrap(), 250, "{step:?}");
                 let failure = smtp.mail(stage.session, "next@example.test").unwrap_err();
                 let failure = failure.expect("U9278");

@@ -48,24 +48,23 @@ fn a_stalled_or_dripping_handshake_ends_at_the_deadline() {
     // A record of 16 kB that never comes to its end.
     let record = [
         &b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03"[..],
-        &[7; 400],
+        // Longer than a limit may be.
+        &[7; 1000],
     ]
     .concat();
     for script in [
         hello().hold(),
         hello().drip(record, Duration::from_millis(100)),
     ] {
-        scene.play(script, |stage| {
-            let smtp = stage.open().timeout(1).open(stage.session).unwrap();
-            stage.ehlo(&smtp);
-            let failure = times_out(|| smtp.starttls(stage.session).unwrap_err());
+        scene.play_to_the_limit(&script, &[], try_greet, |stage, smtp, limit| {
+            let failure = times_out(limit, || smtp.starttls(stage.session).unwrap_err());
             assert!(failure.detail.contains("handshake"), "{failure}");
             assert_over(stage.session, &smtp);
         });
     }
     let implicit = Script::new().read_until([0x16, 0x03]).hold();
     scene.play(implicit, |stage| {
-        times_out(|| {
+        times_out(1, || {
             let open = stage.open().implicit_tls().timeout(1);
             open.open(stage.session).unwrap_err()
         });
@@ -79,14 +78,14 @@ fn a_stalled_handshake_can_be_cancelled() {
         .on("STARTTLS", "220 go")
         .read_until([0x16, 0x03])
         .drip(
-            [0x16, 3, 3, 0x40, 0, 2].repeat(100),
-            Duration::from_millis(50),
+            [&[0x16, 3, 3, 0x40, 0, 2][..], &[0; 16_000]].concat(),
+            Duration::from_millis(40),
         );
+    let mut observer = scene.database.superuser();
     scene.play(script, |stage| {
-        let smtp = stage.greet();
-        let cancel = cancel_soon(stage.session);
-        starttls_fails(stage, &smtp, "57014");
-        cancel.join().unwrap();
+        let smtp = try_greet(stage, NEVER).unwrap();
+        let failure = stage.cancel(&mut observer, |session| smtp.starttls(session));
+        failure.expect("57014");
         assert_over(stage.session, &smtp);
     });
 }
@@ -104,7 +103,7 @@ fn implicit_tls_to_a_plain_server_says_so_without_its_banner() {
             .drain(),
     ] {
         let record = scene.play(script, |stage| {
-            let open = stage.open().implicit_tls().timeout(5);
+            let open = stage.open().implicit_tls();
             let failure = open.open(stage.session).unwrap_err().expect("U8860");
             assert!(failure.detail.contains("does not speak TLS"), "{failure}");
             assert!(failure.hint.contains("call starttls"), "{failure}");
@@ -120,7 +119,9 @@ fn plain_smtp_to_a_tls_port_is_bounded() {
     let mut scene = Scene::new();
     let waits = Script::new().handshake(scene.identity().server());
     let record = scene.play(waits, |stage| {
-        let failure = times_out(|| stage.open().timeout(1).open(stage.session).unwrap_err());
+        let failure = times_out(1, || {
+            stage.open().timeout(1).open(stage.session).unwrap_err()
+        });
         let way_out = "secure_connection_before_smtp => true";
         assert!(failure.hint.contains(way_out), "{failure}");
     });

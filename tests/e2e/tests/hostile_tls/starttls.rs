@@ -217,11 +217,13 @@ fn plaintext_in_a_later_segment_breaks_the_handshake() {
 fn an_ehlo_that_is_never_answered_under_tls_times_out() {
     let mut scene = Scene::new();
     let script = offering().starttls(scene.identity().server()).line().hold();
-    scene.play(script, |stage| {
-        let smtp = stage.open().timeout(1).open(stage.session).unwrap();
-        stage.ehlo(&smtp);
-        smtp.starttls(stage.session).unwrap();
-        let failure = times_out(|| smtp.ehlo(stage.session, CLIENT).unwrap_err());
+    let encrypted = |stage: &mut Stage<'_>, limit: i32| {
+        let smtp = try_greet(stage, limit)?;
+        smtp.starttls(stage.session)?;
+        Ok(smtp)
+    };
+    scene.play_to_the_limit(&script, &[], encrypted, |stage, smtp, limit| {
+        let failure = times_out(limit, || smtp.ehlo(stage.session, CLIENT).unwrap_err());
         assert!(failure.context.contains("in reply to EHLO"), "{failure}");
         assert_over(stage.session, &smtp);
     });

@@ -62,12 +62,7 @@ fn backends_of_a_preloading_postmaster_have_their_own_randomness() {
         // The peer says nothing: all that counts is the ClientHello.
         open_tls(session, port, "system:").unwrap_err();
     };
-    let peer = Peer::start(
-        Script::new()
-            .read_until([0x16, 0x03])
-            .sleep(Duration::from_millis(50))
-            .cut(),
-    );
+    let peer = Peer::start(Script::new().read_until([0x16, 0x03]).close_notify());
     let port = peer.port();
     let mut first = cluster.superuser();
     let mut second = cluster.superuser();

@@ -1,42 +1,41 @@
 //! Every wait of a conversation against everything that may end it, and signals at the worst of times.
+//!
+//! Nothing here is timed, except that a limit must not end a wait too early. Where no limit is under test, all limits are
+//! minutes away ([`process::NEVER`]), so whatever ends a wait within [`process::BOUND`] is what was sent to it.
 
 mod endings;
 
 use e2e::cluster::Cluster;
+use e2e::process::{LIMITS, NEVER, wait_until};
 use e2e::resolver::{Answer, Resolver};
-use e2e::waiting::{SilentNameServer, WaitPoint, await_waits, name_look_up, timed, wait_points};
+use e2e::waiting::{SILENT_NAME, WaitPoint, await_wait, is_waiting, name_look_up, wait_points};
 use e2e::{
-    Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp, Vigil, own_cluster, process,
-    vigil,
+    Database, Failure, Open, OwnCluster, Peer, Script, Session, Vigil, own_cluster, process, vigil,
 };
+use postgres::NoTls;
 use std::cell::RefCell;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What a wait may outlast its end by.
-const LATE: Duration = Duration::from_millis(250);
-/// How often a wait is tried again that was late: a machine can be busy, a bug is late each time.
-const TRIES: usize = 3;
-/// Long enough to never be what ended a wait.
-const PATIENT: u32 = 60;
+/// How often a wait is tried that may end by itself before it is interrupted. A bug ends it so each time.
+const TRIES: usize = 20;
 
 /// A backend at a wait point.
 struct Waiting {
     point: WaitPoint,
     pid: i32,
     watch: Watch,
-    began: Instant,
-    thread: JoinHandle<(Session, Result<(), Failure>, Instant)>,
+    thread: JoinHandle<(Session, Result<(), Failure>, Duration)>,
 }
 
-/// What a wait ended in, and how late.
+/// What a wait ended in, and after how long.
 struct Ended {
     point: WaitPoint,
     session: Session,
     watch: Watch,
     outcome: Result<(), Failure>,
-    late: Duration,
+    took: Duration,
 }
 
 impl Ended {
@@ -55,8 +54,6 @@ impl Ended {
     #[track_caller]
     fn leaves_nothing(mut self) {
         let name = self.point.name;
-        // It is for the wait, not for what is looked at here.
-        self.session.run("RESET statement_timeout");
         if self.point.has_connection() {
             let smtp = WaitPoint::connection(&mut self.session);
             vigil::assert_over(&mut self.session, &smtp);
@@ -86,8 +83,7 @@ impl Watch {
                 assert_eq!(session.value::<i32>("SELECT 1"), 1);
                 // A look-up that was given up keeps its sockets until the resolver gives up, too.
                 let pid = session.pid();
-                let closed = || sockets(pid) <= before;
-                assert!(process::time_until(Duration::from_secs(20), closed).is_some());
+                wait_until("the sockets are closed", || sockets(pid) <= before);
             }
         }
     }
@@ -130,118 +126,157 @@ impl Place {
         }
     }
 
-    /// Brings a session to the point and leaves it waiting there, in `WHEN OTHERS` if it is to be tempted.
-    fn start(&self, point: WaitPoint, tx_timeout: u32, setting: &str, tempted: bool) -> Waiting {
+    /// Brings a session to the point and leaves it waiting there, in `WHEN OTHERS` if it is to be tempted. `setting` holds
+    /// for the waiting statement alone. The error is one of the way there.
+    fn start(
+        &self,
+        point: WaitPoint,
+        tx_timeout: i32,
+        setting: &str,
+        tempted: bool,
+    ) -> Result<Waiting, Failure> {
         let mut session = self.session();
         let watch = self.watch(&mut session);
-        point.prepare(&mut session, tx_timeout);
-        session.run(setting);
+        point.prepare(&mut session, tx_timeout)?;
         let wait = point.waiting(tx_timeout);
         let sql = match tempted {
             true => format!("DO $$ BEGIN PERFORM {wait}; EXCEPTION WHEN OTHERS THEN NULL; END $$"),
             false => format!("SELECT {wait}"),
         };
         let pid = session.pid();
+        let statements = format!("{setting}; {sql}");
         let began = Instant::now();
         let thread = std::thread::spawn(move || {
-            let (outcome, at) = timed(&mut session, &sql);
-            (session, outcome, at)
+            let outcome = session.try_run(&statements);
+            (session, outcome, began.elapsed())
         });
-        Waiting {
+        Ok(Waiting {
             point,
             pid,
             watch,
-            began,
             thread,
-        }
+        })
+    }
+
+    /// As [`Place::start`], with no limit of its own.
+    fn start_endless(&self, point: WaitPoint, tempted: bool) -> Waiting {
+        self.start(point, NEVER, "", tempted)
+            .unwrap_or_else(|failure| panic!("{failure}"))
     }
 }
 
 impl Waiting {
-    /// When it ended, counted from `due`.
-    fn join(self, due: Instant) -> Ended {
-        let (session, outcome, at) = self.thread.join().unwrap();
+    /// Waits until the backend waits at its point, or has ended to wait by itself.
+    #[track_caller]
+    fn settle(&self, observer: &mut Session) {
+        let name = self.point.name;
+        wait_until(format_args!("{name}: the backend waits"), || {
+            self.thread.is_finished() || self.point.is_reached() && is_waiting(observer, self.pid)
+        });
+    }
+
+    #[track_caller]
+    fn join(self) -> Ended {
+        let (session, outcome, took) = process::join(self.point.name, self.thread);
         Ended {
             point: self.point,
             session,
             watch: self.watch,
             outcome,
-            late: at.saturating_duration_since(due),
+            took,
         }
     }
 }
 
-/// Runs a row of the table for each point, and again for those that were late.
-fn each_point(
-    points: impl Fn() -> Vec<WaitPoint>,
-    row: impl Fn(Vec<WaitPoint>) -> Vec<(&'static str, Duration)>,
-) {
-    let mut wanted: Option<Vec<&str>> = None;
-    for attempt in 1..=TRIES {
-        let mut chosen = points();
-        if let Some(names) = &wanted {
-            chosen.retain(|point| names.contains(&point.name));
-        }
-        let late: Vec<_> = row(chosen)
-            .into_iter()
-            .filter(|(_, late)| *late > LATE)
-            .collect();
-        if late.is_empty() {
-            return;
-        }
-        assert!(attempt < TRIES, "late {TRIES} times: {late:?}");
-        wanted = Some(late.iter().map(|(name, _)| *name).collect());
-    }
+/// The point of this name, anew.
+fn again(points: &impl Fn() -> Vec<WaitPoint>, name: &str) -> WaitPoint {
+    let found = points().into_iter().find(|point| point.name == name);
+    found.unwrap()
+}
+
+/// QUIT gives up by itself after some seconds.
+fn ends_by_itself(point: &WaitPoint) -> bool {
+    point.name == "QUIT"
 }
 
 /// Brings a backend to each point in turn and sends it something.
 fn interrupt_each(
     place: &Place,
-    points: Vec<WaitPoint>,
-    tempted: bool,
+    points: impl Fn() -> Vec<WaitPoint>,
     send: &str,
     judge: impl Fn(Ended),
-) -> Vec<(&'static str, Duration)> {
+) {
     let mut observer = place.session();
-    let interrupted = points.into_iter().map(|point| {
-        let name = point.name;
-        let one = place.start(point, PATIENT, "", tempted);
-        await_waits(&mut observer, &[one.pid], name);
-        let due = Instant::now();
-        assert!(observer.value::<bool>(&format!("SELECT {send}({})", one.pid)));
-        let ended = one.join(due);
-        let late = ended.late;
-        judge(ended);
-        (name, late)
-    });
-    interrupted.collect()
+    for mut point in points() {
+        for attempt in 1.. {
+            let name = point.name;
+            let one = place.start_endless(point, true);
+            one.settle(&mut observer);
+            // False, and a warning, if it is gone, which no backend is here.
+            assert!(observer.value::<bool>(&format!("SELECT {send}({})", one.pid)));
+            let ended = one.join();
+            if ends_by_itself(&ended.point) && ended.outcome.is_ok() && attempt < TRIES {
+                point = again(&points, name);
+                continue;
+            }
+            judge(ended);
+            break;
+        }
+    }
 }
 
-/// Lets a time limit end all waits at once; the limit counts from the start of the waiting statement.
+/// Lets a limit end all waits at once; it counts from the start of the waiting statement.
 fn let_expire(
     place: &Place,
     points: Vec<WaitPoint>,
-    tx_timeout: u32,
     setting: &str,
     limit: Duration,
     judge: impl Fn(Ended),
-) -> Vec<(&'static str, Duration)> {
-    let tempted = tx_timeout == PATIENT;
-    let waiting: Vec<_> = points
-        .into_iter()
-        .map(|point| place.start(point, tx_timeout, setting, tempted))
-        .collect();
-    let expired = waiting.into_iter().map(|one| {
-        let name = one.point.name;
-        let began = one.began;
-        let mut ended = one.join(began);
-        assert!(ended.late >= limit, "{name}: ended after {:?}", ended.late);
-        ended.late -= limit;
-        let late = ended.late;
+) {
+    let start = |point| {
+        let started = place.start(point, NEVER, setting, true);
+        started.unwrap_or_else(|failure| panic!("{failure}"))
+    };
+    let waiting: Vec<_> = points.into_iter().map(start).collect();
+    for one in waiting {
+        let ended = one.join();
+        let (name, took) = (ended.point.name, ended.took);
+        assert!(took >= limit, "{name}: ended after {took:?}");
         judge(ended);
-        (name, late)
-    });
-    expired.collect()
+    }
+}
+
+/// The same with `tx_timeout`, which holds on the way to the point as well.
+fn let_time_out(place: &Place, points: impl Fn() -> Vec<WaitPoint>, judge: impl Fn(Ended)) {
+    let mut left = points();
+    for limit in LIMITS {
+        let started = left.into_iter().map(|point| {
+            let name = point.name;
+            place.start(point, limit, "", false).map_err(|_| name)
+        });
+        let (waiting, missed): (Vec<_>, Vec<_>) = started.partition(Result::is_ok);
+        for ended in waiting.into_iter().flatten().map(Waiting::join) {
+            let (name, took) = (ended.point.name, ended.took);
+            // However long the limit is, QUIT waits five seconds at most.
+            let limit = if ends_by_itself(&ended.point) {
+                limit.min(5)
+            } else {
+                limit
+            };
+            let limit = Duration::from_secs(limit.try_into().unwrap());
+            assert!(took >= limit, "{name}: ended after {took:?}");
+            judge(ended);
+        }
+        let missed: Vec<_> = missed.into_iter().filter_map(Result::err).collect();
+        if missed.is_empty() {
+            return;
+        }
+        left = missed.iter().map(|name| again(&points, name)).collect();
+    }
+    panic!(
+        "these points were not reached: {:?}",
+        left.iter().map(|point| point.name).collect::<Vec<_>>()
+    );
 }
 
 const CANCELLED: &str = "canceling statement due to user request";
@@ -249,92 +284,103 @@ const CANCELLED: &str = "canceling statement due to user request";
 #[test]
 fn a_cancel_ends_every_wait_and_when_others_does_not_keep_it() {
     let place = Place::shared();
-    each_point(wait_points, |points| {
-        interrupt_each(&place, points, true, "pg_cancel_backend", |ended| {
-            ended.expect("57014", CANCELLED);
-            ended.leaves_nothing();
-        })
+    interrupt_each(&place, wait_points, "pg_cancel_backend", |ended| {
+        ended.expect("57014", CANCELLED);
+        ended.leaves_nothing();
     });
+}
+
+/// Waiting costs nothing: whatever ends a wait wakes the backend, which looks for nothing by itself.
+#[test]
+fn a_wait_is_no_poll() {
+    let peer = Peer::start(Script::greeting().line().hold());
+    let database = Database::new();
+    let mut session = database.superuser();
+    let open = Open::to("127.0.0.1", peer.port()).timeout(NEVER);
+    let smtp = open.open(&mut session).unwrap();
+    let (pid, token) = (session.pid(), session.cancel_token());
+    let waiting = std::thread::spawn(move || smtp.noop(&mut session));
+    peer.await_hold();
+    await_wait(&mut database.superuser(), pid, "NOOP");
+    // What goes on in other databases may wake it now and then.
+    wait_until("the backend sleeps for two seconds on end", || {
+        let before = process::sleeps(pid);
+        std::thread::sleep(Duration::from_secs(2));
+        process::sleeps(pid) == before
+    });
+    token.cancel_query(NoTls).unwrap();
+    let outcome = process::join("the wait", waiting);
+    outcome.unwrap_err().expect("57014");
+    peer.finish();
 }
 
 #[test]
 fn statement_timeout_ends_every_wait() {
-    let place = Place::shared();
+    let setting = "SET LOCAL statement_timeout = 300";
     let limit = Duration::from_millis(300);
-    each_point(wait_points, |points| {
-        let setting = "SET statement_timeout = 300";
-        let_expire(&place, points, PATIENT, setting, limit, |ended| {
-            ended.expect("57014", "canceling statement due to statement timeout");
-            ended.leaves_nothing();
-        })
+    let_expire(&Place::shared(), wait_points(), setting, limit, |ended| {
+        ended.expect("57014", "canceling statement due to statement timeout");
+        ended.leaves_nothing();
     });
 }
 
 /// From PostgreSQL 17 on.
 #[test]
 fn transaction_timeout_ends_every_wait_and_the_backend() {
-    transactions_time_out(&Place::shared(), wait_points);
+    transactions_time_out(&Place::shared(), wait_points());
 }
 
-fn transactions_time_out(place: &Place, points: impl Fn() -> Vec<WaitPoint>) {
+fn transactions_time_out(place: &Place, points: Vec<WaitPoint>) {
     let version = "SELECT current_setting('server_version_num')::integer";
     if place.session().value::<i32>(version) < 170_000 {
         eprintln!("not tried: there is no transaction_timeout before PostgreSQL 17");
         return;
     }
+    let setting = "SET transaction_timeout = 300";
     let limit = Duration::from_millis(300);
-    each_point(points, |points| {
-        let setting = "SET transaction_timeout = 300";
-        let_expire(place, points, PATIENT, setting, limit, |ended| {
-            let failure = ended.outcome.expect_err(ended.point.name);
-            assert!(
-                ["25P04", ""].contains(&failure.sqlstate.as_str()),
-                "{failure}"
-            );
-            let pid = ended.session.pid();
-            let gone = process::time_until(Duration::from_secs(1), || !process::is_alive(pid));
-            assert!(gone.is_some(), "{}", ended.point.name);
-            ended.point.finish();
-        })
+    let_expire(place, points, setting, limit, |ended| {
+        let failure = ended.outcome.expect_err(ended.point.name);
+        assert!(
+            ["25P04", ""].contains(&failure.sqlstate.as_str()),
+            "{failure}"
+        );
+        await_end(ended.session.pid(), ended.point.name);
+        ended.point.finish();
+    });
+}
+
+#[track_caller]
+fn await_end(pid: i32, name: &str) {
+    wait_until(format_args!("{name}: the backend ends"), || {
+        !process::is_alive(pid)
     });
 }
 
 /// The limit is the command's, however the peer spends it.
 #[test]
 fn tx_timeout_ends_every_wait() {
-    let place = Place::shared();
-    let limit = Duration::from_secs(1);
-    each_point(wait_points, |points| {
-        let_expire(&place, points, 1, "", limit, |ended| {
-            // QUIT is over whatever the server says.
-            if ended.point.name == "QUIT" {
-                assert_eq!(ended.outcome, Ok(()));
-            } else {
-                ended.expect("U9278", "421 Service not available");
-            }
-            ended.leaves_nothing();
-        })
+    let_time_out(&Place::shared(), wait_points, |ended| {
+        // QUIT is over whatever the server says.
+        if ended.point.name == "QUIT" {
+            assert_eq!(ended.outcome, Ok(()));
+        } else {
+            ended.expect("U9278", "421 Service not available");
+        }
+        ended.leaves_nothing();
     });
 }
 
 #[test]
 fn a_terminated_backend_goes_from_every_wait() {
     let place = Place::shared();
-    each_point(wait_points, |points| {
-        interrupt_each(&place, points, true, "pg_terminate_backend", |ended| {
-            gone(place.cluster().0, ended);
-        })
+    interrupt_each(&place, wait_points, "pg_terminate_backend", |ended| {
+        gone(place.cluster().0, ended);
     });
 }
 
 fn gone(cluster: &Cluster, ended: Ended) {
-    let limit = Duration::from_secs(1);
     let pid = ended.session.pid();
-    assert!(
-        process::time_until(limit, || !process::is_alive(pid)).is_some(),
-        "{}: the process is still there",
-        ended.point.name
-    );
+    await_end(pid, ended.point.name);
     assert_terminated(cluster, pid, &ended);
     ended.point.finish();
 }
@@ -376,53 +422,62 @@ impl Client {
         Self(command.spawn().unwrap())
     }
 
+    fn has_left(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     fn leave(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 }
 
-/// The time from a client's death to the end of its backend, for each point.
-fn clients_leave(place: &Place, points: Vec<WaitPoint>) -> Vec<(&'static str, Duration)> {
-    let interval = Duration::from_millis(100);
-    let (cluster, database) = place.cluster();
-    let mut observer = place.session();
-    let left = points.into_iter().enumerate().map(|(number, point)| {
-        let name = format!("leaving_{number}");
-        let mut statements = point.preparations(PATIENT);
-        statements.push(format!("SELECT {}", point.waiting(PATIENT)));
-        let client = Client::start(cluster, database, &name, &statements);
-        let pid = backend_of(&mut observer, database, &name);
-        await_waits(&mut observer, &[pid], point.name);
-        client.leave();
-        let time = process::time_until(Duration::from_secs(5), || !process::is_alive(pid));
-        let time = time.unwrap_or_else(|| panic!("{}: the backend stayed", point.name));
-        let row = (point.name, time.saturating_sub(interval));
-        point.finish();
-        row
-    });
-    left.collect()
+/// A client's death ends its backend, at each point.
+fn clients_leave(place: &Place, points: impl Fn() -> Vec<WaitPoint>) {
+    for (number, point) in points().into_iter().enumerate() {
+        let name = point.name;
+        let mut point = Some(point);
+        let left = (0..TRIES).any(|attempt| {
+            let point = point.take().unwrap_or_else(|| again(&points, name));
+            client_leaves(place, point, &format!("leaving_{number}_{attempt}"))
+        });
+        assert!(left, "{name}: the client had no wait to leave");
+    }
 }
 
-fn backend_of(observer: &mut Session, database: &str, application: &str) -> i32 {
-    let sql = format!(
-        "SELECT max(pid) FROM pg_stat_activity
-          WHERE datname = '{database}' AND application_name = '{application}'"
-    );
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(pid) = observer.value::<Option<i32>>(&sql) {
-            return pid;
-        }
-        assert!(Instant::now() < end, "{application} did not connect");
-        std::thread::sleep(Duration::from_millis(20));
+/// False if the wait ended by itself before the client could be killed in it.
+fn client_leaves(place: &Place, point: WaitPoint, application: &str) -> bool {
+    let (cluster, database) = place.cluster();
+    let mut observer = place.session();
+    let mut statements = point.preparations(NEVER);
+    statements.push(format!("SELECT {}", point.waiting(NEVER)));
+    let mut client = Client::start(cluster, database, application, &statements);
+    let mut pid = None;
+    wait_until(format_args!("{}: the backend waits", point.name), || {
+        pid = backend_of(&mut observer, application);
+        client.has_left()
+            || pid.is_some_and(|pid| point.is_reached() && is_waiting(&mut observer, pid))
+    });
+    if client.has_left() {
+        assert!(ends_by_itself(&point), "{}: psql ended", point.name);
+        return false;
     }
+    client.leave();
+    await_end(pid.unwrap(), point.name);
+    point.finish();
+    true
+}
+
+fn backend_of(observer: &mut Session, application: &str) -> Option<i32> {
+    observer.value(&format!(
+        "SELECT max(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = '{application}'"
+    ))
 }
 
 #[test]
 fn a_backend_whose_client_is_gone_goes_from_every_wait() {
-    let place = Place::shared();
-    each_point(wait_points, |points| clients_leave(&place, points));
+    clients_leave(&Place::shared(), wait_points);
 }
 
 /// PostgreSQL ends the backend between two calls, and the server sees the end of the connection.
@@ -433,12 +488,11 @@ fn an_idle_transaction_that_times_out_takes_its_connection_along() {
     let mut session = database.superuser();
     session.run("SET idle_in_transaction_session_timeout = '200ms'");
     session.run(&format!(
-        "BEGIN; SELECT utl_smtp.open_connection('127.0.0.1', {}, 10)",
+        "BEGIN; SELECT utl_smtp.open_connection('127.0.0.1', {}, 60)",
         peer.port()
     ));
     let pid = session.pid();
-    let gone = process::time_until(Duration::from_secs(20), || !process::is_alive(pid));
-    assert!(gone.is_some());
+    await_end(pid, "idle in a transaction");
     assert!(session.try_run("SELECT 1").is_err());
     assert_eq!(peer.finish().only().plain, b"");
 }

@@ -108,7 +108,7 @@ fn handles_are_far_apart_in_every_backend() {
         let mut session = database.superuser();
         for _ in 0..50 {
             session.run(&format!(
-                "SELECT utl_smtp.open_connection('{HOST}', {}, 10)",
+                "SELECT utl_smtp.open_connection('{HOST}', {}, 60)",
                 peer.port()
             ));
             handles.push(session.value("SELECT handle FROM utl_smtp.connections()"));

@@ -87,7 +87,7 @@ fn a_message_of_a_hundred_megabytes_takes_no_memory() {
     let sends = |megabytes: u32| {
         format!(
             "DO $$ DECLARE
-                 c utl_smtp.connection := utl_smtp.open_connection('{HOST}', {}, 30);
+                 c utl_smtp.connection := utl_smtp.open_connection('{HOST}', {}, 60);
                  piece text := repeat(repeat('x', 78) || E'\\r\\n', 400);
              BEGIN
                  PERFORM utl_smtp.ehlo(c, 'client.example.test');

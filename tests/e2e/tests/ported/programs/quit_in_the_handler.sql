@@ -6,7 +6,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
   c utl_smtp.connection;
 BEGIN
-  c := utl_smtp.open_connection(current_setting('mail.host'), p_port, tx_timeout => 10);
+  c := utl_smtp.open_connection(current_setting('mail.host'), p_port, tx_timeout => 60);
   PERFORM utl_smtp.helo(c, 'db.example.com');
   PERFORM utl_smtp.mail(c, 'app@foo.test');
   PERFORM utl_smtp.rcpt(c, p_to);

@@ -10,7 +10,7 @@ BEGIN
   -- r := utl_smtp.open_connection(host, port, c, tx_timeout, …)
   FOREACH l_port IN ARRAY ARRAY[current_setting('mail.dead_port'), current_setting('mail.port')] LOOP
     l_opened := utl_smtp.open_connection_reply(
-      host => current_setting('mail.host'), port => l_port::integer, tx_timeout => 5,
+      host => current_setting('mail.host'), port => l_port::integer, tx_timeout => 60,
       wallet_path => 'file:' || current_setting('mail.wallet'),
       secure_connection_before_smtp => TRUE, secure_host => 'mail.example.test');
     c := l_opened.c;
