@@ -288,7 +288,8 @@ COMMENT ON COLUMN utl_smtp.host_ace_dump.grant_type IS 'as in utl_smtp.host_ace'
 COMMENT ON COLUMN utl_smtp.host_ace_dump.start_date IS 'as in utl_smtp.host_ace';
 COMMENT ON COLUMN utl_smtp.host_ace_dump.end_date IS 'as in utl_smtp.host_ace';
 
--- pg_dump appends this to "SELECT columns FROM utl_smtp.host_ace_dump". Entries of dropped roles are left out.
+-- pg_dump appends this to "SELECT columns FROM utl_smtp.host_ace_dump". Entries of dropped roles
+-- are left out.
 SELECT pg_catalog.pg_extension_config_dump('utl_smtp.host_ace_dump', $condition$UNION ALL
 SELECT NULL, ace.host, ace.lower_port, ace.upper_port, ace.ace_order,
        CASE WHEN ace.principal = 0 THEN 'public' ELSE role.rolname END,

@@ -294,8 +294,8 @@ unsafe impl BoxRet for OpenRow {
     }
 }
 
-/// Raises an error if the function was dropped while it waited, and the types of its result with it: PostgreSQL reports
-/// most look-ups of what is gone as an internal error.
+/// Raises an error if the function was dropped while it waited, and the types of its result with
+/// it: PostgreSQL reports most look-ups of what is gone as an internal error.
 ///
 /// # Safety
 /// `fcinfo` belongs to a call of a function with a catalog entry.
@@ -385,14 +385,15 @@ unsafe fn descriptor_of(row_type: pg_sys::Oid, attributes: &[pg_sys::Oid]) -> pg
     descriptor
 }
 
-/// Loads the descriptor into the type cache, which locks the type for a moment. The lock may have to wait for a DROP
-/// EXTENSION, after which the type is gone.
+/// Loads the descriptor into the type cache, which locks the type for a moment. The lock may have
+/// to wait for a DROP EXTENSION, after which the type is gone.
 ///
 /// # Safety
 /// `row_type` is a row type.
 unsafe fn load_descriptor(row_type: pg_sys::Oid) -> pg_sys::TupleDesc {
     let mode = pg_sys::AccessShareLock as i32;
-    // SAFETY: a relation that is gone is null; an entry of a row type has its descriptor once that is asked for.
+    // SAFETY: a relation that is gone is null; an entry of a row type has its descriptor once that
+    // is asked for.
     unsafe {
         let relation = pg_sys::try_relation_open(pg_sys::get_typ_typrelid(row_type), mode);
         if relation.is_null() {

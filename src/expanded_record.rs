@@ -2,15 +2,16 @@
 
 use pgrx::{pg_sys, varlena};
 
-/// Field `number`, counted from 1, of an expanded record, read in place: flattening the record would be most of the
-/// cost of a `write_data`. The outer `None` says that the datum is no expanded record, the inner one that the field is
-/// NULL.
+/// Field `number`, counted from 1, of an expanded record, read in place: flattening the record
+/// would be most of the cost of a `write_data`. The outer `None` says that the datum is no expanded
+/// record, the inner one that the field is NULL.
 ///
 /// # Safety
 /// The datum is a value of a composite type.
 pub unsafe fn field(datum: pg_sys::Datum, number: usize) -> Option<Option<pg_sys::Datum>> {
-    // SAFETY: as the caller promises. Deformed fields are read as expanded_record_get_field of expandedrecord.h does;
-    // else PostgreSQL deforms the tuple, with its own checks of the tuple's row type, and later calls find the fields.
+    // SAFETY: as the caller promises. Deformed fields are read as expanded_record_get_field of
+    // expandedrecord.h does; else PostgreSQL deforms the tuple, with its own checks of the tuple's
+    // row type, and later calls find the fields.
     unsafe {
         let record = expanded_record(datum)?;
         let is_deformed = (*record).flags & pg_sys::ER_FLAG_DVALUES_VALID as i32 != 0;

@@ -96,8 +96,8 @@ pub struct Applicable {
     pub grant_type: GrantType,
 }
 
-/// The entries that apply to a role now, in no order. Entries of other roles are left out here, below any plan: the
-/// executor neither filters nor counts them.
+/// The entries that apply to a role now, in no order. Entries of other roles are left out here,
+/// below any plan: the executor neither filters nor counts them.
 pub fn applicable(role: pg_sys::Oid) -> Vec<Applicable> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let list = List::open();
@@ -251,7 +251,8 @@ unsafe fn relation_oid(name: &CStr) -> pg_sys::Oid {
     }
 }
 
-/// Locks the table and opens it. The lock may have to wait for a DROP EXTENSION: then the name is looked up again.
+/// Locks the table and opens it. The lock may have to wait for a DROP EXTENSION: then the name is
+/// looked up again.
 ///
 /// # Safety
 /// Inside a transaction.

@@ -171,8 +171,9 @@ COMMENT ON COLUMN utl_smtp.dba_host_aces.principal_type IS 'always DATABASE USER
 COMMENT ON COLUMN utl_smtp.dba_host_aces.privilege IS 'the privilege granted or denied';
 
 
--- The rows of others must not enter a plan: EXPLAIN ANALYZE counts what a filter removes, and leakproof comparisons
--- are done first, below a security barrier too. So the library leaves them out.
+-- The rows of others must not enter a plan: EXPLAIN ANALYZE counts what a filter removes, and
+-- leakproof comparisons are done first, below a security barrier too. So the library leaves them
+-- out.
 CREATE FUNCTION utl_smtp.host_ace_applicable() RETURNS TABLE (
     host text,
     lower_port integer,

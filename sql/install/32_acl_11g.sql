@@ -179,7 +179,8 @@ COMMENT ON FUNCTION utl_smtp.acl_drop_if_empty(utl_smtp.acl_target) IS
 'drops the named list assigned to a target if no entry is left in it';
 
 
--- The routines. Those that write lock first, then look: a list that was there before the lock was granted may be gone.
+-- The routines. Those that write lock first, then look: a list that was there before the lock was
+-- granted may be gone.
 
 CREATE FUNCTION dbms_network_acl_admin.create_acl(
     acl text,

@@ -1,9 +1,10 @@
 -- Access control entries in a dump, with the names of roles as text.
 --
--- A column of type regrole makes the whole COPY of a table fail when one role is missing where the dump is restored. So
--- pg_dump takes no rows from host_ace and acl_ace. It takes them, with current names, by the condition of another table,
--- and at the restore a trigger of this table moves them where they belong. Entries of missing roles stay in it. A dump
--- made by version 0.1.0 has the rows of host_ace and acl_ace themselves, which can still be restored.
+-- A column of type regrole makes the whole COPY of a table fail when one role is missing where the
+-- dump is restored. So pg_dump takes no rows from host_ace and acl_ace. It takes them, with current
+-- names, by the condition of another table, and at the restore a trigger of this table moves them
+-- where they belong. Entries of missing roles stay in it. A dump made by version 0.1.0 has the rows
+-- of host_ace and acl_ace themselves, which can still be restored.
 
 CREATE TABLE utl_smtp.host_ace_dump (
     acl text,
@@ -32,7 +33,8 @@ COMMENT ON COLUMN utl_smtp.host_ace_dump.grant_type IS 'as in utl_smtp.host_ace'
 COMMENT ON COLUMN utl_smtp.host_ace_dump.start_date IS 'as in utl_smtp.host_ace';
 COMMENT ON COLUMN utl_smtp.host_ace_dump.end_date IS 'as in utl_smtp.host_ace';
 
--- pg_dump appends this to "SELECT columns FROM utl_smtp.host_ace_dump". Entries of dropped roles are left out.
+-- pg_dump appends this to "SELECT columns FROM utl_smtp.host_ace_dump". Entries of dropped roles
+-- are left out.
 SELECT pg_catalog.pg_extension_config_dump('utl_smtp.host_ace_dump', $condition$UNION ALL
 SELECT NULL, ace.host, ace.lower_port, ace.upper_port, ace.ace_order,
        CASE WHEN ace.principal = 0 THEN 'public' ELSE role.rolname END,

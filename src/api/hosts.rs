@@ -39,8 +39,8 @@ fn host_access(
     Some(Text(verdict.to_string()))
 }
 
-/// `utl_smtp.host_ace_applicable`: what `utl_smtp.user_host_aces` is made of. Anybody may call it: it returns what
-/// concerns the current role and nothing else.
+/// `utl_smtp.host_ace_applicable`: what `utl_smtp.user_host_aces` is made of. Anybody may call it:
+/// it returns what concerns the current role and nothing else.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn host_ace_applicable() -> TableIterator<

@@ -53,6 +53,7 @@ impl WalletCache {
 }
 
 /// A wallet whose place is open, so that what is looked at is what is read.
+#[expect(clippy::large_enum_variant, reason = "lives for one call")]
 enum Opened<'a> {
     System,
     Directory(Directory<'a>),

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Runs the statement in `waiter` while `blocker` is in a transaction, commits that once the statement waits for one of
-/// its locks, and returns how the statement ends.
+/// Runs the statement in `waiter` while `blocker` is in a transaction, commits that once the
+/// statement waits for one of its locks, and returns how the statement ends.
 #[track_caller]
 fn overtaken(blocker: &mut Session, waiter: &mut Session, statement: &str) -> Result<(), Failure> {
     let waits = format!(

@@ -258,7 +258,8 @@ fn a_role_missing_at_the_restore_loses_its_own_entries_only() {
     }
 }
 
-/// `--disable-triggers` leaves the entries where they were dumped to, and nobody is allowed anything meanwhile.
+/// `--disable-triggers` leaves the entries where they were dumped to, and nobody is allowed
+/// anything meanwhile.
 #[test]
 fn entries_restored_without_triggers_are_taken_over_by_a_call() {
     let (database, restored) = (Database::new(), Database::new());

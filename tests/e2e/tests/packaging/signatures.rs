@@ -1,5 +1,5 @@
-//! The signatures that are written twice, in `sql/install` and in `src/api`: a type that differs would be memory
-//! unsafety.
+//! The signatures that are written twice, in `sql/install` and in `src/api`: a type that differs
+//! would be memory unsafety.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -16,7 +16,8 @@ struct Signature {
     returns_set: bool,
 }
 
-/// The SQL types that a Rust type may stand for. An unknown one has to be entered here, once somebody has made sure.
+/// The SQL types that a Rust type may stand for. An unknown one has to be entered here, once
+/// somebody has made sure.
 fn sql_types(rust: &str) -> &'static [&'static str] {
     match rust {
         "Bytes" => &["text", "bytea"],
@@ -160,7 +161,8 @@ fn rust_signature(signature: &syn::Signature) -> Signature {
     }
 }
 
-/// Each function of the extension that is in the library, by its symbol; with it whether it is STRICT.
+/// Each function of the extension that is in the library, by its symbol; with it whether it is
+/// STRICT.
 fn in_sql(session: &mut Session) -> BTreeMap<String, (Signature, bool)> {
     session.run("SET search_path = pg_catalog");
     let rows = session
@@ -202,7 +204,8 @@ fn in_sql(session: &mut Session) -> BTreeMap<String, (Signature, bool)> {
     found
 }
 
-/// What is wrong with the SQL declaration of one function. `prefix`: the library may return more columns.
+/// What is wrong with the SQL declaration of one function. `prefix`: the library may return more
+/// columns.
 fn faults(rust: &Signature, sql: &Signature, is_strict: bool, prefix: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let mut compare = |rust: &[(String, String)], sql: &[(String, String)]| {
@@ -256,8 +259,8 @@ fn every_function_is_declared_in_sql_as_it_is_in_rust() {
     }
 }
 
-/// The library is there before ALTER EXTENSION … UPDATE is: it serves the declarations of older versions, too, which
-/// may lack the last columns of a table.
+/// The library is there before ALTER EXTENSION … UPDATE is: it serves the declarations of older
+/// versions, too, which may lack the last columns of a table.
 #[test]
 fn released_versions_declare_what_the_library_still_takes() {
     let rust = in_rust();
