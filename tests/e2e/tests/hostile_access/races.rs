@@ -1,5 +1,7 @@
 //! Two sessions at once: what was looked at before a lock was granted is looked at again.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 
 /// Runs the statement in `waiter` while `blocker` is in a transaction, commits that once the
