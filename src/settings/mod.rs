@@ -2,8 +2,9 @@
 
 mod caller;
 mod setter;
+mod startup;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,7 +94,20 @@ fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
+/// Those that only superusers may set, and roles that are granted it.
+const SUPERUSER_SETTINGS: [&CStr; 5] = [
+    c"utl_smtp.max_connections",
+    c"utl_smtp.wallet_path",
+    c"utl_smtp.wallet_roots",
+    c"utl_smtp.allow_cleartext_auth",
+    c"utl_smtp.min_tls_version",
+];
+
+/// Defines the settings, unless the session's start-up options hide a configured value.
 pub fn register() {
+    if let Err(report) = startup::check(&SUPERUSER_SETTINGS) {
+        report.raise();
+    }
     #[cfg(feature = "pg14")]
     setter::while_defining(define_user_settings);
     #[cfg(not(feature = "pg14"))]

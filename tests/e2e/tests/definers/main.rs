@@ -2,6 +2,7 @@
 //! configured.
 
 mod caller;
+mod startup;
 
 use e2e::{Database, Session};
 
