@@ -12,7 +12,8 @@ use pgrx::{PgLogLevel, pg_sys};
 
 use crate::encoding;
 
-/// Sends a message with the SQLSTATE that PostgreSQL gives its level, which is below ERROR.
+/// Sends a message with the SQLSTATE that PostgreSQL gives its level, which is below ERROR. The server log gets neither
+/// the statement nor the context with it: both have the caller's literals, passwords among them.
 pub fn send(level: PgLogLevel, message: &str, detail: Option<&str>) {
     let message = c_string(message);
     let detail = detail.map(c_string);
@@ -26,6 +27,8 @@ pub fn send(level: PgLogLevel, message: &str, detail: Option<&str>) {
             if let Some(detail) = &detail {
                 pg_sys::errdetail_internal(c"%s".as_ptr(), detail.as_ptr());
             }
+            errhidestmt(true);
+            errhidecontext(true);
             errfinish(c"utl_smtp".as_ptr(), 0, null());
         });
     }
@@ -40,5 +43,7 @@ fn c_string(text: &str) -> CString {
 unsafe extern "C-unwind" {
     fn errstart(level: c_int, domain: *const c_char) -> bool;
     fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    fn errhidestmt(hide: bool) -> c_int;
+    fn errhidecontext(hide: bool) -> c_int;
     fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
 }

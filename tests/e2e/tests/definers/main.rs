@@ -3,6 +3,7 @@
 
 mod caller;
 mod startup;
+mod trace;
 
 use e2e::{Database, Session};
 
