@@ -1,6 +1,7 @@
 //! The settings `utl_smtp.*`.
 
 mod caller;
+mod directories;
 mod setter;
 mod startup;
 
@@ -66,12 +67,8 @@ pub fn wallet_path() -> Option<String> {
 
 /// The directories under which roles without the right to read server files may name wallets.
 pub fn wallet_roots() -> Vec<PathBuf> {
-    let list = text(&WALLET_ROOTS).unwrap_or_default();
-    list.split(',')
-        .map(|path| path.trim().trim_matches('"'))
-        .filter(|path| path.starts_with('/'))
-        .map(PathBuf::from)
-        .collect()
+    let list = WALLET_ROOTS.get().unwrap_or_default();
+    directories::parse(&list).unwrap_or_default()
 }
 
 pub fn allow_cleartext_auth() -> bool {
@@ -162,14 +159,20 @@ fn define_superuser_settings() {
         GucContext::Suset,
         plain,
     );
-    GucRegistry::define_string_guc(
-        c"utl_smtp.wallet_roots",
-        c"Directories under which ordinary roles may name wallets.",
-        c"A comma-separated list of absolute paths. Superusers and members of pg_read_server_files may name any.",
-        &WALLET_ROOTS,
-        GucContext::Suset,
-        plain,
-    );
+    // SAFETY: the hook is guarded.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"utl_smtp.wallet_roots",
+            c"Directories under which ordinary roles may name wallets.",
+            c"A comma-separated list of absolute paths. Superusers and members of pg_read_server_files may name any.",
+            &WALLET_ROOTS,
+            GucContext::Suset,
+            plain,
+            Some(directories::check),
+            None,
+            None,
+        );
+    }
     GucRegistry::define_bool_guc(
         c"utl_smtp.allow_cleartext_auth",
         c"Allows AUTH schemes that show the password on connections without TLS.",

@@ -39,7 +39,11 @@ FROM unnest(ARRAY[
     'SET LOCAL utl_smtp.min_tls_version = ''TLSv1.1''',
     'SET LOCAL utl_smtp.raise_reply_errors = maybe',
     'SET LOCAL utl_smtp.wallet_path = ''file:/nowhere''',
-    'SET LOCAL utl_smtp.wallet_roots = ''/etc/wallets, "/srv/my wallets"''']) AS statement;
+    'SET LOCAL utl_smtp.wallet_roots = ''/etc/wallets, "/srv/my wallets"''',
+    'SET LOCAL utl_smtp.wallet_roots = ''/etc/wallets, srv/wallets''',
+    'SET LOCAL utl_smtp.wallet_roots = ''/etc/wallets, ""''',
+    'SET LOCAL utl_smtp.wallet_roots = ''/etc/wallets, "/srv''',
+    'SET LOCAL utl_smtp.wallet_roots = ''/etc/wallets,,/srv''']) AS statement;
 
 -- the prefix is the library's own
 SELECT statement, pg_temp.outcome(statement)

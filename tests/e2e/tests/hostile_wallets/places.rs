@@ -172,6 +172,31 @@ fn a_path_is_resolved_before_it_is_compared_with_the_roots() {
     assert!(file.detail.contains("not a directory"), "{file}");
 }
 
+/// As PostgreSQL reads its own lists of directories: names in quotes keep their commas, a doubled quote is one.
+#[test]
+fn roots_may_have_any_name_and_each_is_one_directory() {
+    let database = Database::new();
+    let base = Wallet::new();
+    let at = |path: &str| base.path().join(path);
+    for name in ["a", "a, b", "q\"q", "plain", "last one"] {
+        std::fs::create_dir_all(at(name)).unwrap();
+        std::fs::write(at(name).join("ca.pem"), Authority::new("Allowed").pem()).unwrap();
+    }
+    let here = base.path().display();
+    let roots =
+        format!("\"{here}/a, b\" , \"{here}/q\"\"q\",{here}/plain/../plain/, {here}/last one ");
+    database.set("utl_smtp.wallet_roots", &roots);
+    let (_, mut session) = app(&database);
+    for name in ["a, b", "q\"q", "plain", "last one"] {
+        let found = subjects(&mut session, at(name).to_str().unwrap());
+        assert_eq!(
+            found.unwrap_or_else(|why| panic!("{name}: {why}")),
+            ["CN=Allowed"]
+        );
+    }
+    refused(&mut session, at("a").to_str().unwrap()).expect("42501");
+}
+
 /// The file itself may be a link out of the roots, or a hard link, which nobody can tell from a file.
 #[test]
 fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
