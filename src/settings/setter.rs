@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
-use pgrx::pg_sys::{self, GucSource, config_generic};
+use pgrx::pg_sys::{self, GucContext, GucSource, config_generic};
 
 use crate::access;
 
@@ -34,6 +34,11 @@ impl Setter {
             Self::Configuration
         }
     }
+}
+
+/// Whether a superuser set a value that has this context.
+pub fn is_superusers(context: GucContext::Type) -> bool {
+    !matches!(context, GucContext::PGC_USERSET | GucContext::PGC_BACKEND)
 }
 
 /// PostgreSQL's record of a setting or of a placeholder. Records of settings are never freed.
@@ -96,8 +101,8 @@ mod kept {
         Setter::of(record.reset_source, || role(record.reset_scontext, extra))
     }
 
-    fn role(context: pg_sys::GucContext::Type, extra: *mut c_void) -> pg_sys::Oid {
-        if context == pg_sys::GucContext::PGC_SUSET {
+    fn role(context: GucContext::Type, extra: *mut c_void) -> pg_sys::Oid {
+        if is_superusers(context) {
             return pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
         }
         // SAFETY: what `keep` allocated, for a value that it was called with.

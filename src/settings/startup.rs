@@ -6,7 +6,9 @@
 
 use std::ffi::CStr;
 
-use pgrx::pg_sys::{self, GucContext, GucSource, config_generic};
+#[cfg(not(feature = "pg14"))]
+use pgrx::pg_sys;
+use pgrx::pg_sys::{GucSource, config_generic};
 
 use super::setter;
 use crate::errors::{Report, sqlstate};
@@ -30,7 +32,7 @@ fn is_hidden(name: &CStr) -> bool {
 
 /// Whether PostgreSQL will accept the start-up option when the setting is defined.
 fn may_set(_name: &CStr, placeholder: &config_generic) -> bool {
-    if placeholder.reset_scontext == GucContext::PGC_SUSET {
+    if setter::is_superusers(placeholder.reset_scontext) {
         return true;
     }
     #[cfg(feature = "pg14")]
