@@ -52,34 +52,32 @@ impl WalletCache {
     }
 }
 
-/// A wallet whose place is open, so that what is looked at is what is read.
-#[expect(clippy::large_enum_variant, reason = "lives for one call")]
-enum Opened<'a> {
-    System,
-    Directory(Directory<'a>),
-}
+/// A wallet whose directory is open, so that what is looked at is what is read. The system's trust
+/// store has none.
+struct Opened<'a>(Option<Directory<'a>>);
 
 impl<'a> Opened<'a> {
     fn new(source: &'a WalletSource) -> Result<Self, NetError> {
-        match source {
-            WalletSource::System => Ok(Self::System),
+        let directory = match source {
+            WalletSource::System => None,
             WalletSource::Directory { path, roots } => {
-                Directory::open(path, roots.as_deref()).map(Self::Directory)
+                Some(Directory::open(path, roots.as_deref())?)
             }
-        }
+        };
+        Ok(Self(directory))
     }
 
     fn stamps(&self) -> Option<Vec<Stamp>> {
-        match self {
-            Self::System => files::system_stamps(),
-            Self::Directory(directory) => Some(directory.stamps()),
+        match &self.0 {
+            Some(directory) => Some(directory.stamps()),
+            None => files::system_stamps(),
         }
     }
 
     fn read(self) -> Result<Wallet, NetError> {
-        match self {
-            Self::System => Wallet::system(),
-            Self::Directory(directory) => Wallet::read(directory.read()?),
+        match self.0 {
+            Some(directory) => Wallet::read(directory.read()?),
+            None => Wallet::system(),
         }
     }
 }

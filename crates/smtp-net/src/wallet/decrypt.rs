@@ -234,18 +234,25 @@ mod tests {
 
     #[test]
     fn scrypt_is_bounded() {
-        let work = |cost_parameter, block_size, parallelization| {
-            work_of(&ScryptParams {
-                salt: [7; 16].as_slice().try_into().unwrap(),
-                cost_parameter,
-                block_size,
-                parallelization,
-                key_length: None,
-            })
+        let scrypt = |cost_parameter, block_size, parallelization| ScryptParams {
+            salt: [7; 16].as_slice().try_into().unwrap(),
+            cost_parameter,
+            block_size,
+            parallelization,
+            key_length: None,
         };
-        assert!(work(1 << 17, 8, 1) <= limits::KEY_SCRYPT_BYTES);
+        assert!(work_of(&scrypt(1 << 17, 8, 1)) <= limits::KEY_SCRYPT_BYTES);
         for (cost, size, parallel) in [(1 << 18, 8, 1), (1 << 17, 8, 2), (u64::MAX, 8, 1)] {
-            assert!(work(cost, size, parallel) > limits::KEY_SCRYPT_BYTES);
+            let parameters = Parameters {
+                kdf: scrypt(cost, size, parallel).into(),
+                encryption: Cipher::Aes256Cbc { iv: [3; 16] },
+            };
+            let info = EncryptedPrivateKeyInfoRef {
+                encryption_algorithm: Scheme::Pbes2(parameters),
+                encrypted_data: [0; 16].as_slice().try_into().unwrap(),
+            };
+            let outcome = decrypt(&info, PASSWORD, &mut || Ok(()));
+            assert!(matches!(outcome, Err(Problem::TooMuchWork)), "{outcome:?}");
         }
     }
 }
