@@ -1,7 +1,8 @@
 #!/bin/bash
 # A throw-away PostgreSQL cluster of $PG_CONFIG, never run as root.
 #
-#   cluster.sh start DIR ['setting = value'…]   DIR/env tells how to reach it, DIR/log is its log
+#   cluster.sh start DIR ['setting = value'…]   DIR/env tells how to reach it, DIR/log is its log; DIR/pristine is what
+#                                               initdb made, which $CLUSTER_PRISTINE may name to save another initdb
 #   cluster.sh stop DIR
 
 . "$(dirname "$0")/lib.sh"
@@ -28,8 +29,13 @@ start() {
     mkdir -p "$dir/socket"
     chmod 755 "$dir"
     ((EUID != 0)) || chown "$(server_user)" "$dir" "$dir/socket"
-    as_server "$bin/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 \
-        --locale=C.UTF-8 --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
+    if [[ -n ${CLUSTER_PRISTINE:-} ]]; then
+        as_server cp -a "$CLUSTER_PRISTINE" "$dir/data"
+    else
+        as_server "$bin/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --encoding=UTF8 \
+            --locale=C.UTF-8 --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
+        as_server cp -a "$dir/data" "$dir/pristine"
+    fi
     settings "$@" >>"$dir/data/postgresql.conf"
 
     local port

@@ -127,8 +127,14 @@ fn script() -> PathBuf {
 /// The daemons that it starts must not hold a pipe of the test's.
 fn quietly(mut command: Command, directory: &Path) -> Command {
     let output = std::fs::File::create(directory.join("script.log")).unwrap();
+    let shared = Cluster::shared();
+    let pristine = Path::new(&shared.data_directory).with_file_name("pristine");
+    if pristine.exists() {
+        // What initdb would make again.
+        command.env("CLUSTER_PRISTINE", pristine);
+    }
     command
-        .env("PG_CONFIG", format!("{}/pg_config", Cluster::shared().bin))
+        .env("PG_CONFIG", format!("{}/pg_config", shared.bin))
         .stdin(Stdio::null())
         .stdout(output.try_clone().unwrap())
         .stderr(output);
