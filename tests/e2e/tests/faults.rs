@@ -229,14 +229,14 @@ fn a_system_call_that_fails_is_an_error_like_any_other() {
         "getsockname",
         "getrandom",
         "read",
-        "open64",
+        "openat",
     ] {
         let (failures, struck) = stage.strike_everywhere(call);
         eprintln!("{call}: {struck} struck: {:?}", codes(&failures));
         assert!(struck > 0, "{call} is not called");
         let expected: &[&str] = match call {
             "getrandom" => &["XX000", "U9278", "U8860"],
-            "open64" | "read" => &["U8759"],
+            "openat" | "read" => &["U8759"],
             _ => &["U9278", "U8860"],
         };
         let codes = codes(&failures);

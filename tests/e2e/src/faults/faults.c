@@ -133,13 +133,13 @@ ssize_t read(int fd, void *buffer, size_t length) {
     return syscall(SYS_read, fd, buffer, length);
 }
 
-int open64(const char *path, int flags, ...) {
+int openat(int directory, const char *path, int flags, ...) {
     va_list more;
     va_start(more, flags);
     mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
     va_end(more);
-    FAIL("open64", EMFILE)
-    return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+    FAIL("openat", EMFILE)
+    return syscall(SYS_openat, directory, path, flags, mode);
 }
 
 static int memory_fails(void *caller) {
