@@ -16,6 +16,7 @@ use smtp_core::limits;
 use zeroize::Zeroizing;
 
 use crate::error::NetError;
+use crate::memory;
 
 /// How many rounds of PBKDF2 go by between two calls of `pause`: a few milliseconds.
 const ROUNDS_PER_PAUSE: u32 = 4096;
@@ -54,7 +55,9 @@ pub(super) fn decrypt(
             Ok(data)
         }
         Kdf::Scrypt(kdf) if work_of(kdf) > limits::KEY_SCRYPT_BYTES => Err(Problem::TooMuchWork),
-        Kdf::Scrypt(_) => {
+        Kdf::Scrypt(kdf) => {
+            let work = usize::try_from(work_of(kdf)).unwrap_or(usize::MAX);
+            memory::require(work).map_err(Problem::Stopped)?;
             let decrypted = info.decrypt(password);
             pause().map_err(Problem::Stopped)?;
             let decrypted = decrypted.map_err(|_| Problem::WrongPassword)?;
