@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use pgrx::{check_for_interrupts, pg_sys};
-use smtp_net::wait::{Deadline, Interest, Wait};
+use smtp_net::wait::{Deadline, Interest, Interrupted, Wait};
 
 use crate::{memory, thread};
 
@@ -20,7 +20,12 @@ pub struct Latch;
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Wait for Latch {
-    fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool {
+    fn wait(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        deadline: Deadline,
+    ) -> Result<bool, Interrupted> {
         let wanted = socket_event(interest)
             | pg_sys::WL_LATCH_SET
             | pg_sys::WL_EXIT_ON_PM_DEATH
@@ -45,17 +50,18 @@ impl Wait for Latch {
                 check_for_interrupts!();
             }
             if happened & socket_event(interest) != 0 {
-                return true;
+                return Ok(true);
             }
             if deadline.passed() {
-                return false;
+                return Ok(false);
             }
         }
     }
 
-    fn check(&self) {
+    fn check(&self) -> Result<(), Interrupted> {
         check_for_interrupts!();
         memory::check();
+        Ok(())
     }
 
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
@@ -67,6 +73,7 @@ fn socket_event(interest: Interest) -> u32 {
     match interest {
         Interest::Readable => pg_sys::WL_SOCKET_READABLE,
         Interest::Writable => pg_sys::WL_SOCKET_WRITEABLE,
+        Interest::Either => pg_sys::WL_SOCKET_READABLE | pg_sys::WL_SOCKET_WRITEABLE,
     }
 }
 

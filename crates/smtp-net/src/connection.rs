@@ -415,7 +415,7 @@ impl Connection {
         })?;
         // Many lines take more memory than their octets, and are about to be copied.
         if reply.lines().len() > MANY_LINES {
-            io.wait.check();
+            self.run(verb, |_| Ok(io.wait.check().map_err(NetError::from)?))?;
         }
         self.statistics.last_reply = Some(reply.clone());
         Ok(reply)
@@ -437,7 +437,11 @@ impl Connection {
     fn feed(&mut self, mut input: &[u8], io: &Io<'_>) -> Result<Progress, Cause> {
         self.statistics.bytes_received += input.len() as u64;
         loop {
-            let fed = self.session.feed(input, &mut || io.wait.check());
+            let mut interrupted = Ok(());
+            let fed = self.session.feed(input, &mut || {
+                interrupted = interrupted.and(io.wait.check());
+            });
+            interrupted.map_err(NetError::from)?;
             let (used, progress) = match fed {
                 Ok(fed) => fed,
                 Err(error) => {

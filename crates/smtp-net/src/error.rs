@@ -11,6 +11,8 @@ use std::path::Path;
 use smtp_core::limits;
 use smtp_core::text::ArgumentError;
 
+use crate::wait::Interrupted;
+
 /// A failure of the transport. The `Display` text says what failed; [`NetError::detail`] says how.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +41,10 @@ pub enum NetError {
         /// More about it, if there is more.
         detail: Option<String>,
     },
+
+    /// The process was asked to stop. Implementations of [`crate::Wait`] that unwind never get here.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 
     /// The connection broke.
     #[error("connection lost while {what}")]
@@ -139,7 +145,7 @@ impl NetError {
             | Self::Wallet { detail, .. }
             | Self::Locator { detail }
             | Self::Argument { detail, .. } => Some(detail.clone()),
-            Self::WalletForbidden | Self::OutOfMemory => None,
+            Self::WalletForbidden | Self::OutOfMemory | Self::Interrupted(_) => None,
         }
     }
 

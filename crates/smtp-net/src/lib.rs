@@ -19,5 +19,5 @@ mod x509;
 pub use error::NetError;
 pub use stream::Stream;
 pub use tls::{FirstWord, MinVersion, ServerIdentity, TlsCache, TlsInfo, TlsOptions};
-pub use wait::{Deadline, Interest, PollWait, Wait};
+pub use wait::{Deadline, Interest, Interrupted, PollWait, Wait};
 pub use wallet::{CertificateInfo, ClientIdentity, Locator, Wallet, WalletCache, WalletSource};

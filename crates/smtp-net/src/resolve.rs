@@ -15,7 +15,7 @@ use smtp_core::limits;
 
 use crate::error::{NetError, io_text};
 use crate::memory;
-use crate::wait::{Deadline, Interest, SOON, Wait, poll_for, ready};
+use crate::wait::{Deadline, Interest, Interrupted, SOON, Wait, poll_for, ready};
 
 /// Lookups under way at once; in a process that waits for one at a time, all but one are abandoned.
 const LOOKUPS: usize = 8;
@@ -62,6 +62,7 @@ pub fn resolve(
         }
         Err(LookupFailure::OutOfMemory) => return Err(NetError::OutOfMemory),
         Err(LookupFailure::Failed(reason)) => return Err(failed(reason)),
+        Err(LookupFailure::Interrupted(interrupted)) => return Err(interrupted.into()),
     };
     let addresses = worth_trying(found);
     if addresses.is_empty() {
@@ -122,6 +123,7 @@ enum LookupFailure {
     TimedOut,
     OutOfMemory,
     Failed(String),
+    Interrupted(Interrupted),
 }
 
 /// Runs `work` in a thread of its own and waits for it. On a time-out, or when the wait unwinds, the thread goes on
@@ -154,13 +156,13 @@ fn in_helper_thread<T: Send + 'static>(
     // A resolver nearby answers before a wait for everything that may happen could be prepared.
     let soon = deadline.remaining().unwrap_or(SOON).min(SOON);
     if !poll_for(ours.as_fd(), Interest::Readable, soon)
-        && let Err(passed) = ready(wait, ours.as_fd(), Interest::Readable, deadline, "")
+        && let Err(error) = ready(wait, ours.as_fd(), Interest::Readable, deadline, "")
     {
-        // A time-out of nothing still allows the one look that doesn't wait.
-        return answered.try_recv().map_err(|_| {
-            drop(passed);
-            LookupFailure::TimedOut
-        });
+        if let NetError::Interrupted(interrupted) = error {
+            return Err(LookupFailure::Interrupted(interrupted));
+        }
+        // A timeout of zero still allows one look that does not wait.
+        return answered.try_recv().map_err(|_| LookupFailure::TimedOut);
     }
     answered
         .recv()
@@ -295,17 +297,24 @@ mod tests {
 
     #[test]
     fn an_interrupt_passes_through_a_lookup() {
-        struct Interrupted;
-        impl Wait for Interrupted {
-            fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> bool {
+        struct Unwinds;
+        impl Wait for Unwinds {
+            fn wait(
+                &self,
+                _: BorrowedFd<'_>,
+                _: Interest,
+                _: Deadline,
+            ) -> Result<bool, Interrupted> {
                 panic!("interrupt")
             }
-            fn check(&self) {}
+            fn check(&self) -> Result<(), Interrupted> {
+                Ok(())
+            }
         }
         let _alone = ALONE.lock();
         let (tell, work) = held();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            in_helper_thread(work, &Interrupted, Deadline::never()).is_ok()
+            in_helper_thread(work, &Unwinds, Deadline::never()).is_ok()
         }));
         assert!(outcome.is_err());
         drop(tell);

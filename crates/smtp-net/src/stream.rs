@@ -76,7 +76,7 @@ impl Stream {
         deadline: Deadline,
     ) -> Result<usize, NetError> {
         loop {
-            wait.check();
+            wait.check()?;
             let patience = match deadline.passed() {
                 true => Patience::None,
                 false => Patience::Short,
@@ -203,7 +203,7 @@ impl PlainStream {
     ) -> Result<(), NetError> {
         let mut left = data;
         while !left.is_empty() {
-            wait.check();
+            wait.check()?;
             match soon_or_later(WRITING, || (&self.socket).write(left))? {
                 Some(count) => left = &left[count..],
                 None => ready(
@@ -272,7 +272,7 @@ impl TlsStream {
         deadline: Deadline,
     ) -> Result<(), NetError> {
         for chunk in data.chunks(RECORD) {
-            wait.check();
+            wait.check()?;
             let encrypted = self.connection.writer().write_all(chunk);
             encrypted.map_err(|source| NetError::Io {
                 what: WRITING,

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{NetError, io_text};
-use crate::wait::{Deadline, Interest, SOON, Wait};
+use crate::wait::{Deadline, Interest, Interrupted, SOON, Wait};
 
 /// The longest an address may keep the ones after it waiting.
 const LONGEST_SHARE: Duration = Duration::from_secs(30);
@@ -27,12 +27,13 @@ pub fn connect(
 ) -> Result<(TcpStream, SocketAddr), NetError> {
     let mut failures = Vec::new();
     for (index, &address) in addresses.iter().enumerate() {
-        wait.check();
+        wait.check()?;
         let share = share(deadline, addresses.len() - index);
         match connect_one(address, wait, share) {
             Ok(Some(stream)) => return Ok((stream, address)),
             Ok(None) => failures.push(format!("{address}: no answer in time")),
-            Err(error) => failures.push(format!("{address}: {}", io_text(&error))),
+            Err(Failed::Io(error)) => failures.push(format!("{address}: {}", io_text(&error))),
+            Err(Failed::Interrupted(interrupted)) => return Err(interrupted.into()),
         }
         if deadline.passed() {
             return Err(NetError::Timeout {
@@ -61,12 +62,21 @@ fn share(deadline: Deadline, left: usize) -> Deadline {
     deadline.min(Deadline::after(Some(fair.min(LONGEST_SHARE))))
 }
 
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
 /// One attempt; `None` if the deadline passed first.
 fn connect_one(
     address: SocketAddr,
     wait: &dyn Wait,
     deadline: Deadline,
-) -> io::Result<Option<TcpStream>> {
+) -> Result<Option<TcpStream>, Failed> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -80,16 +90,16 @@ fn connect_one(
     match socket.connect(&address.into()) {
         Ok(()) => return Ok(Some(socket.into())),
         Err(error) if is_under_way(&error) => {}
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
     loop {
         if socket.peer_addr().is_ok() {
             return Ok(Some(socket.into()));
         }
         if let Some(error) = socket.take_error()? {
-            return Err(error);
+            return Err(error.into());
         }
-        if deadline.passed() || !wait.wait(socket.as_fd(), Interest::Writable, deadline) {
+        if deadline.passed() || !wait.wait(socket.as_fd(), Interest::Writable, deadline)? {
             return Ok(None);
         }
     }

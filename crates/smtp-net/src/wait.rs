@@ -58,17 +58,34 @@ pub enum Interest {
     Readable,
     /// Room to write, a completed connect, or an error.
     Writable,
+    /// Either of them.
+    Either,
 }
 
-/// How the process waits. Either method may unwind instead of returning, when an interrupt asks to stop: whoever
-/// calls them keeps nothing open that a destructor wouldn't close.
+/// The process was asked to stop what it is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// How the process waits. When an interrupt asks it to stop, either method returns [`Interrupted`], or unwinds: callers
+/// keep nothing open that a destructor doesn't close.
 pub trait Wait {
     /// Waits until the descriptor is ready (`true`) or the deadline has passed (`false`).
-    fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool;
+    ///
+    /// # Errors
+    /// [`Interrupted`], unless the implementation unwinds.
+    fn wait(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        deadline: Deadline,
+    ) -> Result<bool, Interrupted>;
 
-    /// Lets an interrupt through now, without waiting: called where a busy peer would otherwise keep us from ever
-    /// waiting.
-    fn check(&self);
+    /// Looks for an interrupt without waiting. Called where a busy peer would otherwise prevent every wait.
+    ///
+    /// # Errors
+    /// [`Interrupted`], unless the implementation unwinds.
+    fn check(&self) -> Result<(), Interrupted>;
 
     /// Runs `work` in a thread of its own.
     ///
@@ -85,19 +102,26 @@ pub trait Wait {
 pub struct PollWait;
 
 impl Wait for PollWait {
-    fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool {
+    fn wait(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        deadline: Deadline,
+    ) -> Result<bool, Interrupted> {
         loop {
             let left = deadline.remaining().unwrap_or(Duration::MAX);
             if poll_for(fd, interest, left) {
-                return true;
+                return Ok(true);
             }
             if deadline.passed() {
-                return false;
+                return Ok(false);
             }
         }
     }
 
-    fn check(&self) {}
+    fn check(&self) -> Result<(), Interrupted> {
+        Ok(())
+    }
 }
 
 /// Waits by poll(2) until the descriptor is ready (`true`), or the time is over or a signal has come (`false`).
@@ -105,6 +129,7 @@ pub(crate) fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -
     let flags = match interest {
         Interest::Readable => PollFlags::POLLIN,
         Interest::Writable => PollFlags::POLLOUT,
+        Interest::Either => PollFlags::POLLIN | PollFlags::POLLOUT,
     };
     // Rounded up: waking a fraction of a millisecond early would spin.
     let milliseconds = time.as_micros().div_ceil(1000);
@@ -125,10 +150,10 @@ pub(crate) fn ready(
     what: &'static str,
 ) -> Result<(), NetError> {
     if deadline.passed() {
-        wait.check();
+        wait.check()?;
         return Err(NetError::timeout(what));
     }
-    if wait.wait(fd, interest, deadline) {
+    if wait.wait(fd, interest, deadline)? {
         Ok(())
     } else {
         Err(NetError::timeout(what))
@@ -166,19 +191,29 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let begun = Instant::now();
         let deadline = Deadline::after(Some(Duration::from_millis(60)));
-        assert!(!PollWait.wait(ours.as_fd(), Interest::Readable, deadline));
+        let readable = PollWait.wait(ours.as_fd(), Interest::Readable, deadline);
+        assert_eq!(readable, Ok(false));
         assert!(begun.elapsed() >= Duration::from_millis(60));
-        assert!(PollWait.wait(ours.as_fd(), Interest::Writable, deadline));
+        for interest in [Interest::Writable, Interest::Either] {
+            assert_eq!(PollWait.wait(ours.as_fd(), interest, deadline), Ok(true));
+        }
     }
 
     #[test]
     fn a_deadline_that_is_over_does_not_wait() {
         struct NoWait;
         impl Wait for NoWait {
-            fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> bool {
+            fn wait(
+                &self,
+                _: BorrowedFd<'_>,
+                _: Interest,
+                _: Deadline,
+            ) -> Result<bool, Interrupted> {
                 panic!("waited")
             }
-            fn check(&self) {}
+            fn check(&self) -> Result<(), Interrupted> {
+                Ok(())
+            }
         }
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let over = Deadline::after(Some(Duration::ZERO));

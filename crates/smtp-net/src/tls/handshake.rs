@@ -71,7 +71,7 @@ pub(crate) fn handshake(
             }
             Err(error) => retry(error, socket, Interest::Readable, wait, deadline)?,
         }
-        wait.check();
+        wait.check()?;
     }
     let info = info(&connection, &verifier)?;
     Ok((connection, info))

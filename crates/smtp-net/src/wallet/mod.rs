@@ -156,7 +156,7 @@ impl Wallet {
             return Ok(None);
         };
         let mut pause = || {
-            wait.check();
+            wait.check()?;
             match deadline.passed() {
                 true => Err(NetError::timeout("decrypting the client's private key")),
                 false => Ok(()),

@@ -12,7 +12,7 @@ use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::Parameters;
 use rustls::pki_types::CertificateDer;
 use smtp_core::secret::Secret;
-use smtp_net::{ClientIdentity, Deadline, Interest, NetError, PollWait, Wait, Wallet};
+use smtp_net::{ClientIdentity, Deadline, Interest, Interrupted, NetError, PollWait, Wait, Wallet};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -249,11 +249,12 @@ fn a_key_that_asks_for_endless_work_is_refused() {
 fn a_key_that_takes_long_to_decrypt_is_given_up_at_the_deadline_or_for_an_interrupt() {
     struct Counting(AtomicU32);
     impl Wait for Counting {
-        fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> bool {
+        fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> Result<bool, Interrupted> {
             unreachable!("there is nothing to wait for")
         }
-        fn check(&self) {
+        fn check(&self) -> Result<(), Interrupted> {
             self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
         }
     }
     let scene = Scene::new();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustls::ServerConnection;
-use smtp_net::{Deadline, Interest, NetError, PollWait, Stream, Wait};
+use smtp_net::{Deadline, Interest, Interrupted, NetError, PollWait, Stream, Wait};
 
 use crate::support::{
     BOUND, Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, plain,
@@ -149,23 +149,42 @@ fn writing_to_a_reset_connection_is_an_error_and_nothing_worse() {
     assert!(matches!(outcome, Err(NetError::Io { .. })), "{outcome:?}");
 }
 
+/// How a process may answer an interrupt.
+struct Stops {
+    unwinds: bool,
+}
+
+impl Wait for Stops {
+    fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> Result<bool, Interrupted> {
+        assert!(!self.unwinds, "interrupt");
+        Err(Interrupted)
+    }
+
+    fn check(&self) -> Result<(), Interrupted> {
+        Ok(())
+    }
+}
+
+/// An interrupt ends any wait with an error.
+#[test]
+fn an_interrupt_is_an_error_of_its_own() {
+    let address = listen(|mut socket| drop(socket.read_to_end(&mut Vec::new())));
+    let stops = Stops { unwinds: false };
+    let outcome = plain(address).read(&mut [0; 8], &stops, seconds(10));
+    assert!(matches!(outcome, Err(NetError::Interrupted(_))));
+}
+
 /// An interrupt unwinds out of any wait, and the socket is closed on the way.
 #[test]
-fn an_interrupt_closes_the_connection() {
-    struct Interrupted;
-    impl Wait for Interrupted {
-        fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> bool {
-            panic!("interrupt")
-        }
-        fn check(&self) {}
-    }
+fn an_interrupt_that_unwinds_closes_the_connection() {
     let (send, receive) = mpsc::channel();
     let address = listen(move |mut socket| {
         let _ = send.send(socket.read_to_end(&mut Vec::new()).is_ok());
     });
     let mut stream = plain(address);
     let outcome = catch_unwind(AssertUnwindSafe(move || {
-        stream.read(&mut [0; 8], &Interrupted, seconds(60)).is_ok()
+        let stops = Stops { unwinds: true };
+        stream.read(&mut [0; 8], &stops, seconds(60)).is_ok()
     }));
     assert!(outcome.is_err());
     assert!(receive.recv_timeout(BOUND).unwrap());
@@ -176,11 +195,17 @@ fn an_interrupt_closes_the_connection() {
 fn a_flood_is_checked_for_interrupts() {
     struct CountChecks(std::cell::Cell<usize>);
     impl Wait for CountChecks {
-        fn wait(&self, fd: BorrowedFd<'_>, interest: Interest, deadline: Deadline) -> bool {
+        fn wait(
+            &self,
+            fd: BorrowedFd<'_>,
+            interest: Interest,
+            deadline: Deadline,
+        ) -> Result<bool, Interrupted> {
             PollWait.wait(fd, interest, deadline)
         }
-        fn check(&self) {
+        fn check(&self) -> Result<(), Interrupted> {
             self.0.set(self.0.get() + 1);
+            Ok(())
         }
     }
     let address = listen(|mut socket| while socket.write_all(&[b'x'; 4096]).is_ok() {});
