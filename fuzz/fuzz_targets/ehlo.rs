@@ -36,7 +36,7 @@ fuzz_target!(|input: &[u8]| {
         .iter()
         .filter(|name| name.parse::<Scheme>().is_ok());
     for name in known {
-        let list = SchemeList::parse("schemes", name).expect("it is a scheme");
+        let list = SchemeList::parse(name).expect("it is a scheme");
         let scheme = list
             .choose(Some(offered.auth_schemes()), SchemePolicy::Any)
             .expect("it is offered");

@@ -9,8 +9,8 @@ use smtp_core::host::{
 
 fuzz_target!(|input: &str| {
     let (first, second) = input.split_once('\n').unwrap_or((input, ""));
-    let pattern = HostPattern::parse("host", first);
-    let host = Host::parse("host", second);
+    let pattern = HostPattern::parse(first);
+    let host = Host::parse(second);
     if let Ok(pattern) = &pattern {
         check_pattern(pattern);
     }
@@ -29,31 +29,31 @@ fn check_pattern(pattern: &HostPattern) {
         text.is_ascii() && text == text.to_ascii_lowercase(),
         "{text}"
     );
-    assert_eq!(HostPattern::parse("host", &text).as_ref(), Ok(pattern));
+    assert_eq!(HostPattern::parse(&text).as_ref(), Ok(pattern));
     assert!(equals_host(pattern, pattern));
     assert!(contains_host(pattern, pattern).is_some());
     domain_level(pattern);
     let domains = domains(pattern);
     assert_eq!(domains.last().map(String::as_str), Some("*"));
     for domain in &domains {
-        let domain = HostPattern::parse("host", domain).expect("a domain is a pattern");
+        let domain = HostPattern::parse(domain).expect("a domain is a pattern");
         assert!(contains_host(pattern, &domain).is_some());
     }
 }
 
 fn check_host(host: &Host) {
     let text = host.to_string();
-    assert_eq!(Host::parse("host", &text).as_ref(), Ok(host));
+    assert_eq!(Host::parse(&text).as_ref(), Ok(host));
     assert_eq!(
-        Host::parse("host", &text.to_ascii_uppercase()).as_ref(),
+        Host::parse(&text.to_ascii_uppercase()).as_ref(),
         Ok(host)
     );
     if let Host::Name(name) = host {
-        assert_eq!(Host::parse("host", &format!("{name}.")).as_ref(), Ok(host));
+        assert_eq!(Host::parse(&format!("{name}.")).as_ref(), Ok(host));
     }
     let mut narrowest = u32::MAX;
     for candidate in candidates(host) {
-        let pattern = HostPattern::parse("host", &candidate).expect("a candidate is a pattern");
+        let pattern = HostPattern::parse(&candidate).expect("a candidate is a pattern");
         assert_eq!(pattern.to_string(), candidate);
         assert!(pattern.matches(host));
         assert!(pattern.specificity() <= narrowest, "{candidate} of {host}");

@@ -84,7 +84,7 @@ impl Caller {
                 return self.session.output_sent();
             }
             "end" => self.session.end_data().is_ok(),
-            "auth" => SchemeList::parse("schemes", argument)
+            "auth" => SchemeList::parse(argument)
                 .is_ok_and(|schemes| self.session.authenticate(&schemes, credentials()).is_ok()),
             _ => self.command(name, argument),
         };
@@ -107,13 +107,13 @@ impl Caller {
 
     fn command(&mut self, name: &str, argument: &str) -> bool {
         let command = match name {
-            "helo" => Domain::parse("domain", argument).ok().map(Command::Helo),
-            "ehlo" => Domain::parse("domain", argument).ok().map(Command::Ehlo),
+            "helo" => Domain::parse(argument).ok().map(Command::Helo),
+            "ehlo" => Domain::parse(argument).ok().map(Command::Ehlo),
             "starttls" => Some(Command::StartTls),
-            "mail" => ReversePath::parse("sender", argument)
+            "mail" => ReversePath::parse(argument)
                 .ok()
                 .map(|sender| Command::Mail(sender, Parameters::default())),
-            "rcpt" => Mailbox::parse("recipient", argument)
+            "rcpt" => Mailbox::parse(argument)
                 .ok()
                 .map(|recipient| Command::Rcpt(recipient, Parameters::default())),
             "data" => Some(Command::Data),

@@ -277,7 +277,7 @@ fn open(arguments: Arguments<'_>) -> Result<(ConnectionRow, Reply), Report> {
     let owner = access::caller()?;
     memory::admit()?;
     let given_host = required("host", arguments.host)?;
-    let host = Host::parse("host", &given_host)?;
+    let host = Host::parse(&given_host)?;
     let port = port(arguments.port)?;
     let timeout = timeout(arguments.tx_timeout)?;
     let secure_host = non_empty("secure_host", arguments.secure_host)?;

@@ -77,7 +77,7 @@ fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
 #[pg_extern(sql = false)]
 fn mail(c: Option<Handle>, sender: Option<Bytes<'_>>, parameters: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let sender = ReversePath::parse("sender", &required("sender", sender)?)?;
+        let sender = ReversePath::parse(&required("sender", sender)?)?;
         let command = Command::Mail(sender, esmtp_parameters(parameters)?);
         Ok(session.connection.command(&command, io)?)
     }))
@@ -91,7 +91,7 @@ fn rcpt(
     parameters: Option<Bytes<'_>>,
 ) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let recipient = Mailbox::parse("recipient", &required("recipient", recipient)?)?;
+        let recipient = Mailbox::parse(&required("recipient", recipient)?)?;
         let command = Command::Rcpt(recipient, esmtp_parameters(parameters)?);
         Ok(session.connection.command(&command, io)?)
     }))
@@ -118,7 +118,7 @@ fn noop(c: Option<Handle>) -> ReplyRow {
 fn vrfy(c: Option<Handle>, recipient: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::Returned, |session, io| {
         let recipient = required("recipient", recipient)?;
-        printable("recipient", &recipient)?;
+        printable(&recipient)?;
         if recipient.trim().is_empty() {
             return Err(Report::argument("recipient", "it is empty").into());
         }
@@ -134,7 +134,7 @@ fn help(c: Option<Handle>, command: Option<Bytes<'_>>) -> ReplyRows {
     ReplyRows(converse(c, Failures::Returned, |session, io| {
         let topic = non_empty("command", command)?;
         if let Some(topic) = &topic {
-            printable("command", topic)?;
+            printable(topic)?;
         }
         let command = Command::Help(topic.map(|topic| topic.into_owned()));
         Ok(session.connection.command(&command, io)?)
@@ -162,7 +162,6 @@ fn raw(
 fn esmtp_parameters(parameters: Option<Bytes<'_>>) -> Result<Parameters, Problem> {
     let parameters = non_empty("parameters", parameters)?;
     Ok(Parameters::parse(
-        "parameters",
         parameters.as_deref().unwrap_or_default(),
     )?)
 }
@@ -189,12 +188,12 @@ fn client_name(
     io: &Io<'_>,
 ) -> Result<Domain, Problem> {
     if let Some(domain) = non_empty("domain", domain)? {
-        return Ok(Domain::parse("domain", &domain)?);
+        return Ok(Domain::parse(&domain)?);
     }
     // A name server that does not answer costs half of the time, and the server gets the literal.
     let look_up = Deadline::after(deadline.remaining().map(|left| left / 2));
     if let Some(name) = resolve::canonical_name(io.wait, look_up)
-        && let Ok(domain) = Domain::parse("domain", &name)
+        && let Ok(domain) = Domain::parse(&name)
     {
         return Ok(domain);
     }
@@ -207,5 +206,5 @@ fn client_name(
         Some(std::net::IpAddr::V6(address)) => format!("[IPv6:{address}]"),
         None => "[127.0.0.1]".to_owned(),
     };
-    Ok(Domain::parse("domain", &literal)?)
+    Ok(Domain::parse(&literal)?)
 }

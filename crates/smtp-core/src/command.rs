@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::limits;
-use crate::text::{ArgumentError, Domain, Mailbox, Parameters, RawCommand, ReversePath};
+use crate::text::{Domain, Mailbox, Parameters, RawCommand, ReversePath};
 
 /// One command. AUTH is not among them: it is an exchange of several lines, see [`crate::session::Session::authenticate`].
 #[derive(Clone, Debug)]
@@ -72,6 +72,19 @@ pub enum Verb {
     Raw,
 }
 
+/// A command line is longer than [`limits::COMMAND_LINE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "makes a command line of {length} octets, more than {}",
+    limits::COMMAND_LINE
+)]
+pub struct LineTooLong {
+    /// The command.
+    pub verb: Verb,
+    /// The octets of its line, without CRLF.
+    pub length: usize,
+}
+
 impl Command {
     /// Which verb this is. A raw line that names a known verb is that verb.
     pub fn verb(&self) -> Verb {
@@ -99,8 +112,11 @@ impl Command {
         }
     }
 
-    /// The line without its CRLF; an error where it is longer than a server must read.
-    pub fn line(&self) -> Result<String, ArgumentError> {
+    /// The line without its CRLF.
+    ///
+    /// # Errors
+    /// Where it is longer than a server must read.
+    pub fn line(&self) -> Result<String, LineTooLong> {
         let line = match self {
             Command::Helo(domain) => ["HELO ", domain.as_str()].concat(),
             Command::Ehlo(domain) => ["EHLO ", domain.as_str()].concat(),
@@ -124,18 +140,10 @@ impl Command {
             Command::Raw(raw) => return Ok(raw.line().to_owned()),
         };
         if line.len() > limits::COMMAND_LINE {
-            let longest = match self {
-                Command::Helo(_) | Command::Ehlo(_) => "domain",
-                Command::Mail(..) => "sender",
-                Command::Help(_) => "command",
-                _ => "recipient",
-            };
-            let reason = format!(
-                "makes a command line of {} octets, more than {}",
-                line.len(),
-                limits::COMMAND_LINE
-            );
-            return Err(ArgumentError::new(longest, reason));
+            return Err(LineTooLong {
+                verb: self.verb(),
+                length: line.len(),
+            });
         }
         Ok(line)
     }

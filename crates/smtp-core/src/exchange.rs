@@ -5,11 +5,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::auth::{AuthError, Credentials, Mechanism, Scheme, mechanism};
+use crate::auth::{Breach, CredentialError, Credentials, Field, Mechanism, Scheme, mechanism};
 use crate::limits;
 use crate::reply::{MASK, Reply};
 use crate::secret::Secret;
-use crate::text::ArgumentError;
 
 /// An exchange under way.
 #[derive(Debug)]
@@ -33,9 +32,9 @@ impl Exchange {
     pub fn open(
         scheme: Scheme,
         credentials: Credentials,
-    ) -> Result<(Self, Zeroizing<String>), AuthError> {
-        check_length("username", credentials.username.as_bytes())?;
-        check_length("password", credentials.password.expose())?;
+    ) -> Result<(Self, Zeroizing<String>), CredentialError> {
+        check_length(Field::Username, credentials.username.as_bytes())?;
+        check_length(Field::Password, credentials.password.expose())?;
         let mut secrets = Secrets::default();
         secrets.add(credentials.password.expose());
         secrets.add(encode(&credentials.password).as_bytes());
@@ -45,7 +44,7 @@ impl Exchange {
         let mut deferred = None;
         if let Some(response) = mechanism.initial_response() {
             let encoded = encode(&response);
-            check_line("password", &encoded)?;
+            check_line(Field::Password, &encoded)?;
             secrets.add(encoded.as_bytes());
             if line.len() + 1 + encoded.len().max(1) + 2 > limits::INITIAL_RESPONSE_LINE {
                 deferred = Some(response);
@@ -72,14 +71,10 @@ impl Exchange {
         &mut self,
         challenge: &Reply,
         pause: &mut dyn FnMut(),
-    ) -> Result<Zeroizing<String>, AuthError> {
+    ) -> Result<Zeroizing<String>, Breach> {
         self.challenges += 1;
         if self.challenges > limits::AUTH_CHALLENGES {
-            let reason = format!(
-                "the server sent more than {} challenges",
-                limits::AUTH_CHALLENGES
-            );
-            return Err(AuthError::Protocol(reason));
+            return Err(Breach::TooManyChallenges);
         }
         let response = match self.deferred.take() {
             Some(response) => response,
@@ -90,25 +85,23 @@ impl Exchange {
         };
         let line = encode(&response);
         if line.len() + 2 > limits::AUTH_LINE {
-            return Err(AuthError::Protocol("the response is too long".to_owned()));
+            return Err(Breach::ResponseTooLong);
         }
         self.secrets.add(line.as_bytes());
         Ok(line)
     }
 
     /// The challenge that a reply carries. For LOGIN only its order counts, and some servers don't encode its prompts.
-    fn decode(&self, text: &str) -> Result<Vec<u8>, AuthError> {
+    fn decode(&self, text: &str) -> Result<Vec<u8>, Breach> {
         match STANDARD.decode(text.trim()) {
             Ok(challenge) => Ok(challenge),
             Err(_) if self.scheme == Scheme::Login => Ok(Vec::new()),
-            Err(_) => Err(AuthError::Protocol(
-                "the challenge is not base64".to_owned(),
-            )),
+            Err(_) => Err(Breach::NotBase64),
         }
     }
 
     /// Called on success: the user, if this side agrees that the exchange is complete.
-    pub fn finish(&mut self) -> Result<String, AuthError> {
+    pub fn finish(&mut self) -> Result<String, Breach> {
         self.mechanism.finish()?;
         Ok(std::mem::take(&mut self.username))
     }
@@ -167,24 +160,18 @@ fn encode(response: &Secret) -> Zeroizing<String> {
 }
 
 /// Refuses before anything is sent what could not be sent later.
-fn check_length(argument: &'static str, value: &[u8]) -> Result<(), AuthError> {
-    if value.len().div_ceil(3) * 4 + 2 > limits::AUTH_LINE {
-        return Err(too_long(argument));
-    }
-    Ok(())
-}
-
-fn check_line(argument: &'static str, encoded: &str) -> Result<(), AuthError> {
-    if encoded.len() + 2 > limits::AUTH_LINE {
-        Err(too_long(argument))
-    } else {
-        Ok(())
+fn check_length(field: Field, value: &[u8]) -> Result<(), CredentialError> {
+    match value.len().div_ceil(3) * 4 + 2 > limits::AUTH_LINE {
+        true => Err(CredentialError::TooLong(field)),
+        false => Ok(()),
     }
 }
 
-fn too_long(argument: &'static str) -> AuthError {
-    let reason = format!("makes a line of more than {} octets", limits::AUTH_LINE);
-    AuthError::Argument(ArgumentError::new(argument, reason))
+fn check_line(field: Field, encoded: &str) -> Result<(), CredentialError> {
+    match encoded.len() + 2 > limits::AUTH_LINE {
+        true => Err(CredentialError::TooLong(field)),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -201,7 +188,7 @@ mod tests {
             None
         }
 
-        fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, AuthError> {
+        fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, Breach> {
             Ok(Secret::new("x"))
         }
     }

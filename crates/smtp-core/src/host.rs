@@ -6,8 +6,6 @@
 //! identifiers, the unspecified address, and anything that is more than a host: ports, paths, users. Implements RFC 1123
 //! §2.1, RFC 4291 §2.2.
 
-mod pattern;
-
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,9 +13,7 @@ use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
 use crate::limits;
-use crate::text::{ArgumentError, printable, quoted};
-
-pub use pattern::{HostPattern, candidates, contains_host, domain_level, domains, equals_host};
+use crate::text::{TextError, printable, quoted};
 
 /// A host to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,36 +26,34 @@ pub enum Host {
 
 impl Host {
     /// Takes a name, an IPv4 address as four decimal numbers, or an IPv6 address with or without brackets.
-    pub fn parse(argument: &'static str, text: &str) -> Result<Self, ArgumentError> {
-        printable(argument, text)?;
-        Self::read(text)
-            .and_then(Self::specified)
-            .map_err(|reason| {
-                ArgumentError::new(
-                    argument,
-                    format!("{} is not a host: {reason}", quoted(text)),
-                )
-            })
-    }
-
-    /// `0.0.0.0` and `::` connect to loopback, whatever is said of that: a second identity. Entries may name them.
-    fn specified(self) -> Result<Self, String> {
-        match self {
-            Self::Address(address) if address.is_unspecified() => {
-                Err("the unspecified address is no machine's".to_owned())
-            }
+    ///
+    /// # Errors
+    /// Where the text is none of them, or the unspecified address: `0.0.0.0` and `::` connect to loopback, so they
+    /// would be a second identity of it.
+    pub fn parse(text: &str) -> Result<Self, HostError> {
+        printable(text)?;
+        let host = Self::parse_any(text).and_then(|host| match host {
+            Self::Address(address) if address.is_unspecified() => Err(HostProblem::Unspecified),
             host => Ok(host),
-        }
+        });
+        host.map_err(|problem| HostError::Host {
+            shown: quoted(text),
+            problem,
+        })
     }
 
-    fn read(text: &str) -> Result<Self, String> {
-        if let Some(address) = read_address(text) {
+    /// The same, with the unspecified addresses, which access entries may name.
+    ///
+    /// # Errors
+    /// Where the text is neither a name nor an address.
+    pub fn parse_any(text: &str) -> Result<Self, HostProblem> {
+        if let Some(address) = parse_address(text) {
             return Ok(Self::Address(address));
         }
         if text.contains([':', '[', ']']) {
-            return Err("neither a name nor an IPv6 address, and a port is given apart".to_owned());
+            return Err(HostProblem::NotAnAddress);
         }
-        HostName::read(text).map(Self::Name)
+        HostName::parse(text).map(Self::Name)
     }
 }
 
@@ -72,6 +66,65 @@ impl fmt::Display for Host {
     }
 }
 
+/// Why a text names no host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// A control character.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// Anything else.
+    #[error("{shown} is not a host: {problem}")]
+    Host {
+        /// The text, escaped and cut.
+        shown: String,
+        /// What is wrong with it.
+        problem: HostProblem,
+    },
+}
+
+/// What is wrong with a text that names no host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostProblem {
+    /// `0.0.0.0` or `::`.
+    #[error("the unspecified address is no machine's")]
+    Unspecified,
+    /// A colon or a bracket, but no IPv6 address.
+    #[error("neither a name nor an IPv6 address, and a port is given apart")]
+    NotAnAddress,
+    /// A number that resolvers take for an address.
+    #[error("an IPv4 address is written as four decimal numbers")]
+    Number,
+    /// Not a domain name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+/// Why a text is not a domain name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing.
+    #[error("a name is needed")]
+    Empty,
+    /// More than [`limits::DOMAIN`] octets.
+    #[error("a domain name of more than {} octets", limits::DOMAIN)]
+    TooLong,
+    /// UTS #46 does not convert it.
+    #[error("not a valid internationalized domain name")]
+    Unconvertible,
+    /// Two dots in a row.
+    #[error("an empty label between dots")]
+    EmptyLabel,
+    /// More than 63 octets between dots.
+    #[error("a label of more than 63 octets")]
+    LongLabel,
+    /// `-` where a label begins or ends.
+    #[error("a label begins or ends with \"-\"")]
+    Hyphen,
+    /// Neither a letter nor a digit, hyphen or underscore.
+    #[error("{} in a domain name", quoted(.0.encode_utf8(&mut [0; 4])))]
+    Character(char),
+}
+
 /// A host's name: lower-case A-labels, no trailing dot, and nothing that could be taken for an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostName(String);
@@ -82,17 +135,28 @@ impl HostName {
         &self.0
     }
 
-    fn read(text: &str) -> Result<Self, String> {
+    /// Takes a domain name, which is converted by UTS #46.
+    ///
+    /// # Errors
+    /// Where the text is none, or could be taken for an address.
+    pub fn parse(text: &str) -> Result<Self, HostProblem> {
         let name = ascii_name(text)?;
         // getaddrinfo() takes such names for addresses in shapes that no access entry can be written in.
         if name.rsplit('.').next().is_some_and(is_number) {
-            return Err("an IPv4 address is written as four decimal numbers".to_owned());
+            return Err(HostProblem::Number);
         }
         Ok(Self(name))
     }
 
-    fn labels(&self) -> impl Iterator<Item = &str> {
+    /// The labels between the dots.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.0.split('.')
+    }
+
+    /// The domains that the name lies in, the narrowest first: `example.com` and `com` for `mail.example.com`.
+    pub fn parents(&self) -> impl Iterator<Item = HostName> {
+        let dots = self.0.match_indices('.');
+        dots.map(|(dot, _)| HostName(self.0[dot + 1..].to_owned()))
     }
 }
 
@@ -103,10 +167,10 @@ impl fmt::Display for HostName {
 }
 
 /// A domain name as lower-case A-labels without its trailing dot. Underscores pass: such names exist and resolve.
-pub(crate) fn ascii_name(text: &str) -> Result<String, String> {
-    // Four octets are the most that UTF-8 spends on a character; beyond that the conversion would be for nothing.
+pub(crate) fn ascii_name(text: &str) -> Result<String, NameError> {
+    // A character takes four octets of UTF-8 at most; a longer text can't become a valid name.
     if text.len() > 4 * (limits::DOMAIN + 1) {
-        return Err(too_long());
+        return Err(NameError::TooLong);
     }
     let converted = Uts46::new()
         .to_ascii(
@@ -115,40 +179,33 @@ pub(crate) fn ascii_name(text: &str) -> Result<String, String> {
             Hyphens::Allow,
             DnsLength::Ignore,
         )
-        .map_err(|_| "not a valid internationalized domain name".to_owned())?;
+        .map_err(|_| NameError::Unconvertible)?;
     let name = converted.strip_suffix('.').unwrap_or(&converted);
     if name.is_empty() {
-        return Err("a name is needed".to_owned());
+        return Err(NameError::Empty);
     }
     if name.len() > limits::DOMAIN {
-        return Err(too_long());
+        return Err(NameError::TooLong);
     }
     name.split('.').try_for_each(check_label)?;
     Ok(name.to_owned())
 }
 
-fn check_label(label: &str) -> Result<(), String> {
+fn check_label(label: &str) -> Result<(), NameError> {
     if label.is_empty() {
-        return Err("an empty label between dots".to_owned());
+        return Err(NameError::EmptyLabel);
     }
     if label.len() > 63 {
-        return Err("a label of more than 63 octets".to_owned());
+        return Err(NameError::LongLabel);
     }
     if label.starts_with('-') || label.ends_with('-') {
-        return Err("a label begins or ends with \"-\"".to_owned());
+        return Err(NameError::Hyphen);
     }
     let allowed = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
     match label.chars().find(|character| !allowed(*character)) {
-        Some(character) => Err(format!(
-            "{} in a domain name",
-            quoted(&character.to_string())
-        )),
+        Some(character) => Err(NameError::Character(character)),
         None => Ok(()),
     }
-}
-
-fn too_long() -> String {
-    format!("a domain name of more than {} octets", limits::DOMAIN)
 }
 
 /// Decimal or hexadecimal, as inet_aton() reads the parts of an address.
@@ -160,7 +217,8 @@ fn is_number(label: &str) -> bool {
     all_digits || hexadecimal
 }
 
-fn read_address(text: &str) -> Option<IpAddr> {
+/// An address as it is written in decimal or hexadecimal, IPv6 also in brackets.
+pub fn parse_address(text: &str) -> Option<IpAddr> {
     let bracketed = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));

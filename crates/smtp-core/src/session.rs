@@ -9,10 +9,14 @@
 //! RFC 4954 (through [`crate::auth`]) and RFC 6531 §3.4 (SMTPUTF8 on MAIL). It sends one command at a time
 //! on purpose: each call of the API answers with the reply to its own command.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
-use crate::auth::{AuthError, Credentials, NoSupportedScheme, Scheme, SchemeList, SchemePolicy};
-use crate::command::{Command, Verb};
+use crate::auth::{
+    Breach, CredentialError, Credentials, NoSupportedScheme, Scheme, SchemeList, SchemePolicy,
+};
+use crate::command::{Command, LineTooLong, Verb};
 use crate::data::DataEncoder;
 use crate::ehlo::Capabilities;
 use crate::exchange::{Exchange, Secrets};
@@ -20,7 +24,7 @@ use crate::limits;
 use crate::parser::{ReplyParser, Violation};
 use crate::phase::{Event, Phase};
 use crate::reply::{Class, Code, MASK, Reply};
-use crate::text::{ArgumentError, RawCommand};
+use crate::text::RawCommand;
 use crate::transcript::Transcript;
 
 /// One conversation.
@@ -87,20 +91,84 @@ pub enum Progress {
 /// Why a command was not sent. The session is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// An argument can't be sent.
-    #[error(transparent)]
-    Argument(#[from] ArgumentError),
     /// The command has no place in this phase.
-    #[error("{problem}")]
-    Order {
-        /// What is wrong.
-        problem: String,
-        /// What to do instead.
-        hint: &'static str,
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// Its line is longer than a server has to read.
+    #[error(transparent)]
+    TooLong(#[from] LineTooLong),
+    /// An address of MAIL, RCPT or VRFY has non-ASCII characters that can't be sent (RFC 6531 §3.4).
+    #[error("the address of {verb} has non-ASCII characters, and {problem}")]
+    SmtpUtf8 {
+        /// The command.
+        verb: Verb,
+        /// Why not.
+        problem: SmtpUtf8Problem,
     },
+    /// A user name or password can't be sent.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// No scheme of the caller's list can be used.
     #[error(transparent)]
     NoSupportedScheme(#[from] NoSupportedScheme),
+}
+
+/// Why a command has no place in a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// The session is over.
+    #[error("the connection is closed")]
+    Closed,
+    /// The reply to this command is due.
+    #[error("the reply to {0} has not been read")]
+    ReplyDue(Verb),
+    /// The server reads message data: a command would become part of the message.
+    #[error("a command inside message data")]
+    InData,
+    /// Message data, or its end ([`Verb::FinalDot`]), outside of message data.
+    #[error("{0} outside of message data")]
+    NotInData(Verb),
+    /// TLS can be started once.
+    #[error("the connection is encrypted already")]
+    Encrypted,
+    /// A raw line would leave the session in a state that it does not know of. There is a method for it.
+    #[error("{0} can't be a raw command")]
+    Reserved(ReservedCommand),
+}
+
+/// A command that [`Session`] takes in its own form only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReservedCommand {
+    /// STARTTLS, which a handshake follows.
+    StartTls,
+    /// DATA, which message data follows.
+    Data,
+    /// BDAT, which is not supported.
+    Bdat,
+    /// QUIT, which ends the session.
+    Quit,
+}
+
+impl fmt::Display for ReservedCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StartTls => "STARTTLS",
+            Self::Data => "DATA",
+            Self::Bdat => "BDAT",
+            Self::Quit => "QUIT",
+        })
+    }
+}
+
+/// Why an address with non-ASCII characters can't be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SmtpUtf8Problem {
+    /// The server did not offer SMTPUTF8.
+    #[error("the server's last EHLO did not offer SMTPUTF8")]
+    NotOffered,
+    /// MAIL had no such parameter.
+    #[error("MAIL had no parameter SMTPUTF8")]
+    NotOnMail,
 }
 
 /// Why the session is over. What the server says from here on has no meaning any more.
@@ -116,12 +184,12 @@ pub enum SessionError {
     #[error("unexpected reply: the server spoke when no command was waiting for it{}", said(.0))]
     Unsolicited(Option<Reply>),
     /// The server broke the authentication mechanism.
-    #[error("authentication by {scheme} failed: {reason}")]
+    #[error("authentication by {scheme} failed: {breach}")]
     Authentication {
         /// The mechanism.
-        scheme: &'static str,
-        /// What it did.
-        reason: String,
+        scheme: Scheme,
+        /// What the server did.
+        breach: Breach,
     },
 }
 
@@ -236,11 +304,7 @@ impl Session {
         self.refuse_in_data()?;
         let offered = self.capabilities.as_ref().map(Capabilities::auth_schemes);
         let scheme = schemes.choose(offered, self.scheme_policy())?;
-        let (exchange, line) =
-            Exchange::open(scheme, credentials).map_err(|error| match error {
-                AuthError::Argument(error) => error,
-                AuthError::Protocol(reason) => ArgumentError::new("password", reason),
-            })?;
+        let (exchange, line) = Exchange::open(scheme, credentials)?;
         self.transcript.client(|| masked_auth(&line));
         self.say(&line);
         self.exchange = Some(exchange);
@@ -294,7 +358,7 @@ impl Session {
     /// Puts a piece of the message into the output. True where its 8-bit characters deserve the one warning of this
     /// message: the server did not offer 8BITMIME (RFC 6152).
     pub fn write(&mut self, piece: &[u8]) -> Result<bool, CommandError> {
-        self.require_data("write_data")?;
+        self.require_data(Verb::Data)?;
         self.message.octets += piece.len() as u64;
         self.encoder.encode(piece, &mut self.output);
         let warn = self.message.warn_of_8bit && !piece.is_ascii();
@@ -304,7 +368,7 @@ impl Session {
 
     /// Puts the end of the message into the output; its reply is then due.
     pub fn end_data(&mut self) -> Result<(), CommandError> {
-        self.require_data("close_data")?;
+        self.require_data(Verb::FinalDot)?;
         self.encoder.finish(&mut self.output);
         let octets = self.message.octets;
         self.transcript
@@ -315,40 +379,30 @@ impl Session {
     }
 
     /// Refuses what only makes sense while the server reads message data.
-    pub fn require_data(&self, routine: &str) -> Result<(), CommandError> {
-        if self.phase == Phase::Data {
-            return self.require_idle();
+    ///
+    /// # Errors
+    /// [`OrderError::NotInData`] with the verb given: [`Verb::Data`] or [`Verb::FinalDot`].
+    pub fn require_data(&self, verb: Verb) -> Result<(), OrderError> {
+        match self.phase {
+            Phase::Data => self.require_idle(),
+            _ => Err(OrderError::NotInData(verb)),
         }
-        Err(CommandError::Order {
-            problem: format!("{routine} outside of message data"),
-            hint: "Call open_data first.",
-        })
     }
 
     /// Refuses everything while a reply is due, and for ever once the session is over.
-    fn require_idle(&self) -> Result<(), CommandError> {
-        let (problem, hint) = match (self.phase, self.due) {
-            (Phase::Closed, _) => (
-                "the connection is closed".to_owned(),
-                "Open another connection.",
-            ),
-            (_, Some(verb)) => (
-                format!("the reply to {verb} has not been read"),
-                "Read it before the next command.",
-            ),
-            (_, None) => return Ok(()),
-        };
-        Err(CommandError::Order { problem, hint })
+    fn require_idle(&self) -> Result<(), OrderError> {
+        match (self.phase, self.due) {
+            (Phase::Closed, _) => Err(OrderError::Closed),
+            (_, Some(verb)) => Err(OrderError::ReplyDue(verb)),
+            (_, None) => Ok(()),
+        }
     }
 
-    fn refuse_in_data(&self) -> Result<(), CommandError> {
-        if self.phase != Phase::Data {
-            return Ok(());
+    fn refuse_in_data(&self) -> Result<(), OrderError> {
+        match self.phase {
+            Phase::Data => Err(OrderError::InData),
+            _ => Ok(()),
         }
-        Err(CommandError::Order {
-            problem: "a command inside message data".to_owned(),
-            hint: "End the message with close_data, or give the connection up with close_connection.",
-        })
     }
 
     /// Whether a command may be sent now.
@@ -356,35 +410,29 @@ impl Session {
         self.require_idle()?;
         self.refuse_in_data()?;
         match command {
-            Command::StartTls if self.encrypted => Err(CommandError::Order {
-                problem: "the connection is encrypted already".to_owned(),
-                hint: "Leave starttls out: TLS can be started once.",
-            }),
-            Command::Mail(from, _) if from.needs_smtputf8() => self.require_smtputf8("sender"),
+            Command::StartTls if self.encrypted => Err(OrderError::Encrypted.into()),
+            Command::Mail(from, _) if from.needs_smtputf8() => self.require_smtputf8(Verb::Mail),
             Command::Rcpt(to, _) if to.needs_smtputf8() => {
-                self.require_smtputf8("recipient")?;
+                self.require_smtputf8(Verb::Rcpt)?;
                 self.require_smtputf8_of_mail()
             }
-            Command::Vrfy(recipient) if !recipient.is_ascii() => self.require_smtputf8("recipient"),
+            Command::Vrfy(recipient) if !recipient.is_ascii() => self.require_smtputf8(Verb::Vrfy),
             Command::Raw(raw) if !self.phase.is_challenge() => self.admit_raw(raw),
             _ => Ok(()),
         }
     }
 
-    /// Lines that would leave the session in a state it does not know of belong to the routines that do.
+    /// Refuses lines that would leave the session in a state it does not know of.
     fn admit_raw(&self, raw: &RawCommand) -> Result<(), CommandError> {
-        let hint = match raw.verb().as_str() {
-            "STARTTLS" => "Use utl_smtp.starttls, which also does the handshake.",
-            "DATA" => "Use utl_smtp.data, or utl_smtp.open_data, write_data and close_data.",
-            "BDAT" => {
-                "Use utl_smtp.data, or utl_smtp.open_data, write_data and close_data; BDAT is not supported."
-            }
-            "QUIT" => "Use utl_smtp.quit.",
+        let reserved = match raw.verb().as_str() {
+            "STARTTLS" => ReservedCommand::StartTls,
+            "DATA" => ReservedCommand::Data,
+            "BDAT" => ReservedCommand::Bdat,
+            "QUIT" => ReservedCommand::Quit,
             "AUTH" => return Ok(self.admit_raw_auth(raw)?),
             _ => return Ok(()),
         };
-        let problem = format!("{} can't be sent by command", raw.verb());
-        Err(CommandError::Order { problem, hint })
+        Err(OrderError::Reserved(reserved).into())
     }
 
     fn admit_raw_auth(&self, raw: &RawCommand) -> Result<(), NoSupportedScheme> {
@@ -393,7 +441,7 @@ impl Session {
         let rest = raw.rest().trim_start_matches(ends);
         let scheme = rest.split(ends).next().unwrap_or_default();
         let policy = self.scheme_policy();
-        match SchemeList::parse("arg", scheme) {
+        match SchemeList::parse(scheme) {
             Ok(schemes) => schemes.choose(None, policy).map(drop),
             // What it makes of a password is not known.
             Err(_) if policy == SchemePolicy::NoPassword => {
@@ -419,11 +467,13 @@ impl Session {
         if self.envelope_smtputf8 || !matches!(self.phase, Phase::Mail | Phase::Recipient) {
             return Ok(());
         }
-        let reason = "has non-ASCII characters, and MAIL had no parameter SMTPUTF8";
-        Err(ArgumentError::new("recipient", reason).into())
+        Err(CommandError::SmtpUtf8 {
+            verb: Verb::Rcpt,
+            problem: SmtpUtf8Problem::NotOnMail,
+        })
     }
 
-    fn require_smtputf8(&self, argument: &'static str) -> Result<(), CommandError> {
+    fn require_smtputf8(&self, verb: Verb) -> Result<(), CommandError> {
         if self
             .capabilities
             .as_ref()
@@ -431,8 +481,10 @@ impl Session {
         {
             return Ok(());
         }
-        let reason = "has non-ASCII characters, and the server's last EHLO did not offer SMTPUTF8";
-        Err(ArgumentError::new(argument, reason).into())
+        Err(CommandError::SmtpUtf8 {
+            verb,
+            problem: SmtpUtf8Problem::NotOffered,
+        })
     }
 
     /// A line that answers a challenge is no command, whatever it looks like.
@@ -610,16 +662,11 @@ impl Session {
         Ok(())
     }
 
-    fn broken(&self, scheme: Scheme, error: AuthError) -> SessionError {
-        let mut reason = match error {
-            AuthError::Protocol(reason) => reason,
-            AuthError::Argument(error) => error.to_string(),
-        };
-        self.mask(&mut reason);
-        SessionError::Authentication {
-            scheme: scheme.name(),
-            reason,
+    fn broken(&self, scheme: Scheme, mut breach: Breach) -> SessionError {
+        if let Some(text) = breach.text_mut() {
+            self.mask(text);
         }
+        SessionError::Authentication { scheme, breach }
     }
 
     fn event(&self, verb: Verb, reply: &Reply) -> Option<Event> {

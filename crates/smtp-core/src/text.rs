@@ -2,46 +2,31 @@
 //!
 //! Owns the rule that nothing a caller gives can end a line, start a second command, or smuggle parameters behind an
 //! address. It judges shape only: whether a mailbox or a parameter makes sense is for the server to say.
-//! An error names the argument and what is wrong at which place; it never repeats a value that came through here,
-//! because the value may be a secret.
+//! An error says what is wrong at which place; it never repeats a text that came through here, because the text may
+//! be a secret.
 
 mod domain;
+mod error;
 mod mailbox;
 mod raw_command;
 
 pub use domain::Domain;
+pub use error::{MailboxError, TextError, quoted};
 pub use mailbox::{Mailbox, ReversePath};
-pub use raw_command::RawCommand;
-
-/// What is wrong with a caller's argument.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid value for argument \"{argument}\": {reason}")]
-pub struct ArgumentError {
-    /// The argument's name in SQL.
-    pub argument: &'static str,
-    /// What is wrong with it, without the value.
-    pub reason: String,
-}
-
-impl ArgumentError {
-    /// Says that `argument` is wrong because of `reason`, which must not repeat a secret.
-    pub fn new(argument: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            argument,
-            reason: reason.into(),
-        }
-    }
-}
+pub use raw_command::{RawCommand, RawCommandError};
 
 /// Refuses every control character: CR and LF would end the line, NUL and the rest have no place in a command.
-pub fn printable(argument: &'static str, text: &str) -> Result<(), ArgumentError> {
+///
+/// # Errors
+/// [`TextError::Unexpected`] for the first one.
+pub fn printable(text: &str) -> Result<(), TextError> {
     match text
         .chars()
         .enumerate()
         .find(|(_, character)| character.is_control())
     {
         None => Ok(()),
-        Some((index, character)) => Err(unexpected(argument, character, index)),
+        Some((index, character)) => Err(TextError::Unexpected { character, index }),
     }
 }
 
@@ -51,7 +36,10 @@ pub struct Parameters(String);
 
 impl Parameters {
     /// Takes printable ASCII; an empty or blank text means no parameters.
-    pub fn parse(argument: &'static str, text: &str) -> Result<Self, ArgumentError> {
+    ///
+    /// # Errors
+    /// [`TextError::Unexpected`] for the first other character.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
         let foreign = |character: char| !(character.is_ascii_graphic() || character == ' ');
         match text
             .chars()
@@ -59,7 +47,7 @@ impl Parameters {
             .find(|(_, character)| foreign(*character))
         {
             None => Ok(Self(text.trim().to_owned())),
-            Some((index, character)) => Err(unexpected(argument, character, index)),
+            Some((index, character)) => Err(TextError::Unexpected { character, index }),
         }
     }
 
@@ -93,43 +81,6 @@ impl Parameters {
                 Some((name, value)) => (name, Some(value)),
                 None => (parameter, None),
             })
-    }
-}
-
-/// A text in double quotes for a message: control characters escaped, cut when long.
-pub(crate) fn quoted(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut shown: String = text
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push_str("...");
-    }
-    format!("\"{shown}\"")
-}
-
-/// "a line feed at character 3": characters are counted from 1, as SQL does.
-fn unexpected(argument: &'static str, character: char, index: usize) -> ArgumentError {
-    ArgumentError::new(
-        argument,
-        format!("{} at character {}", kind(character), index + 1),
-    )
-}
-
-fn kind(character: char) -> String {
-    match character {
-        '\0' => "a NUL".to_owned(),
-        '\t' => "a tab".to_owned(),
-        '\n' => "a line feed".to_owned(),
-        '\r' => "a carriage return".to_owned(),
-        ' ' => "a space".to_owned(),
-        '"' => "a quotation mark".to_owned(),
-        _ if character.is_control() => format!("a control character (U+{:04X})", character as u32),
-        _ if character.is_whitespace() => format!("white space (U+{:04X})", character as u32),
-        _ if character.is_ascii() => format!("\"{character}\""),
-        _ => format!("a character outside ASCII (U+{:04X})", character as u32),
     }
 }
 

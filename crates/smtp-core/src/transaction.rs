@@ -11,7 +11,7 @@
 //! let envelope = Envelope {
 //!     sender: ReversePath::Null,
 //!     parameters: Parameters::default(),
-//!     recipients: vec![Mailbox::parse("recipient", "ann@example.com").unwrap().into()],
+//!     recipients: vec![Mailbox::parse("ann@example.com").unwrap().into()],
 //! };
 //! let mut transaction = Transaction::new(&envelope, true, 100);
 //! // The server offers PIPELINING: three commands go out before the first reply is read.

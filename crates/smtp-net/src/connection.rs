@@ -249,7 +249,9 @@ impl Connection {
         io: &Io<'_>,
     ) -> Result<bool, Failure> {
         self.run(Verb::Data, |this| {
-            this.session.require_data("write_data")?;
+            this.session
+                .require_data(Verb::Data)
+                .map_err(CommandError::from)?;
             let mut warn = false;
             for piece in data.chunks(PIECE) {
                 warn |= this.session.write(piece)?;
@@ -267,7 +269,9 @@ impl Connection {
     pub fn end_data(&mut self, deadline: Deadline, io: &Io<'_>) -> Result<Reply, Failure> {
         self.trace_as(io);
         self.run(Verb::FinalDot, |this| {
-            this.session.require_data("close_data")?;
+            this.session
+                .require_data(Verb::FinalDot)
+                .map_err(CommandError::from)?;
             this.refuse_unsolicited()?;
             Ok(this.session.end_data()?)
         })?;

@@ -9,8 +9,8 @@ use std::io;
 use std::path::Path;
 
 use smtp_core::limits;
-use smtp_core::text::ArgumentError;
 
+use crate::tls::IdentityError;
 use crate::wait::Interrupted;
 
 /// A failure of the transport. The `Display` text says what failed; [`NetError::detail`] says how.
@@ -103,18 +103,17 @@ pub enum NetError {
         detail: String,
     },
 
+    /// A control character stands in the text that should name a wallet.
+    #[error("it holds the control character U+{:04X}", u32::from(*.0))]
+    LocatorCharacter(char),
+
     /// The wallet is outside the directories this caller may name. The same for a path that exists and one that doesn't.
     #[error("this wallet location is not allowed")]
     WalletForbidden,
 
-    /// An argument has a value that can't be used.
-    #[error("invalid value for argument \"{name}\"")]
-    Argument {
-        /// The argument.
-        name: &'static str,
-        /// Why not.
-        detail: String,
-    },
+    /// The name that the server's certificate should have is none.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 
     /// Memory could not be allocated.
     #[error("out of memory")]
@@ -143,8 +142,8 @@ impl NetError {
             | Self::TlsVersion { detail }
             | Self::Tls { detail }
             | Self::Wallet { detail, .. }
-            | Self::Locator { detail }
-            | Self::Argument { detail, .. } => Some(detail.clone()),
+            | Self::Locator { detail } => Some(detail.clone()),
+            Self::Identity(_) | Self::LocatorCharacter(_) => Some(self.to_string()),
             Self::WalletForbidden | Self::OutOfMemory | Self::Interrupted(_) => None,
         }
     }
@@ -204,15 +203,6 @@ impl NetError {
     pub(crate) fn tls(detail: impl Into<String>) -> Self {
         Self::Tls {
             detail: detail.into(),
-        }
-    }
-}
-
-impl From<ArgumentError> for NetError {
-    fn from(error: ArgumentError) -> Self {
-        Self::Argument {
-            name: error.argument,
-            detail: error.reason,
         }
     }
 }

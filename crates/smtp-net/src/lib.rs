@@ -18,6 +18,8 @@ mod x509;
 
 pub use error::NetError;
 pub use stream::Stream;
-pub use tls::{FirstWord, MinVersion, ServerIdentity, TlsCache, TlsInfo, TlsOptions};
+pub use tls::{
+    FirstWord, IdentityError, MinVersion, ServerIdentity, TlsCache, TlsInfo, TlsOptions,
+};
 pub use wait::{Deadline, Interest, Interrupted, PollWait, Wait};
 pub use wallet::{CertificateInfo, ClientIdentity, Locator, Wallet, WalletCache, WalletSource};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use md5::Md5;
 
-use super::{AuthError, Mechanism, Scheme, unexpected_challenge};
+use super::{Breach, Mechanism, Scheme};
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -28,16 +28,14 @@ impl Mechanism for CramMd5 {
         None
     }
 
-    fn respond(&mut self, challenge: &[u8], _: &mut dyn FnMut()) -> Result<Secret, AuthError> {
+    fn respond(&mut self, challenge: &[u8], _: &mut dyn FnMut()) -> Result<Secret, Breach> {
         let password = self
             .password
             .take()
-            .ok_or_else(|| unexpected_challenge(Scheme::CramMd5))?;
+            .ok_or(Breach::UnexpectedChallenge(Scheme::CramMd5))?;
         if challenge.is_empty() {
             // The digest of nothing could be replayed for ever.
-            return Err(AuthError::Protocol(
-                "empty challenge in CRAM-MD5".to_owned(),
-            ));
+            return Err(Breach::EmptyChallenge(Scheme::CramMd5));
         }
         let Ok(mut mac) = Hmac::<Md5>::new_from_slice(password.expose()) else {
             unreachable!("an HMAC takes a key of any length");

@@ -1,6 +1,6 @@
 //! EXTERNAL (RFC 4422 appendix A): the client certificate speaks; only the identity to act as is sent, or nothing.
 
-use super::{AuthError, Mechanism, Scheme, unexpected_challenge};
+use super::{Breach, Mechanism, Scheme};
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Mechanism for External {
         self.identity.take()
     }
 
-    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, AuthError> {
-        Err(unexpected_challenge(Scheme::External))
+    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, Breach> {
+        Err(Breach::UnexpectedChallenge(Scheme::External))
     }
 }

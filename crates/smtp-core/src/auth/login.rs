@@ -3,7 +3,7 @@
 //! The texts of the challenges differ from server to server (`Username:`, `User Name`, not always in base64), so only
 //! their order counts.
 
-use super::{AuthError, Mechanism, Scheme, unexpected_challenge};
+use super::{Breach, Mechanism, Scheme};
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -25,9 +25,9 @@ impl Mechanism for Login {
         None
     }
 
-    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, AuthError> {
+    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, Breach> {
         self.answers
             .pop()
-            .ok_or_else(|| unexpected_challenge(Scheme::Login))
+            .ok_or(Breach::UnexpectedChallenge(Scheme::Login))
     }
 }

@@ -18,8 +18,8 @@ mod xoauth2;
 
 use std::fmt;
 
+use crate::limits;
 use crate::secret::Secret;
-use crate::text::ArgumentError;
 
 pub use scheme::{
     ALL_SCHEMES, NON_CLEARTEXT_PASSWORD_SCHEMES, NoSupportedScheme, Scheme, SchemeError,
@@ -34,11 +34,11 @@ pub trait Mechanism: fmt::Debug {
 
     /// The answer to one challenge. `pause` is called every few thousand rounds of a long computation, so that the
     /// caller can let an interrupt through.
-    fn respond(&mut self, challenge: &[u8], pause: &mut dyn FnMut()) -> Result<Secret, AuthError>;
+    fn respond(&mut self, challenge: &[u8], pause: &mut dyn FnMut()) -> Result<Secret, Breach>;
 
     /// Called on the server's 235: whether the exchange is complete from this side too (RFC 5802 §5: a client must
     /// have verified the server's signature).
-    fn finish(&mut self) -> Result<(), AuthError> {
+    fn finish(&mut self) -> Result<(), Breach> {
         Ok(())
     }
 }
@@ -58,22 +58,80 @@ pub struct Credentials {
     pub nonce: String,
 }
 
-/// Why an exchange can't begin or go on.
+/// Why an exchange can't begin. The value is not repeated, nor is the place in it: both say something about a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// A character that would break a line or a field.
+    #[error("a control character")]
+    ControlCharacter(Field),
+    /// Not text.
+    #[error("not valid UTF-8")]
+    NotUtf8(Field),
+    /// It makes a line of more than [`limits::AUTH_LINE`] octets.
+    #[error("makes a line of more than {} octets", limits::AUTH_LINE)]
+    TooLong(Field),
+    /// The nonce is empty, or not printable ASCII without a comma.
+    #[error("not printable ASCII without a comma")]
+    Nonce,
+}
+
+/// Which of the [`Credentials`] an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The user name.
+    Username,
+    /// The password or the token.
+    Password,
+}
+
+/// How a server broke the rules of a mechanism: the exchange must be cancelled and the session ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthError {
-    /// The caller's value can't be sent.
-    #[error(transparent)]
-    Argument(#[from] ArgumentError),
-    /// The server broke the mechanism's rules: the exchange must be cancelled and the session ended.
+pub enum Breach {
+    /// A challenge where the mechanism has none.
+    #[error("unexpected challenge in {0}")]
+    UnexpectedChallenge(Scheme),
+    /// A challenge of nothing: its digest could be replayed for ever.
+    #[error("empty challenge in {0}")]
+    EmptyChallenge(Scheme),
+    /// A challenge that can't be decoded.
+    #[error("the challenge is not base64")]
+    NotBase64,
+    /// More challenges than [`limits::AUTH_CHALLENGES`].
+    #[error("the server sent more than {} challenges", limits::AUTH_CHALLENGES)]
+    TooManyChallenges,
+    /// A challenge whose answer is longer than [`limits::AUTH_LINE`].
+    #[error("the response is too long")]
+    ResponseTooLong,
+    /// A message of SCRAM that breaks RFC 5802; the text says which rule.
     #[error("{0}")]
-    Protocol(String),
+    Scram(&'static str),
+    /// A number of SCRAM iterations that is not accepted, as the server wrote it.
+    #[error(
+        "the server asks for {0} SCRAM iterations, allowed are {min} to {max}",
+        min = limits::SCRAM_MIN_ITERATIONS,
+        max = limits::SCRAM_MAX_ITERATIONS
+    )]
+    Iterations(String),
+    /// Success after the server refused with this SCRAM error.
+    #[error("the server accepted after it refused with {0}")]
+    AcceptedAfterRefusal(String),
+}
+
+impl Breach {
+    /// What the server wrote, if that is part of it.
+    pub(crate) fn text_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Iterations(text) | Self::AcceptedAfterRefusal(text) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 /// Begins an exchange.
 pub fn mechanism(
     scheme: Scheme,
     credentials: Credentials,
-) -> Result<Box<dyn Mechanism + Send>, AuthError> {
+) -> Result<Box<dyn Mechanism + Send>, CredentialError> {
     let token = matches!(scheme, Scheme::Xoauth2 | Scheme::Oauthbearer);
     let forbidden = if token {
         char::is_control
@@ -82,9 +140,9 @@ pub fn mechanism(
     };
     let username = credentials.username.as_str();
     let password = std::str::from_utf8(credentials.password.expose())
-        .map_err(|_| ArgumentError::new("password", "not valid UTF-8"))?;
-    check("username", username, forbidden)?;
-    check("password", password, forbidden)?;
+        .map_err(|_| CredentialError::NotUtf8(Field::Password))?;
+    check(Field::Username, username, forbidden)?;
+    check(Field::Password, password, forbidden)?;
     Ok(match scheme {
         Scheme::ScramSha256 => Box::new(scram::ScramSha256::new(
             username,
@@ -110,22 +168,16 @@ fn breaks_a_line(character: char) -> bool {
     matches!(character, '\0' | '\r' | '\n')
 }
 
-fn check(argument: &'static str, text: &str, forbidden: fn(char) -> bool) -> Result<(), AuthError> {
-    match text.chars().position(forbidden) {
-        // Neither the value nor the place: both say something about a secret.
-        Some(_) => Err(ArgumentError::new(argument, "a control character").into()),
-        None => Ok(()),
+fn check(field: Field, text: &str, forbidden: fn(char) -> bool) -> Result<(), CredentialError> {
+    match text.contains(forbidden) {
+        true => Err(CredentialError::ControlCharacter(field)),
+        false => Ok(()),
     }
 }
 
 /// A secret put together in one allocation, so that growing it leaves no copies behind.
 fn concat(parts: &[&str]) -> Secret {
     Secret::new(parts.concat())
-}
-
-/// The error for a challenge that the mechanism doesn't have.
-fn unexpected_challenge(scheme: Scheme) -> AuthError {
-    AuthError::Protocol(format!("unexpected challenge in {scheme}"))
 }
 
 #[cfg(test)]

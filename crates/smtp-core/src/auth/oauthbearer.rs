@@ -4,7 +4,7 @@
 //! (§3.2.3).
 
 use super::scram::saslname;
-use super::{AuthError, Mechanism, Scheme, concat, unexpected_challenge};
+use super::{Breach, Mechanism, Scheme, concat};
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -43,9 +43,9 @@ impl Mechanism for Oauthbearer {
         self.message.take()
     }
 
-    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, AuthError> {
+    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, Breach> {
         if std::mem::replace(&mut self.refused, true) {
-            return Err(unexpected_challenge(Scheme::Oauthbearer));
+            return Err(Breach::UnexpectedChallenge(Scheme::Oauthbearer));
         }
         Ok(Secret::new("\x01"))
     }

@@ -1,6 +1,6 @@
 //! PLAIN (RFC 4616): the user name and the password, separated by NULs, in the initial response.
 
-use super::{AuthError, Mechanism, Scheme, concat, unexpected_challenge};
+use super::{Breach, Mechanism, Scheme, concat};
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Mechanism for Plain {
         self.message.take()
     }
 
-    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, AuthError> {
-        Err(unexpected_challenge(Scheme::Plain))
+    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, Breach> {
+        Err(Breach::UnexpectedChallenge(Scheme::Plain))
     }
 }

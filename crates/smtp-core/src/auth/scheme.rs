@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::text::{ArgumentError, printable, quoted};
+use crate::text::{TextError, printable, quoted};
 
 /// Every password scheme, in the order of preference.
 pub const ALL_SCHEMES: &str = "SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN";
@@ -115,8 +115,11 @@ pub enum SchemeError {
     #[error("authentication scheme {} is not supported", quoted(.0))]
     Unsupported(String),
     /// The list is empty.
+    #[error("no scheme is named")]
+    Empty,
+    /// A control character.
     #[error(transparent)]
-    Argument(#[from] ArgumentError),
+    Text(#[from] TextError),
 }
 
 /// The caller's schemes, in the caller's order; never empty.
@@ -125,8 +128,11 @@ pub struct SchemeList(Vec<Scheme>);
 
 impl SchemeList {
     /// Reads names separated by spaces or commas. A name that comes again says nothing new.
-    pub fn parse(argument: &'static str, text: &str) -> Result<Self, SchemeError> {
-        printable(argument, text)?;
+    ///
+    /// # Errors
+    /// Where a name is unknown, or there is none.
+    pub fn parse(text: &str) -> Result<Self, SchemeError> {
+        printable(text)?;
         let mut schemes = Vec::new();
         for name in text.split([' ', ',']).filter(|name| !name.is_empty()) {
             let scheme = name.parse()?;
@@ -135,7 +141,7 @@ impl SchemeList {
             }
         }
         if schemes.is_empty() {
-            return Err(ArgumentError::new(argument, "no scheme is named").into());
+            return Err(SchemeError::Empty);
         }
         Ok(Self(schemes))
     }
@@ -167,7 +173,10 @@ impl SchemeList {
             .partition(|scheme| policy.permits(*scheme));
         usable.first().copied().ok_or_else(|| NoSupportedScheme {
             wanted: self.to_string(),
-            offered: offered.map(<[String]>::to_vec),
+            offered: offered
+                .filter(|names| !names.is_empty())
+                .map(|names| quoted(&names.join(" "))),
+            none_offered: offered.is_some_and(<[String]>::is_empty),
             refused: (!refused.is_empty()).then(|| names(&refused)),
             policy,
         })
@@ -184,11 +193,17 @@ impl fmt::Display for SchemeList {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no supported authentication scheme")]
 pub struct NoSupportedScheme {
-    wanted: String,
-    offered: Option<Vec<String>>,
+    /// The caller's list.
+    pub wanted: String,
+    /// What the server offers, as it wrote it, escaped and cut; `None` where it offers nothing, or where the last
+    /// EHLO is not known.
+    pub offered: Option<String>,
+    /// Whether there was an EHLO that offered no authentication.
+    pub none_offered: bool,
     /// The names of those that are offered and not permitted, if there are any.
-    refused: Option<String>,
-    policy: SchemePolicy,
+    pub refused: Option<String>,
+    /// Why not.
+    pub policy: SchemePolicy,
 }
 
 impl NoSupportedScheme {
@@ -197,56 +212,9 @@ impl NoSupportedScheme {
         Self {
             wanted: quoted(name),
             offered: None,
+            none_offered: false,
             refused: Some(quoted(name)),
             policy: SchemePolicy::NoPassword,
-        }
-    }
-
-    /// Whether a scheme would do if the connection were encrypted.
-    pub fn cleartext_refused(&self) -> bool {
-        self.refused.is_some()
-    }
-
-    /// What happened.
-    pub fn detail(&self) -> String {
-        match (&self.refused, self.policy) {
-            (Some(refused), SchemePolicy::NoPassword) => {
-                return format!(
-                    "starttls has failed on this connection, and {refused} would use the password without TLS"
-                );
-            }
-            (Some(refused), _) => {
-                return format!(
-                    "{refused} would show the secret on a connection that is not encrypted"
-                );
-            }
-            (None, _) => {}
-        }
-        match self.offered.as_deref().unwrap_or_default() {
-            [] => format!(
-                "the server offers no authentication, wanted was {}",
-                self.wanted
-            ),
-            offered => {
-                format!(
-                    "the server offers {}, wanted was {}",
-                    quoted_list(offered),
-                    self.wanted
-                )
-            }
-        }
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        if self.cleartext_refused() && self.policy == SchemePolicy::NoPassword {
-            "close the connection and find out why starttls failed: without TLS, an attacker in between could learn the password"
-        } else if self.cleartext_refused() {
-            "call starttls and ehlo first"
-        } else if self.offered.as_ref().is_some_and(Vec::is_empty) {
-            "many servers offer authentication only after starttls and a second ehlo"
-        } else {
-            "name one of the offered schemes in the argument \"schemes\""
         }
     }
 }
@@ -257,9 +225,4 @@ fn names(schemes: &[Scheme]) -> String {
         .map(|scheme| scheme.name())
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-/// The server's own words, made harmless.
-fn quoted_list(offered: &[String]) -> String {
-    quoted(&offered.join(" "))
 }

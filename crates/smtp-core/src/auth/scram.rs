@@ -12,10 +12,10 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{AuthError, Mechanism, Scheme, concat, unexpected_challenge};
+use super::{Breach, CredentialError, Mechanism, Scheme, concat};
 use crate::limits;
 use crate::secret::Secret;
-use crate::text::{ArgumentError, quoted};
+use crate::text::quoted;
 
 /// No channel binding, no authorization identity (RFC 5802 §7).
 const GS2_HEADER: &str = "n,,";
@@ -55,16 +55,17 @@ impl fmt::Debug for State {
 }
 
 impl ScramSha256 {
-    pub(super) fn new(username: &str, password: &str, nonce: &str) -> Result<Self, ArgumentError> {
+    pub(super) fn new(
+        username: &str,
+        password: &str,
+        nonce: &str,
+    ) -> Result<Self, CredentialError> {
         if nonce.is_empty()
             || !nonce
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && byte != b',')
         {
-            return Err(ArgumentError::new(
-                "nonce",
-                "not printable ASCII without a comma",
-            ));
+            return Err(CredentialError::Nonce);
         }
         let username = saslname(&prepared(username));
         Ok(Self {
@@ -76,7 +77,7 @@ impl ScramSha256 {
     }
 
     /// Answers `r=NONCE,s=SALT,i=ITERATIONS` with the proof.
-    fn prove(&mut self, message: &str, pause: &mut dyn FnMut()) -> Result<Secret, AuthError> {
+    fn prove(&mut self, message: &str, pause: &mut dyn FnMut()) -> Result<Secret, Breach> {
         let first = ServerFirst::parse(message, &self.nonce)?;
         let client_final = format!("c={},r={}", BASE64.encode(GS2_HEADER), first.nonce);
         let auth_message = [self.client_first_bare.as_str(), message, &client_final].join(",");
@@ -95,7 +96,7 @@ impl ScramSha256 {
 
     /// Answers `v=SIGNATURE` or `e=ERROR`, sent as a challenge of its own, with nothing (RFC 4954 §4). After an error
     /// the server still owes its 535, and that is what the caller should see.
-    fn verify(message: &str, expected: &Digest) -> Result<State, AuthError> {
+    fn verify(message: &str, expected: &Digest) -> Result<State, Breach> {
         let attribute = message.split(',').next().unwrap_or_default();
         if let Some(error) = attribute.strip_prefix("e=") {
             return Ok(State::Refused(error.to_owned()));
@@ -103,11 +104,13 @@ impl ScramSha256 {
         let signature = attribute
             .strip_prefix("v=")
             .and_then(|text| BASE64.decode(text).ok())
-            .ok_or_else(|| protocol("no server signature in the last SCRAM message"))?;
+            .ok_or(Breach::Scram(
+                "no server signature in the last SCRAM message",
+            ))?;
         if bool::from(signature.ct_eq(expected.as_slice())) {
             Ok(State::Verified)
         } else {
-            Err(protocol(
+            Err(Breach::Scram(
                 "wrong server signature in SCRAM: the server doesn't know the password",
             ))
         }
@@ -119,29 +122,28 @@ impl Mechanism for ScramSha256 {
         Some(concat(&[GS2_HEADER, &self.client_first_bare]))
     }
 
-    fn respond(&mut self, challenge: &[u8], pause: &mut dyn FnMut()) -> Result<Secret, AuthError> {
+    fn respond(&mut self, challenge: &[u8], pause: &mut dyn FnMut()) -> Result<Secret, Breach> {
         let message = std::str::from_utf8(challenge)
-            .map_err(|_| protocol("a SCRAM message that is not UTF-8"))?;
+            .map_err(|_| Breach::Scram("a SCRAM message that is not UTF-8"))?;
         match &self.state {
             State::First => self.prove(message, pause),
             State::Proven(expected) => {
                 self.state = Self::verify(message, expected)?;
                 Ok(Secret::new(""))
             }
-            State::Verified | State::Refused(_) => Err(unexpected_challenge(Scheme::ScramSha256)),
+            State::Verified | State::Refused(_) => {
+                Err(Breach::UnexpectedChallenge(Scheme::ScramSha256))
+            }
         }
     }
 
-    fn finish(&mut self) -> Result<(), AuthError> {
+    fn finish(&mut self) -> Result<(), Breach> {
         match &self.state {
             State::Verified => Ok(()),
-            State::First | State::Proven(_) => Err(protocol(
+            State::First | State::Proven(_) => Err(Breach::Scram(
                 "the server accepted without proving that it knows the password",
             )),
-            State::Refused(error) => Err(AuthError::Protocol(format!(
-                "the server accepted after it refused with {}",
-                quoted(error)
-            ))),
+            State::Refused(error) => Err(Breach::AcceptedAfterRefusal(quoted(error))),
         }
     }
 }
@@ -154,9 +156,9 @@ struct ServerFirst<'a> {
 }
 
 impl<'a> ServerFirst<'a> {
-    fn parse(message: &'a str, client_nonce: &str) -> Result<Self, AuthError> {
+    fn parse(message: &'a str, client_nonce: &str) -> Result<Self, Breach> {
         if message.starts_with("m=") {
-            return Err(protocol("the server demands a SCRAM extension"));
+            return Err(Breach::Scram("the server demands a SCRAM extension"));
         }
         // RFC 5802 §7: these three in this order; extensions may follow and are not ours to know.
         let mut attributes = message.split(',');
@@ -164,7 +166,7 @@ impl<'a> ServerFirst<'a> {
             attributes
                 .next()
                 .and_then(|attribute| attribute.strip_prefix(name))
-                .ok_or_else(|| protocol("malformed first SCRAM message of the server"))
+                .ok_or(Breach::Scram("malformed first SCRAM message of the server"))
         };
         let nonce = value("r=")?;
         let salt = value("s=")?;
@@ -172,13 +174,15 @@ impl<'a> ServerFirst<'a> {
 
         let own = nonce.strip_prefix(client_nonce).unwrap_or_default();
         if own.is_empty() || !own.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(protocol("the server's SCRAM nonce does not extend ours"));
+            return Err(Breach::Scram(
+                "the server's SCRAM nonce does not extend ours",
+            ));
         }
         let salt = BASE64
             .decode(salt)
             .ok()
             .filter(|salt| !salt.is_empty())
-            .ok_or_else(|| protocol("malformed SCRAM salt"))?;
+            .ok_or(Breach::Scram("malformed SCRAM salt"))?;
         let iterations = iterations
             .bytes()
             .all(|byte| byte.is_ascii_digit())
@@ -187,14 +191,7 @@ impl<'a> ServerFirst<'a> {
             .filter(|count| {
                 (limits::SCRAM_MIN_ITERATIONS..=limits::SCRAM_MAX_ITERATIONS).contains(count)
             })
-            .ok_or_else(|| {
-                AuthError::Protocol(format!(
-                    "the server asks for {} SCRAM iterations, allowed are {} to {}",
-                    quoted(iterations),
-                    limits::SCRAM_MIN_ITERATIONS,
-                    limits::SCRAM_MAX_ITERATIONS
-                ))
-            })?;
+            .ok_or_else(|| Breach::Iterations(quoted(iterations)))?;
         Ok(Self {
             nonce,
             salt,
@@ -254,10 +251,6 @@ fn prepared(text: &str) -> Zeroizing<String> {
 /// A user name inside a GS2 header or a SCRAM message (RFC 5802 §5.1).
 pub(super) fn saslname(username: &str) -> String {
     username.replace('=', "=3D").replace(',', "=2C")
-}
-
-fn protocol(reason: &str) -> AuthError {
-    AuthError::Protocol(reason.to_owned())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! A refusal comes as a challenge that explains it in JSON; an empty response to it makes the server send its 535.
 
-use super::{AuthError, Mechanism, Scheme, concat, unexpected_challenge};
+use super::{Breach, Mechanism, Scheme, concat};
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -26,9 +26,9 @@ impl Mechanism for Xoauth2 {
         self.message.take()
     }
 
-    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, AuthError> {
+    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, Breach> {
         if std::mem::replace(&mut self.refused, true) {
-            return Err(unexpected_challenge(Scheme::Xoauth2));
+            return Err(Breach::UnexpectedChallenge(Scheme::Xoauth2));
         }
         Ok(Secret::new(""))
     }

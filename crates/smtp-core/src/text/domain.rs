@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{ArgumentError, printable};
+use super::{TextError, printable};
 use crate::host;
 
 /// A domain name, with its international labels as A-labels, or an address literal in brackets.
@@ -13,11 +13,12 @@ pub struct Domain(String);
 impl Domain {
     /// Takes `example.com`, `bücher.example`, `[192.0.2.1]` or `[IPv6:2001:db8::1]`. A name in ASCII keeps its
     /// spelling but for a trailing dot; any other is converted by UTS #46.
-    pub fn parse(argument: &'static str, text: &str) -> Result<Self, ArgumentError> {
-        printable(argument, text)?;
-        Self::read(text)
-            .map(Self)
-            .map_err(|reason| ArgumentError::new(argument, reason))
+    ///
+    /// # Errors
+    /// Where the text is neither.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        printable(text)?;
+        Self::read(text).map(Self)
     }
 
     /// As it goes on the wire.
@@ -25,15 +26,13 @@ impl Domain {
         &self.0
     }
 
-    fn read(text: &str) -> Result<String, String> {
+    fn read(text: &str) -> Result<String, TextError> {
         if let Some(literal) = text.strip_prefix('[') {
             return literal
                 .strip_suffix(']')
                 .filter(|literal| is_address(literal))
                 .map(|_| text.to_owned())
-                .ok_or_else(|| {
-                    "an address literal is [192.0.2.1] or [IPv6:2001:db8::1]".to_owned()
-                });
+                .ok_or(TextError::AddressLiteral);
         }
         let converted = host::ascii_name(text)?;
         // Case means nothing in a domain, so what the caller wrote may stand.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{ArgumentError, Domain, printable, unexpected};
+use super::{Domain, MailboxError, TextError, printable};
 
 /// One address, without the `<` and `>`: `user@example.com`, `"odd one"@example.com`, or a local part alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +16,13 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Takes one address with or without `<` and `>`.
-    pub fn parse(argument: &'static str, text: &str) -> Result<Self, ArgumentError> {
-        match ReversePath::parse(argument, text)? {
+    ///
+    /// # Errors
+    /// Where the text is not exactly one address.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        match ReversePath::parse(text)? {
             ReversePath::Mailbox(mailbox) => Ok(mailbox),
-            ReversePath::Null => Err(ArgumentError::new(argument, "an address is needed")),
+            ReversePath::Null => Err(MailboxError::Missing.into()),
         }
     }
 
@@ -51,21 +54,23 @@ pub enum ReversePath {
 
 impl ReversePath {
     /// Takes one address with or without `<` and `>`; an empty text and `<>` are the null sender.
-    pub fn parse(argument: &'static str, text: &str) -> Result<Self, ArgumentError> {
-        printable(argument, text)?;
+    ///
+    /// # Errors
+    /// Where the text is more than one address, or none.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        printable(text)?;
         let (path, skipped) = match text.strip_prefix('<') {
             Some(rest) => (Some(rest), 1),
             None => (None, 0),
         };
         let scanner = Scanner {
-            argument,
             text: path.unwrap_or(text),
             skipped,
         };
         let (address, rest) = scanner.address()?;
         match (path.is_some(), rest) {
             (true, ">") | (false, "") => {}
-            (true, "") => return Err(ArgumentError::new(argument, "no \">\" after the address")),
+            (true, "") => return Err(MailboxError::NotClosed.into()),
             (_, rest) => return Err(scanner.leftover(rest)),
         }
         if address.is_empty() {
@@ -96,7 +101,6 @@ impl fmt::Display for ReversePath {
 
 /// Splits an address off a text and can say where something is wrong.
 struct Scanner<'a> {
-    argument: &'static str,
     text: &'a str,
     /// Characters of the argument that precede `text`.
     skipped: usize,
@@ -104,7 +108,7 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     /// The address and what follows it: a local part, and a domain when there is an `@`.
-    fn address(&self) -> Result<(&'a str, &'a str), ArgumentError> {
+    fn address(&self) -> Result<(&'a str, &'a str), TextError> {
         let after_local = self.local_part_end()?;
         let rest = &self.text[after_local..];
         let Some(domain) = rest.strip_prefix('@') else {
@@ -112,11 +116,10 @@ impl<'a> Scanner<'a> {
         };
         if after_local == 0 {
             let route = domain.contains(':') || domain.contains(',');
-            return Err(self.error(if route {
-                "a source route: give the address alone"
-            } else {
-                "no local part before the \"@\""
-            }));
+            return Err(match route {
+                true => MailboxError::SourceRoute.into(),
+                false => MailboxError::NoLocalPart.into(),
+            });
         }
         // A colon can only be part of an address literal, a space or a bracket can't be part of anything.
         let length = match domain.starts_with('[') {
@@ -128,7 +131,7 @@ impl<'a> Scanner<'a> {
         Ok(self.text.split_at(after_local + 1 + length))
     }
 
-    fn local_part_end(&self) -> Result<usize, ArgumentError> {
+    fn local_part_end(&self) -> Result<usize, TextError> {
         if self.text.starts_with('"') {
             return self.quoted_string_end();
         }
@@ -143,7 +146,7 @@ impl<'a> Scanner<'a> {
         Ok(self.text.len())
     }
 
-    fn quoted_string_end(&self) -> Result<usize, ArgumentError> {
+    fn quoted_string_end(&self) -> Result<usize, TextError> {
         let mut escaped = false;
         for (index, character) in self.text.char_indices().skip(1) {
             match character {
@@ -153,15 +156,15 @@ impl<'a> Scanner<'a> {
                 _ => {}
             }
         }
-        Err(self.error("a quotation mark without its partner"))
+        Err(MailboxError::Unquoted.into())
     }
 
-    fn mailbox(&self, address: &str) -> Result<Mailbox, ArgumentError> {
+    fn mailbox(&self, address: &str) -> Result<Mailbox, TextError> {
         let local_part_end = self.local_part_end()?;
         let (local_part, domain) = address.split_at(local_part_end);
         let text = match domain.strip_prefix('@') {
             Some(domain) => {
-                let domain = Domain::parse(self.argument, domain)?;
+                let domain = Domain::parse(domain)?;
                 [local_part, "@", domain.as_str()].concat()
             }
             None => local_part.to_owned(),
@@ -173,30 +176,27 @@ impl<'a> Scanner<'a> {
     }
 
     /// The error for what stands behind an address.
-    fn leftover(&self, rest: &str) -> ArgumentError {
+    fn leftover(&self, rest: &str) -> TextError {
         let index = self.text.len() - rest.len();
         match rest.chars().next() {
-            Some(',' | ';') => self.error("a list of addresses: one recipient per call"),
-            Some('>') if rest.len() > 1 => {
-                self.error("text after the \">\": parameters have an argument of their own")
-            }
-            Some('>') => self.error("a \">\" without its \"<\""),
-            Some('<') => self.error("a \"<\" inside the address: give the address alone"),
+            Some(',' | ';') => MailboxError::List.into(),
+            Some('>') if rest.len() > 1 => MailboxError::TextBehind.into(),
+            Some('>') => MailboxError::NotOpened.into(),
+            Some('<') => MailboxError::Nested.into(),
             Some(character) => self.at(index, character),
-            None => self.error("not an address"),
+            None => MailboxError::Missing.into(),
         }
     }
 
-    fn at(&self, index: usize, character: char) -> ArgumentError {
+    fn at(&self, index: usize, character: char) -> TextError {
         let place = self.skipped + self.text[..index].chars().count();
         // `Name <user@example.com>` stumbles over the space, but the name is what is wrong.
         if character.is_whitespace() && self.text[index..].contains('<') {
-            return self.error("a name before the \"<\": give the address alone");
+            return MailboxError::DisplayName.into();
         }
-        unexpected(self.argument, character, place)
-    }
-
-    fn error(&self, reason: &str) -> ArgumentError {
-        ArgumentError::new(self.argument, reason)
+        TextError::Unexpected {
+            character,
+            index: place,
+        }
     }
 }

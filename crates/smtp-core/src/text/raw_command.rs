@@ -7,8 +7,19 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{ArgumentError, printable};
+use super::{TextError, printable};
 use crate::limits;
+
+/// Why two texts can't be joined to a command line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RawCommandError {
+    /// The command, or the line as a whole.
+    #[error(transparent)]
+    Command(TextError),
+    /// The text behind the command.
+    #[error(transparent)]
+    Argument(TextError),
+}
 
 /// One line without its CRLF. It may be part of an authentication, so it is zeroed when dropped and `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,10 +27,13 @@ pub struct RawCommand(Zeroizing<String>);
 
 impl RawCommand {
     /// Joins `cmd` and `arg` by one space; spaces before the verb are dropped, so that no verb hides behind them.
-    pub fn parse(cmd: &str, arg: Option<&str>) -> Result<Self, ArgumentError> {
+    ///
+    /// # Errors
+    /// Where a control character stands in either text, the command is empty, or the line is too long.
+    pub fn parse(cmd: &str, arg: Option<&str>) -> Result<Self, RawCommandError> {
         let command = Self(joined(cmd.trim_start_matches(' '), arg)?);
         if command.verb().is_empty() {
-            return Err(ArgumentError::new("cmd", "a command is needed"));
+            return Err(RawCommandError::Command(TextError::NoCommand));
         }
         let longest = match command.verb().as_str() {
             "AUTH" => limits::AUTH_LINE - 2,
@@ -29,7 +43,10 @@ impl RawCommand {
     }
 
     /// A line of an authentication exchange that is already going on: any text, an empty one included.
-    pub fn parse_response(cmd: &str, arg: Option<&str>) -> Result<Self, ArgumentError> {
+    ///
+    /// # Errors
+    /// Where a control character stands in either text, or the line is too long.
+    pub fn parse_response(cmd: &str, arg: Option<&str>) -> Result<Self, RawCommandError> {
         Self(joined(cmd, arg)?).no_longer_than(limits::AUTH_LINE - 2)
     }
 
@@ -55,15 +72,15 @@ impl RawCommand {
         }
     }
 
-    fn no_longer_than(self, longest: usize) -> Result<Self, ArgumentError> {
-        if self.0.len() > longest {
-            let reason = format!(
-                "a command line of {} octets, allowed are {longest}",
-                self.0.len()
-            );
-            return Err(ArgumentError::new("cmd", reason));
+    fn no_longer_than(self, longest: usize) -> Result<Self, RawCommandError> {
+        let length = self.0.len();
+        match length > longest {
+            true => Err(RawCommandError::Command(TextError::TooLong {
+                length,
+                longest,
+            })),
+            false => Ok(self),
         }
-        Ok(self)
     }
 }
 
@@ -73,9 +90,9 @@ impl fmt::Debug for RawCommand {
     }
 }
 
-fn joined(cmd: &str, arg: Option<&str>) -> Result<Zeroizing<String>, ArgumentError> {
-    printable("cmd", cmd)?;
-    printable("arg", arg.unwrap_or_default())?;
+fn joined(cmd: &str, arg: Option<&str>) -> Result<Zeroizing<String>, RawCommandError> {
+    printable(cmd).map_err(RawCommandError::Command)?;
+    printable(arg.unwrap_or_default()).map_err(RawCommandError::Argument)?;
     Ok(Zeroizing::new(match arg {
         Some(arg) if !arg.is_empty() => [cmd, " ", arg].concat(),
         _ => cmd.to_owned(),

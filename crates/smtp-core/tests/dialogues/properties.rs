@@ -26,7 +26,7 @@ const PASSWORD: &str = "tiger-77";
 const PASSWORD_BASE64: &str = "dGlnZXItNzc=";
 
 fn step() -> impl Strategy<Value = Step> {
-    let mailbox = || Mailbox::parse("recipient", "jörg@example.com").unwrap();
+    let mailbox = || Mailbox::parse("jörg@example.com").unwrap();
     prop_oneof![
         3 => prop::sample::select(vec![
             Command::Helo(domain("db.example.com")),
@@ -101,7 +101,7 @@ impl Caller {
                 line.is_ok_and(|line| self.session.issue(&Command::Raw(line)).is_ok())
             }
             Step::Authenticate(scheme) => {
-                let schemes = SchemeList::parse("schemes", scheme).unwrap();
+                let schemes = SchemeList::parse(scheme).unwrap();
                 self.session.authenticate(&schemes, credentials()).is_ok()
             }
             Step::Write(octets) => {

@@ -1,5 +1,8 @@
 //! Which reply may follow which command, and what ends a session.
 
+use smtp_core::command::Verb;
+use smtp_core::session::OrderError;
+
 use super::script::plain;
 
 /// What is said, the phase before it is the end of the conversation so far.
@@ -94,8 +97,8 @@ fn message_data_needs_354() {
     }
     for code in [451, 503, 554] {
         let conversation = plain(&format!("S: 220 mx\nC: DATA\nS: {code} no\n= connected"));
-        let error = conversation.session.require_data("write_data").unwrap_err();
-        assert_eq!(error.to_string(), "write_data outside of message data");
+        let error = conversation.session.require_data(Verb::Data).unwrap_err();
+        assert_eq!(error, OrderError::NotInData(Verb::Data));
     }
 }
 

@@ -251,7 +251,7 @@ impl Conversation {
             port: 587,
             nonce: "rOprNGfwEbeRWgbNEkqO".to_owned(),
         };
-        let schemes = SchemeList::parse("schemes", schemes).unwrap();
+        let schemes = SchemeList::parse(schemes).unwrap();
         let result = self.session.authenticate(&schemes, credentials);
         self.issued(result);
         let output = String::from_utf8(self.session.output().to_vec()).unwrap();
@@ -361,13 +361,13 @@ fn command(line: &str) -> Command {
         "EHLO" => Command::Ehlo(domain(rest)),
         "MAIL" => {
             let (path, parameters) = path(rest, "FROM:");
-            let parameters = Parameters::parse("parameters", parameters).unwrap();
-            Command::Mail(ReversePath::parse("sender", path).unwrap(), parameters)
+            let parameters = Parameters::parse(parameters).unwrap();
+            Command::Mail(ReversePath::parse(path).unwrap(), parameters)
         }
         "RCPT" => {
             let (path, parameters) = path(rest, "TO:");
-            let parameters = Parameters::parse("parameters", parameters).unwrap();
-            Command::Rcpt(Mailbox::parse("recipient", path).unwrap(), parameters)
+            let parameters = Parameters::parse(parameters).unwrap();
+            Command::Rcpt(Mailbox::parse(path).unwrap(), parameters)
         }
         "STARTTLS" => Command::StartTls,
         "DATA" => Command::Data,
@@ -381,7 +381,7 @@ fn command(line: &str) -> Command {
 }
 
 pub fn domain(text: &str) -> Domain {
-    Domain::parse("domain", text).unwrap()
+    Domain::parse(text).unwrap()
 }
 
 fn path<'a>(rest: &'a str, keyword: &str) -> (&'a str, &'a str) {

@@ -126,7 +126,7 @@ fn nothing_learnt_in_clear_is_used_under_tls() {
          > tls
          = connected
          C: MAIL FROM:<jörg@example.com>
-         ! invalid value for argument \"sender\": has non-ASCII characters, and the server's last EHLO did not offer SMTPUTF8
+         ! the address of MAIL FROM has non-ASCII characters, and the server's last EHLO did not offer SMTPUTF8
          > auth LOGIN user secret-7
          C: AUTH LOGIN
          S: 503 5.5.1 EHLO first

@@ -6,13 +6,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use rustls::pki_types::{DnsName, ServerName};
-use smtp_core::host::Host;
+use smtp_core::host::{Host, HostError};
 use webpki::EndEntityCert;
 
-use crate::error::NetError;
 use crate::x509::SubjectName;
-
-const ARGUMENT: &str = "secure_host";
 
 /// Whom a server's certificate must name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,41 +25,57 @@ pub enum ServerIdentity {
     },
 }
 
+/// Why a text is no identity of a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// Not a host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// `*.com`.
+    #[error("a pattern needs at least two labels after \"*.\"")]
+    PatternTooWide,
+    /// `*.192.0.2.1`.
+    #[error("a pattern needs a name after \"*.\"")]
+    PatternOfAddress,
+    /// A host name with an underscore, for example.
+    #[error("\"{0}\" is not a name that a certificate can have")]
+    NotCertifiable(String),
+}
+
 impl ServerIdentity {
-    /// Reads what a caller gave as `secure_host`.
-    pub fn parse(text: &str) -> Result<Self, NetError> {
+    /// Takes a host, or `*.example.com`.
+    ///
+    /// # Errors
+    /// Where no certificate can have that name.
+    pub fn parse(text: &str) -> Result<Self, IdentityError> {
         let Some(suffix) = text.strip_prefix("*.") else {
-            return Self::of_host(&Host::parse(ARGUMENT, text)?);
+            return Self::of_host(&Host::parse(text)?);
         };
-        let bad = |detail: &str| NetError::Argument {
-            name: ARGUMENT,
-            detail: detail.into(),
-        };
-        match Host::parse(ARGUMENT, suffix)? {
+        match Host::parse(suffix)? {
             Host::Name(suffix) if suffix.as_str().contains('.') => Ok(Self::Pattern {
                 suffix: suffix.to_string(),
             }),
-            Host::Name(_) => Err(bad("a pattern needs at least two labels after \"*.\"")),
-            Host::Address(_) => Err(bad("a pattern needs a name after \"*.\"")),
+            Host::Name(_) => Err(IdentityError::PatternTooWide),
+            Host::Address(_) => Err(IdentityError::PatternOfAddress),
         }
     }
 
     /// The identity of a host that was given as such.
-    pub fn of_host(host: &Host) -> Result<Self, NetError> {
+    ///
+    /// # Errors
+    /// Where no certificate can have that name.
+    pub fn of_host(host: &Host) -> Result<Self, IdentityError> {
         match host {
             Host::Address(address) => Ok(Self::Address(address.to_canonical())),
             Host::Name(name) => match DnsName::try_from(name.to_string()) {
                 Ok(name) => Ok(Self::Name(name.to_lowercase_owned())),
-                Err(_) => Err(NetError::Argument {
-                    name: ARGUMENT,
-                    detail: format!("\"{name}\" is not a name that a certificate can have"),
-                }),
+                Err(_) => Err(IdentityError::NotCertifiable(name.to_string())),
             },
         }
     }
 
     /// What is asked for in the handshake: this identity, or for a pattern the host itself. An address is never sent.
-    pub(super) fn server_name(&self, host: &Host) -> Result<ServerName<'static>, NetError> {
+    pub(super) fn server_name(&self, host: &Host) -> Result<ServerName<'static>, IdentityError> {
         match self {
             Self::Name(name) => Ok(ServerName::DnsName(name.clone())),
             Self::Address(address) => Ok(ServerName::IpAddress((*address).into())),
@@ -162,16 +175,7 @@ mod tests {
             "a b",
         ] {
             let outcome = ServerIdentity::parse(text);
-            assert!(
-                matches!(
-                    outcome,
-                    Err(NetError::Argument {
-                        name: "secure_host",
-                        ..
-                    })
-                ),
-                "{text:?}: {outcome:?}"
-            );
+            assert!(outcome.is_err(), "{text:?}: {outcome:?}");
         }
     }
 

@@ -21,7 +21,7 @@ use rustls::{CipherSuite, ClientConfig, SupportedProtocolVersion};
 use smtp_core::host::Host;
 use smtp_core::limits;
 
-pub use identity::ServerIdentity;
+pub use identity::{IdentityError, ServerIdentity};
 
 pub use handshake::FirstWord;
 pub(crate) use handshake::{failure, handshake};

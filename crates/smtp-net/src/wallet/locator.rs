@@ -41,10 +41,7 @@ impl Locator {
     pub fn parse(text: &str) -> Result<Self, NetError> {
         let bad = |detail: String| NetError::Locator { detail };
         if let Some(c) = text.chars().find(|c| c.is_control()) {
-            return Err(NetError::Argument {
-                name: "wallet_path",
-                detail: format!("it holds the control character U+{:04X}", u32::from(c)),
-            });
+            return Err(NetError::LocatorCharacter(c));
         }
         if text.eq_ignore_ascii_case("system:") {
             return Ok(Self::System);
@@ -66,10 +63,9 @@ impl Locator {
             )));
         }
         match Self::from_file_url(rest) {
-            Ok(path) if path.as_os_str().as_bytes().contains(&0) => Err(NetError::Argument {
-                name: "wallet_path",
-                detail: "it holds a NUL".into(),
-            }),
+            Ok(path) if path.as_os_str().as_bytes().contains(&0) => {
+                Err(NetError::LocatorCharacter('\0'))
+            }
             Ok(path) => Ok(Self::Directory(path)),
             Err(reason) => Err(bad(format!("\"{text}\" {reason}"))),
         }
@@ -207,7 +203,7 @@ mod tests {
         }
         for text in ["file:/a\0b", "file:/a%00b"] {
             assert!(
-                matches!(Locator::parse(text), Err(NetError::Argument { .. })),
+                matches!(Locator::parse(text), Err(NetError::LocatorCharacter('\0'))),
                 "{text}"
             );
         }

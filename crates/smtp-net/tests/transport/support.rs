@@ -295,7 +295,7 @@ impl Client {
                 min_version: MinVersion::Tls12,
                 client_identity: None,
                 identity,
-                host: Host::parse("host", NAME).unwrap(),
+                host: Host::parse(NAME).unwrap(),
             },
             cache: TlsCache::default(),
             first_word: FirstWord::Server,

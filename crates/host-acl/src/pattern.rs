@@ -6,8 +6,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Host, HostName, read_address};
-use crate::text::{ArgumentError, printable, quoted};
+use smtp_core::host::{Host, HostName, HostProblem, parse_address};
+use smtp_core::text::{TextError, printable, quoted};
 
 /// The host of an access entry. Its text is canonical: reading what `Display` writes gives the same pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,17 +27,66 @@ enum Kind {
     Octets(Network),
 }
 
+/// Why a text is not a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// A control character.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// Anything else.
+    #[error("{shown} is not a host or a pattern of hosts: {problem}")]
+    Pattern {
+        /// The text, escaped and cut.
+        shown: String,
+        /// What is wrong with it.
+        problem: PatternProblem,
+    },
+}
+
+/// What is wrong with a text that is not a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternProblem {
+    /// Neither a host.
+    #[error(transparent)]
+    Host(#[from] HostProblem),
+    /// `mail/24`.
+    #[error("no address before the \"/\"")]
+    NoAddress,
+    /// `192.0.2.0/x`.
+    #[error("no number after the \"/\"")]
+    NoPrefixLength,
+    /// `192.0.2.0/33`.
+    #[error("the prefix length must be {shortest} to {longest}")]
+    PrefixLength {
+        /// The least.
+        shortest: u32,
+        /// The most.
+        longest: u32,
+    },
+    /// `192.0.2.1/24`.
+    #[error("bits are set beyond the prefix; the network is {network}")]
+    BitsBeyondPrefix {
+        /// The network that the address lies in.
+        network: String,
+    },
+    /// `256.*`.
+    #[error("one to three decimal numbers stand before the \".*\"")]
+    Octets,
+}
+
 impl HostPattern {
     /// Takes a host, `*`, `*.example.com`, `192.0.2.0/24`, `2001:db8::/32`, `192.0.2.*`, `192.0.*` or `192.*`.
-    pub fn parse(argument: &'static str, text: &str) -> Result<Self, ArgumentError> {
-        printable(argument, text)?;
-        Self::read(text).map(Self).map_err(|reason| {
-            let reason = format!(
-                "{} is not a host or a pattern of hosts: {reason}",
-                quoted(text)
-            );
-            ArgumentError::new(argument, reason)
-        })
+    ///
+    /// # Errors
+    /// Where the text is none of them.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        printable(text)?;
+        Self::read(text)
+            .map(Self)
+            .map_err(|problem| PatternError::Pattern {
+                shown: quoted(text),
+                problem,
+            })
     }
 
     /// Whether an entry for this pattern speaks of `host`. No name is resolved for that: an entry for a name does not
@@ -54,12 +103,12 @@ impl HostPattern {
         }
     }
 
-    fn read(text: &str) -> Result<Kind, String> {
+    fn read(text: &str) -> Result<Kind, PatternProblem> {
         if text == "*" {
             return Ok(Kind::Any);
         }
         if let Some(suffix) = text.strip_prefix("*.") {
-            return HostName::read(suffix).map(Kind::Below);
+            return Ok(Kind::Below(HostName::parse(suffix)?));
         }
         if let Some(octets) = text.strip_suffix(".*") {
             return Network::read_octets(octets).map(Kind::Octets);
@@ -67,7 +116,7 @@ impl HostPattern {
         if let Some((address, prefix)) = text.split_once('/') {
             return Network::read_cidr(address, prefix).map(Kind::Network);
         }
-        Host::read(text).map(|host| Self::from(&host).0)
+        Ok(Self::from(&Host::parse_any(text)?).0)
     }
 
     /// Oracle's precedence of the pattern for a host that it contains.
@@ -163,7 +212,7 @@ fn wider(pattern: &HostPattern) -> Vec<HostPattern> {
     let mut kinds = vec![pattern.0.clone()];
     match &pattern.0 {
         Kind::Any => return vec![pattern.clone()],
-        Kind::Name(name) | Kind::Below(name) => kinds.extend(parents(name).map(Kind::Below)),
+        Kind::Name(name) | Kind::Below(name) => kinds.extend(name.parents().map(Kind::Below)),
         Kind::Network(network) => {
             kinds.extend(network.octets().map(|_| Kind::Octets(*network)));
             kinds.extend(wider_networks(network));
@@ -175,12 +224,6 @@ fn wider(pattern: &HostPattern) -> Vec<HostPattern> {
     }
     kinds.push(Kind::Any);
     kinds.into_iter().map(HostPattern).collect()
-}
-
-/// `example.com` and `com` for `mail.example.com`.
-fn parents(name: &HostName) -> impl Iterator<Item = HostName> {
-    let dots = name.0.match_indices('.');
-    dots.map(|(dot, _)| HostName(name.0[dot + 1..].to_owned()))
 }
 
 fn wider_networks(network: &Network) -> impl Iterator<Item = Kind> {
@@ -196,8 +239,8 @@ fn wider_networks(network: &Network) -> impl Iterator<Item = Kind> {
 }
 
 fn is_below(name: &HostName, suffix: &HostName) -> bool {
-    name.0
-        .strip_suffix(&suffix.0)
+    name.as_str()
+        .strip_suffix(suffix.as_str())
         .is_some_and(|rest| rest.ends_with('.'))
 }
 
@@ -231,37 +274,36 @@ impl Network {
     }
 
     /// `192.0.2.0/24`. An IPv4-mapped network (`::ffff:192.0.2.0/120`) becomes its IPv4 network.
-    fn read_cidr(address: &str, prefix: &str) -> Result<Self, String> {
+    fn read_cidr(address: &str, prefix: &str) -> Result<Self, PatternProblem> {
         let mapped = address
             .parse::<Ipv6Addr>()
             .is_ok_and(|v6| v6.to_ipv4_mapped().is_some());
-        let address = read_address(address)
+        let address = parse_address(address)
             .filter(|_| !address.starts_with('['))
-            .ok_or_else(|| "no address before the \"/\"".to_owned())?;
-        let written = decimal(prefix).ok_or_else(|| "no number after the \"/\"".to_owned())?;
+            .ok_or(PatternProblem::NoAddress)?;
+        let written = decimal(prefix).ok_or(PatternProblem::NoPrefixLength)?;
         let shortest = if mapped { 96 } else { 0 };
         let prefix = written
             .checked_sub(shortest)
             .filter(|prefix| *prefix <= width(address))
-            .ok_or_else(|| {
-                let longest = width(address) + shortest;
-                format!("the prefix length must be {shortest} to {longest}")
+            .ok_or_else(|| PatternProblem::PrefixLength {
+                shortest,
+                longest: width(address) + shortest,
             })?;
         let network = Self {
             address: masked(address, prefix),
             prefix,
         };
         if network.address != address {
-            return Err(format!(
-                "bits are set beyond the prefix; the network is {network}"
-            ));
+            let network = network.to_string();
+            return Err(PatternProblem::BitsBeyondPrefix { network });
         }
         Ok(network)
     }
 
     /// The numbers before the `.*` of `192.0.2.*`.
-    fn read_octets(text: &str) -> Result<Self, String> {
-        let explained = || "one to three decimal numbers stand before the \".*\"".to_owned();
+    fn read_octets(text: &str) -> Result<Self, PatternProblem> {
+        let explained = || PatternProblem::Octets;
         let mut octets = [0_u8; 4];
         let mut given = 0;
         for part in text.split('.') {
@@ -333,3 +375,6 @@ fn decimal(text: &str) -> Option<u32> {
         text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests;
