@@ -6,19 +6,10 @@
 
 mod access;
 mod api;
-mod arguments;
-mod datum;
-mod encoding;
+mod conversation;
 mod errors;
-mod expanded_record;
-mod host_ace;
-mod latch;
-mod memory;
-mod notices;
-mod registry;
+mod pg;
 mod settings;
-mod thread;
-mod trust;
 
 use pgrx::prelude::*;
 use std::ffi::CStr;
@@ -39,6 +30,9 @@ compile_error!("utl_smtp needs panic = \"unwind\"");
 /// Called when the library is loaded, perhaps in the postmaster: settings only, nothing random, nothing of TLS.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    memory::prepare();
+    pg::memory::prepare(|| {
+        conversation::registry::prepare();
+        conversation::wallet_cache::prepare();
+    });
     settings::register();
 }

@@ -4,10 +4,12 @@ use pgrx::prelude::*;
 use smtp_core::auth::{Credentials, SchemeList};
 use smtp_core::secret::Secret;
 
-use super::{Failures, converse, optional, required};
-use crate::datum::{Bytes, ReplyRow};
+use super::arguments::{optional, required};
+use super::rows::ReplyRow;
+use super::{Failures, converse};
+use crate::conversation::registry::Handle;
 use crate::errors::{Report, sqlstate};
-use crate::registry::Handle;
+use crate::pg::datum::Bytes;
 use crate::settings;
 
 /// `utl_smtp.auth`: the first of `schemes` that the server offers.
@@ -19,8 +21,7 @@ fn auth(
     schemes: Option<Bytes<'_>>,
 ) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let schemes =
-            SchemeList::parse("schemes", &required("schemes", schemes)?).map_err(Report::from)?;
+        let schemes = SchemeList::parse(&required("schemes", schemes)?).map_err(Report::from)?;
         let username = required("username", username)?.into_owned();
         let password = match optional("password", password)? {
             None if schemes.needs_password() => {
@@ -31,12 +32,12 @@ fn auth(
         session
             .connection
             .allow_cleartext_auth(settings::allow_cleartext_auth());
-        let host = session.host.to_string();
+        let host = session.opening.host.to_string();
         let credentials = Credentials {
             username,
             password,
             host,
-            port: session.port,
+            port: session.opening.port,
             nonce: nonce()?,
         };
         Ok(session.connection.authenticate(&schemes, credentials, io)?)

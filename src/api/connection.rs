@@ -1,6 +1,5 @@
 //! Opening and closing: `open_connection`, `quit`, `close_connection`, `close_all_connections`, `connections`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use pgrx::datum::{Inet, TimestampWithTimeZone};
@@ -8,24 +7,21 @@ use pgrx::prelude::*;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
-use smtp_net::connection::{Connection, Failure, Farewell, Io, Target};
-use smtp_net::error::NetError;
-use smtp_net::resolve;
-use smtp_net::tls::{ServerIdentity, TlsOptions};
-use smtp_net::wait::{Deadline, Wait};
+use smtp_net::connection::Farewell;
+use smtp_net::tls::ServerIdentity;
 use smtp_net::wallet::Locator;
 
-use super::{
-    Failures, Problem, checked, non_empty, optional, required, returned_or_raised, take, warn,
-    with_io, with_session,
-};
+use super::arguments::{non_empty, optional, required};
+use super::rows::{ConnectionRow, OpenRow, ReplyRow};
+use super::{Failures, admit, caller, checked, returned_or_raised, take, with_io, with_session};
 use crate::access;
-use crate::datum::{Bytes, ConnectionRow, OpenRow, ReplyRow, Text};
-use crate::errors::{Report, sqlstate};
-use crate::memory;
-use crate::registry::{self, Descriptor, Handle, Session, TlsChoice};
+use crate::conversation::opening::{Opening, Policy, timestamp};
+use crate::conversation::registry::{self, Descriptor, Handle, Session};
+use crate::conversation::wallet_cache;
+use crate::errors::{OfArgument, Report, sqlstate};
+use crate::pg::datum::{Bytes, Text};
+use crate::pg::{memory, roles};
 use crate::settings;
-use crate::trust;
 
 /// `utl_smtp.open_connection`
 #[pg_extern(sql = false)]
@@ -143,7 +139,7 @@ fn connections() -> TableIterator<
         name!(c, ConnectionRow),
     ),
 > {
-    memory::admit().unwrap_or_else(|report| report.raise());
+    admit().unwrap_or_else(|report| report.raise());
     TableIterator::new(mine(|session| {
         memory::check();
         let conversation = session.connection.session();
@@ -154,9 +150,9 @@ fn connections() -> TableIterator<
         let capabilities = conversation.capabilities();
         (
             session.handle.0,
-            Text(session.host.to_string()),
+            Text(session.opening.host.to_string()),
             Inet(session.connection.peer().ip().to_canonical().to_string()),
-            i32::from(session.port),
+            i32::from(session.opening.port),
             Text(conversation.phase().to_string()),
             tls.map(|tls| text(&tls.version)),
             tls.map(|tls| text(&tls.cipher)),
@@ -178,90 +174,6 @@ fn connections() -> TableIterator<
     }))
 }
 
-/// Why there are no options for TLS.
-pub enum Unready {
-    Refused(Report),
-    TimedOut(NetError),
-}
-
-impl From<Report> for Unready {
-    fn from(report: Report) -> Self {
-        Self::Refused(report)
-    }
-}
-
-impl From<NetError> for Unready {
-    fn from(error: NetError) -> Self {
-        match error {
-            NetError::Timeout { .. } => Self::TimedOut(error),
-            other => Self::Refused(other.into()),
-        }
-    }
-}
-
-impl Unready {
-    /// The same for a call, given what a time-out means there.
-    pub fn problem(self, timed_out: impl FnOnce(NetError) -> Failure) -> Problem {
-        match self {
-            Self::Refused(report) => report.into(),
-            Self::TimedOut(error) => timed_out(error).into(),
-        }
-    }
-}
-
-/// What the TLS of a connection is made with; the wallet is opened here.
-pub fn tls_options(
-    host: &Host,
-    port: u16,
-    secure_host: Option<&str>,
-    choice: &TlsChoice,
-    wait: &dyn Wait,
-    deadline: Deadline,
-) -> Result<TlsOptions, Unready> {
-    let source = match &choice.wallet {
-        Some(source) => source.clone(),
-        None => trust::default_wallet()?,
-    };
-    let wallet = trust::open_wallet(&source)?;
-    wallet
-        .warnings()
-        .iter()
-        .for_each(|warning| warn(warning, None));
-    let may_identify =
-        wallet.has_client_identity() && access::may_use_client_certificates(host, port);
-    let client_identity = match may_identify {
-        true => wallet.client_identity(choice.wallet_password.as_ref(), wait, deadline)?,
-        false => None,
-    };
-    let identity = match secure_host {
-        Some(secure_host) => ServerIdentity::parse(secure_host)?,
-        None => ServerIdentity::of_host(host)?,
-    };
-    let min_version = settings::min_tls_version();
-    Ok(TlsOptions {
-        wallet,
-        min_version,
-        client_identity,
-        identity,
-        host: host.clone(),
-    })
-}
-
-/// Warns where the certificate that this connection rests on will soon have to be replaced.
-pub fn warn_of_tls(connection: &Connection) {
-    let Some((subject, not_after)) = connection.tls().and_then(|tls| tls.anchor_expiring.clone())
-    else {
-        return;
-    };
-    let date = timestamp(not_after).map_or_else(|| not_after.to_string(), |date| date.to_string());
-    warn(
-        &format!("the trust anchor \"{subject}\" of this connection expires soon"),
-        Some(&format!(
-            "It expires at {date}; from then on connections that rest on it are refused."
-        )),
-    );
-}
-
 struct Arguments<'a> {
     host: Option<Bytes<'a>>,
     port: Option<i32>,
@@ -274,50 +186,19 @@ struct Arguments<'a> {
 
 /// Arguments first, then permission, then the wallet, then the network.
 fn open(arguments: Arguments<'_>) -> Result<(ConnectionRow, Reply), Report> {
-    let owner = access::caller()?;
-    memory::admit()?;
-    let given_host = required("host", arguments.host)?;
-    let host = Host::parse(&given_host)?;
-    let port = port(arguments.port)?;
-    let timeout = timeout(arguments.tx_timeout)?;
-    let secure_host = non_empty("secure_host", arguments.secure_host)?;
-    if let Some(secure_host) = &secure_host {
-        ServerIdentity::parse(secure_host)?;
-    }
-    let wallet_path = non_empty("wallet_path", arguments.wallet_path)?;
-    let wallet_password = optional("wallet_password", arguments.wallet_password)?
-        .map(|password| Secret::new(password.as_bytes()));
-    let wallet_path = wallet_path.as_deref();
-    if let Some(path) = wallet_path {
-        Locator::parse(path)?;
-    }
-    access::require(&host, port)?;
-    let wallet = wallet_path.map(trust::named_wallet).transpose()?;
-    if let Some(source) = &wallet {
-        trust::open_wallet(source)?;
-    }
+    let principal = caller()?;
+    admit()?;
+    let opening = opening(arguments, principal)?;
     let descriptor = descriptor()?;
-    let secure_host = secure_host.map(|name| name.into_owned());
-    let tls = TlsChoice {
-        wallet,
-        wallet_password,
-        secure_host,
-    };
-    let implicit_tls = arguments.secure_connection_before_smtp.unwrap_or(false);
-    let opened = with_io(|io| connect(&host, port, timeout, &tls, implicit_tls, io));
-    let (connection, reply) = opened.map_err(|problem| problem.into_report(&host, port))?;
-    let handle = new_handle()?;
+    let opened = with_io(|io| opening.connect(io));
+    let (connection, reply) =
+        opened.map_err(|problem| problem.into_report(&opening.host, opening.port))?;
     let session = Box::new(Session {
-        handle,
+        handle: new_handle()?,
         connection,
-        given_host: given_host.into_owned(),
-        host,
-        port,
-        timeout,
-        owner,
+        opening,
         // SAFETY: reads the clock.
         opened_at: unsafe { pg_sys::GetCurrentTimestamp() },
-        tls,
         descriptor,
     });
     let row = ConnectionRow::of(&session);
@@ -325,74 +206,49 @@ fn open(arguments: Arguments<'_>) -> Result<(ConnectionRow, Reply), Report> {
     Ok((row, reply))
 }
 
-fn connect(
-    host: &Host,
-    port: u16,
-    timeout: Option<Duration>,
-    tls: &TlsChoice,
-    implicit_tls: bool,
-    io: &Io<'_>,
-) -> Result<(Connection, Reply), Problem> {
-    let deadline = Deadline::after(timeout);
-    let options = match implicit_tls {
-        true => {
-            let secure_host = tls.secure_host.as_deref();
-            let options = tls_options(host, port, secure_host, tls, io.wait, deadline);
-            let timed_out = |error| Failure::connecting(error, timeout);
-            Some(options.map_err(|unready| unready.problem(timed_out))?)
-        }
-        false => None,
-    };
-    let addresses = addresses(host, port, timeout, deadline, io)?;
-    let opened = trust::with_tls_sessions(|sessions| {
-        let implicit_tls = options.as_ref().map(|options| (options, sessions));
-        let addresses = &addresses;
-        Connection::open(
-            Target {
-                addresses,
-                timeout,
-                deadline,
-                implicit_tls,
-            },
-            io,
-        )
-    })?;
-    let (connection, reply) = opened;
-    warn_of_tls(&connection);
-    if connection.is_over() {
-        return Err(Problem::declined(reply, &connection));
-    }
-    Ok((connection, reply))
-}
-
-/// One resolution; these addresses and no others are connected to.
-fn addresses(
-    host: &Host,
-    port: u16,
-    timeout: Option<Duration>,
-    deadline: Deadline,
-    io: &Io<'_>,
-) -> Result<Vec<SocketAddr>, Problem> {
-    let name = match host {
-        Host::Address(address) => return Ok(vec![SocketAddr::new(*address, port)]),
-        Host::Name(name) => name.as_str(),
-    };
-    let found = resolve::resolve(name, port, io.wait, deadline)
-        .map_err(|error| Failure::connecting(error, timeout))?;
-    let allowed = access::not_denied(found);
-    if allowed.is_empty() {
-        return Err(access::denied(host, port).into());
-    }
-    Ok(allowed)
+fn opening(arguments: Arguments<'_>, principal: pg_sys::Oid) -> Result<Opening, Report> {
+    let given_host = required("host", arguments.host)?;
+    let host = Host::parse(&given_host).of_argument("host")?;
+    let port = port(arguments.port)?;
+    let timeout = timeout(arguments.tx_timeout)?;
+    let identity = non_empty("secure_host", arguments.secure_host)?
+        .map(|name| ServerIdentity::parse(&name).of_argument("secure_host"))
+        .transpose()?;
+    let location = non_empty("wallet_path", arguments.wallet_path)?
+        .map(|path| Locator::parse(&path))
+        .transpose();
+    let wallet_password = optional("wallet_password", arguments.wallet_password)?
+        .map(|password| Secret::new(password.as_bytes()));
+    let location = location?;
+    access::require(principal, &host, port)?;
+    let wallet = location
+        .map(|location| wallet_cache::open(&location, access::wallet_roots(principal)))
+        .transpose()?;
+    Ok(Opening {
+        host,
+        given_host: given_host.into_owned(),
+        port,
+        timeout,
+        identity,
+        wallet,
+        wallet_password,
+        implicit_tls: arguments.secure_connection_before_smtp.unwrap_or(false),
+        policy: Policy::from_settings(),
+        principal,
+    })
 }
 
 /// What `see` makes of each session that the current role may use.
 fn mine<T>(see: impl Fn(&Session) -> T) -> Vec<T> {
-    let role = access::caller().unwrap_or_else(|report| report.raise());
+    let role = caller().unwrap_or_else(|report| report.raise());
     // The roles are looked up first: a catalog look-up can raise, and must not do so while the registry is borrowed.
-    let mut owners = registry::list(|session| session.owner);
-    owners.retain(|owner| access::role_has_privileges_of(role, *owner));
-    let see = |session: &Session| owners.contains(&session.owner).then(|| see(session));
+    let mut owners = registry::list(|session| session.opening.principal);
+    owners.retain(|owner| roles::has_privileges_of(role, *owner));
+    let see = |session: &Session| {
+        owners
+            .contains(&session.opening.principal)
+            .then(|| see(session))
+    };
     registry::list(see).into_iter().flatten().collect()
 }
 
@@ -447,11 +303,4 @@ fn timeout(seconds: Option<i32>) -> Result<Option<Duration>, Report> {
 
 fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Seconds since 1970 as PostgreSQL counts: microseconds since 2000.
-pub fn timestamp(unix_seconds: i64) -> Option<TimestampWithTimeZone> {
-    const EPOCH: i64 = 946_684_800;
-    let microseconds = unix_seconds.checked_sub(EPOCH)?.checked_mul(1_000_000)?;
-    TimestampWithTimeZone::try_from(microseconds).ok()
 }

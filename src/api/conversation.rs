@@ -1,20 +1,24 @@
 //! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`, `noop`, `vrfy`, `help`.
 
 use pgrx::prelude::*;
-use smtp_core::command::{Command, Verb};
+use smtp_core::command::Command;
 use smtp_core::reply::Reply;
-use smtp_core::text::{Domain, Mailbox, Parameters, RawCommand, ReversePath, printable};
+use smtp_core::text::{
+    Domain, Mailbox, Parameters, RawCommand, RawCommandError, ReversePath, printable,
+};
 use smtp_net::connection::Io;
 use smtp_net::resolve;
+use smtp_net::tls::ServerIdentity;
 use smtp_net::wait::Deadline;
 
-use super::connection::{tls_options, warn_of_tls};
-use super::{Failures, Problem, converse, non_empty, required};
-use crate::datum::{Bytes, ReplyRow, ReplyRows};
-use crate::errors::Report;
-use crate::registry::{Handle, Session};
+use super::arguments::{non_empty, required};
+use super::rows::{ReplyRow, ReplyRows};
+use super::{Failures, converse};
+use crate::conversation::Problem;
+use crate::conversation::registry::{Handle, Session};
+use crate::errors::{OfArgument, Report};
+use crate::pg::datum::Bytes;
 use crate::settings;
-use crate::trust;
 
 /// `utl_smtp.command`: any line, RFC 5321 §4.1.
 #[pg_extern(sql = false)]
@@ -54,22 +58,12 @@ fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
         session.connection.admit_start_tls()?;
         let secure_host = non_empty("secure_host", secure_host)?;
-        let secure_host = secure_host
-            .as_deref()
-            .or(session.tls.secure_host.as_deref());
-        let (host, port, choice) = (&session.host, session.port, &session.tls);
-        let deadline = session.connection.deadline();
-        let options =
-            tls_options(host, port, secure_host, choice, io.wait, deadline).map_err(|unready| {
-                unready.problem(|error| session.connection.timed_out(Verb::StartTls, error))
-            })?;
-        let reply = trust::with_tls_sessions(|sessions| {
-            session
-                .connection
-                .start_tls(&options, sessions, deadline, io)
-        })?;
-        warn_of_tls(&session.connection);
-        Ok(reply)
+        let identity = secure_host
+            .map(|name| ServerIdentity::parse(&name).of_argument("secure_host"))
+            .transpose()?;
+        session
+            .opening
+            .start_tls(&mut session.connection, identity, io)
     }))
 }
 
@@ -77,7 +71,7 @@ fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
 #[pg_extern(sql = false)]
 fn mail(c: Option<Handle>, sender: Option<Bytes<'_>>, parameters: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let sender = ReversePath::parse(&required("sender", sender)?)?;
+        let sender = ReversePath::parse(&required("sender", sender)?).of_argument("sender")?;
         let command = Command::Mail(sender, esmtp_parameters(parameters)?);
         Ok(session.connection.command(&command, io)?)
     }))
@@ -91,7 +85,8 @@ fn rcpt(
     parameters: Option<Bytes<'_>>,
 ) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let recipient = Mailbox::parse(&required("recipient", recipient)?)?;
+        let recipient =
+            Mailbox::parse(&required("recipient", recipient)?).of_argument("recipient")?;
         let command = Command::Rcpt(recipient, esmtp_parameters(parameters)?);
         Ok(session.connection.command(&command, io)?)
     }))
@@ -118,7 +113,7 @@ fn noop(c: Option<Handle>) -> ReplyRow {
 fn vrfy(c: Option<Handle>, recipient: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::Returned, |session, io| {
         let recipient = required("recipient", recipient)?;
-        printable(&recipient)?;
+        printable(&recipient).of_argument("recipient")?;
         if recipient.trim().is_empty() {
             return Err(Report::argument("recipient", "it is empty").into());
         }
@@ -134,7 +129,7 @@ fn help(c: Option<Handle>, command: Option<Bytes<'_>>) -> ReplyRows {
     ReplyRows(converse(c, Failures::Returned, |session, io| {
         let topic = non_empty("command", command)?;
         if let Some(topic) = &topic {
-            printable(topic)?;
+            printable(topic).of_argument("command")?;
         }
         let command = Command::Help(topic.map(|topic| topic.into_owned()));
         Ok(session.connection.command(&command, io)?)
@@ -150,9 +145,13 @@ fn raw(
     let cmd = required("cmd", cmd)?;
     let arg = non_empty("arg", arg)?;
     let line = match session.connection.session().phase().is_challenge() {
-        true => RawCommand::parse_response(&cmd, arg.as_deref())?,
-        false => RawCommand::parse(&cmd, arg.as_deref())?,
+        true => RawCommand::parse_response(&cmd, arg.as_deref()),
+        false => RawCommand::parse(&cmd, arg.as_deref()),
     };
+    let line = line.map_err(|error| match error {
+        RawCommandError::Command(error) => Err::<(), _>(error).of_argument("cmd").unwrap_err(),
+        RawCommandError::Argument(error) => Err::<(), _>(error).of_argument("arg").unwrap_err(),
+    })?;
     session
         .connection
         .allow_cleartext_auth(settings::allow_cleartext_auth());
@@ -161,9 +160,8 @@ fn raw(
 
 fn esmtp_parameters(parameters: Option<Bytes<'_>>) -> Result<Parameters, Problem> {
     let parameters = non_empty("parameters", parameters)?;
-    Ok(Parameters::parse(
-        parameters.as_deref().unwrap_or_default(),
-    )?)
+    let parameters = Parameters::parse(parameters.as_deref().unwrap_or_default());
+    Ok(parameters.of_argument("parameters")?)
 }
 
 /// Looking up the own name, where none is given, is part of the command's time.
@@ -188,7 +186,7 @@ fn client_name(
     io: &Io<'_>,
 ) -> Result<Domain, Problem> {
     if let Some(domain) = non_empty("domain", domain)? {
-        return Ok(Domain::parse(&domain)?);
+        return Ok(Domain::parse(&domain).of_argument("domain")?);
     }
     // A name server that does not answer costs half of the time, and the server gets the literal.
     let look_up = Deadline::after(deadline.remaining().map(|left| left / 2));
@@ -206,5 +204,5 @@ fn client_name(
         Some(std::net::IpAddr::V6(address)) => format!("[IPv6:{address}]"),
         None => "[127.0.0.1]".to_owned(),
     };
-    Ok(Domain::parse(&literal)?)
+    Ok(Domain::parse(&literal).of_argument("domain")?)
 }

@@ -5,11 +5,15 @@ use smtp_core::command::Command;
 use smtp_net::connection::Io;
 use smtp_net::wait::Deadline;
 
-use super::{Failures, Problem, converse, warn, with_session};
-use crate::datum::{Bytes, ReplyRow};
-use crate::encoding::MessageText;
+use super::rows::ReplyRow;
+use super::{Failures, converse, with_session};
+use crate::conversation::Problem;
+use crate::conversation::registry::{Handle, Session};
 use crate::errors::Report;
-use crate::registry::{Handle, Session};
+use crate::errors::hints::Flaw;
+use crate::pg::datum::Bytes;
+use crate::pg::encoding::{EncodingError, MessageText};
+use crate::pg::notices::warn;
 
 /// `utl_smtp.data`: the whole message in one call.
 #[pg_extern(sql = false)]
@@ -72,14 +76,14 @@ fn piece(c: Option<Handle>, data: Result<MessageText<'_>, Report>) {
 /// Fetched and checked before the session is taken: PostgreSQL's errors leave the connection as it was.
 fn text<'a>(argument: &'static str, data: Option<Bytes<'a>>) -> Result<MessageText<'a>, Report> {
     let data = data.ok_or_else(|| Report::null_argument(argument))?;
-    MessageText::new(argument, data.get())
+    MessageText::new(data.get()).map_err(|error| Report::encoding(argument, error))
 }
 
 fn octets<'a>(argument: &'static str, data: Option<Bytes<'a>>) -> Result<MessageText<'a>, Report> {
     let data = data.ok_or_else(|| Report::null_argument(argument))?.get();
     if memchr::memchr(0, data).is_some() {
         let reason = "a NUL, which no message may hold";
-        return Err(Report::argument(argument, reason));
+        return Err(Report::flawed(argument, reason, Flaw::Nul));
     }
     Ok(MessageText::Ready(data.into()))
 }
@@ -97,4 +101,11 @@ fn write(
         );
     }
     Ok(())
+}
+
+/// All of a text is checked before it is sent: see [`MessageText::new`].
+impl From<EncodingError> for Problem {
+    fn from(error: EncodingError) -> Self {
+        Report::encoding("data", error).into()
+    }
 }

@@ -1,14 +1,14 @@
 //! What `utl_smtp.host_ace` and `dbms_network_acl_utility` need to know of hosts.
 
+use host_acl::HostPattern;
 use pgrx::prelude::*;
-use smtp_core::host::{self, HostPattern};
 
-use super::required;
-use crate::access;
-use crate::datum::{Bytes, Text};
-use crate::errors::{Report, hints};
-use crate::host_ace::{self, Question};
-use crate::memory;
+use super::admit;
+use super::arguments::required;
+use crate::access::list;
+use crate::errors::{OfArgument, Report, hints};
+use crate::pg::datum::{Bytes, Text};
+use crate::pg::roles;
 
 /// `utl_smtp.canonical_host_pattern`: the one spelling under which the list keeps a host.
 #[pg_extern(sql = false)]
@@ -30,12 +30,8 @@ fn host_access(
 ) -> Option<Text> {
     let privileges = privileges?;
     let privileges: Vec<&str> = privileges.iter().flatten().map(String::as_str).collect();
-    let question = Question {
-        port: u16::try_from(port?).ok()?,
-        role: role?,
-        privileges: &privileges,
-    };
-    let verdict = host_ace::look_up(candidates?.into_iter().flatten(), &question)?;
+    let port = u16::try_from(port?).ok()?;
+    let verdict = list::look_up(role?, candidates?.into_iter().flatten(), port, &privileges)?;
     Some(Text(verdict.to_string()))
 }
 
@@ -54,7 +50,7 @@ fn host_ace_applicable() -> TableIterator<
         name!(grant_type, Text),
     ),
 > {
-    let entries = host_ace::applicable(access::current_role());
+    let entries = list::applicable(roles::current());
     TableIterator::new(entries.into_iter().map(|entry| {
         let (lower_port, upper_port) = entry.ports.unzip();
         (
@@ -71,14 +67,14 @@ fn host_ace_applicable() -> TableIterator<
 /// `dbms_network_acl_utility.domains`
 #[pg_extern(sql = false)]
 fn domains(host: Option<Bytes<'_>>) -> Option<Vec<String>> {
-    host.map(|_| host::domains(&pattern("host", host).unwrap_or_else(|report| report.raise())))
+    host.map(|_| host_acl::domains(&pattern("host", host).unwrap_or_else(|report| report.raise())))
 }
 
 /// `dbms_network_acl_utility.domain_level`
 #[pg_extern(sql = false)]
 fn domain_level(host: Option<Bytes<'_>>) -> Option<i32> {
     host?;
-    level(host::domain_level(
+    level(host_acl::domain_level(
         &pattern("host", host).unwrap_or_else(|report| report.raise()),
     ))
 }
@@ -88,7 +84,7 @@ fn domain_level(host: Option<Bytes<'_>>) -> Option<i32> {
 fn equals_host(host1: Option<Bytes<'_>>, host2: Option<Bytes<'_>>) -> Option<i32> {
     host1.and(host2)?;
     let (one, other) = both(("host1", host1), ("host2", host2));
-    Some(i32::from(host::equals_host(&one, &other)))
+    Some(i32::from(host_acl::equals_host(&one, &other)))
 }
 
 /// `dbms_network_acl_utility.contains_host`
@@ -96,7 +92,7 @@ fn equals_host(host1: Option<Bytes<'_>>, host2: Option<Bytes<'_>>) -> Option<i32
 fn contains_host(host: Option<Bytes<'_>>, domain: Option<Bytes<'_>>) -> Option<i32> {
     host.and(domain)?;
     let (host, domain) = both(("host", host), ("domain", domain));
-    level(host::contains_host(&host, &domain))
+    level(host_acl::contains_host(&host, &domain))
 }
 
 type Named<'a> = (&'static str, Option<Bytes<'a>>);
@@ -107,9 +103,10 @@ fn both(one: Named<'_>, other: Named<'_>) -> (HostPattern, HostPattern) {
 }
 
 fn pattern(argument: &'static str, text: Option<Bytes<'_>>) -> Result<HostPattern, Report> {
-    memory::admit()?;
-    HostPattern::parse(argument, &required(argument, text)?)
-        .map_err(|error| Report::from(error).hint(hints::HOST_PATTERN))
+    admit()?;
+    HostPattern::parse(&required(argument, text)?)
+        .of_argument(argument)
+        .map_err(|report| report.hint(hints::HOST_PATTERN))
 }
 
 fn level(level: Option<u32>) -> Option<i32> {

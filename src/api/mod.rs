@@ -3,27 +3,25 @@
 //! What they share is here: how a session is taken out and put back, and which failures are raised and which are
 //! returned.
 
+mod arguments;
 mod auth;
 mod connection;
 mod conversation;
 mod data;
 mod hosts;
 mod removed;
+mod rows;
 mod wallet;
 
-use pgrx::PgLogLevel;
-use smtp_core::command::Verb;
-use smtp_core::host::Host;
+use pgrx::{PgLogLevel, pg_sys};
 use smtp_core::reply::Reply;
-use smtp_net::connection::{Cause, Connection, Failure, Io};
+use smtp_net::connection::Io;
 
-use crate::access;
-use crate::datum::Bytes;
-use crate::errors::{Report, hints, sqlstate};
-use crate::latch::Latch;
-use crate::memory;
-use crate::notices;
-use crate::registry::{self, Handle, Session};
+use crate::conversation::registry::{self, Handle, Session};
+use crate::conversation::{Problem, wallet_cache};
+use crate::errors::{Report, sqlstate};
+use crate::pg::latch::Latch;
+use crate::pg::{memory, notices, roles};
 use crate::settings::{self, Trace};
 
 /// What a routine does with 4xx, 5xx and a lost connection.
@@ -41,73 +39,6 @@ impl Failures {
             Self::AsSet => !settings::raise_reply_errors(),
             Self::Returned => true,
         }
-    }
-}
-
-/// Why a step on a session failed.
-enum Problem {
-    /// Nothing was sent.
-    Refused(Report),
-    /// The transport or the protocol failed, or the session refused the command.
-    Failed(Failure),
-    /// The server's reply is a failure.
-    Declined {
-        reply: Reply,
-        verb: Verb,
-        /// Whether the server may want to be greeted first.
-        hello_sent: bool,
-    },
-}
-
-impl Problem {
-    fn declined(reply: Reply, connection: &Connection) -> Self {
-        let session = connection.session();
-        Self::Declined {
-            reply,
-            verb: session.last_verb(),
-            hello_sent: session.hello_sent(),
-        }
-    }
-
-    /// The error, with the line of CONTEXT for a conversation with this host and port.
-    fn into_report(self, host: &Host, port: u16) -> Report {
-        let (report, verb) = match self {
-            Self::Refused(report) => (report, None),
-            Self::Failed(failure) => {
-                let verb = (!matches!(failure.cause, Cause::Command(_))).then_some(failure.verb);
-                (failure.into(), verb)
-            }
-            Self::Declined {
-                reply,
-                verb,
-                hello_sent,
-            } => {
-                let mut report = Report::reply(&reply);
-                if reply.code().value() == 503 && !hello_sent && verb != Verb::Connect {
-                    report = report.hint(hints::NO_EHLO);
-                }
-                (report, Some(verb))
-            }
-        };
-        report.context(&host.to_string(), port, verb)
-    }
-}
-
-impl From<Report> for Problem {
-    fn from(report: Report) -> Self {
-        Self::Refused(report)
-    }
-}
-
-impl From<smtp_core::text::ArgumentError> for Problem {
-    fn from(error: smtp_core::text::ArgumentError) -> Self {
-        Self::Refused(error.into())
-    }
-}
-
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
     }
 }
 
@@ -146,24 +77,53 @@ fn with_session<T>(
     handle: Option<Handle>,
     step: impl FnOnce(&mut Session, &Io<'_>) -> Result<T, Problem>,
 ) -> Result<T, Report> {
-    memory::admit()?;
+    admit()?;
     let mut session = take(handle)?.ok_or_else(Report::no_connection)?;
     // Whatever unwinds in here ends the session: it is out of the registry.
     let result = with_io(|io| step(&mut session, io));
-    let result = result.map_err(|problem| problem.into_report(&session.host, session.port));
+    let result =
+        result.map_err(|problem| problem.into_report(&session.opening.host, session.opening.port));
     if !session.connection.is_over() {
         registry::put(session);
     }
     result
 }
 
+/// Refuses a call that begins while memory is short, once what is only cached is given up.
+fn admit() -> Result<(), Report> {
+    if !memory::may_begin() {
+        wallet_cache::forget();
+        if !memory::may_begin() {
+            return Err(Report::new(sqlstate::OUT_OF_MEMORY, "out of memory"));
+        }
+    }
+    Ok(())
+}
+
+/// The current role. Refused where sending mail would be somebody else's doing: under the restrictions that PostgreSQL
+/// sets while it runs untrusted code with another's rights, and in parallel workers, whose sessions would vanish.
+fn caller() -> Result<pg_sys::Oid, Report> {
+    let (role, context) = roles::current_with_context();
+    if context & pg_sys::SECURITY_RESTRICTED_OPERATION != 0 {
+        let message = "cannot use utl_smtp within security-restricted operation";
+        return Err(Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
+    }
+    // SAFETY: reads the backend's state.
+    if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
+        let message = "cannot use utl_smtp in a parallel worker";
+        return Err(Report::new(sqlstate::INVALID_TRANSACTION_STATE, message)
+            .hint("Leave functions that call utl_smtp PARALLEL UNSAFE, as they are by default."));
+    }
+    Ok(role)
+}
+
 /// Takes the session of a handle out of the registry; `None` where there is none.
 fn take(handle: Option<Handle>) -> Result<Option<Box<Session>>, Report> {
-    let role = access::caller()?;
+    let role = caller()?;
     let Some(session) = handle.and_then(registry::take) else {
         return Ok(None);
     };
-    if access::role_has_privileges_of(role, session.owner) {
+    if roles::has_privileges_of(role, session.opening.principal) {
         return Ok(Some(session));
     }
     registry::put(session);
@@ -188,32 +148,4 @@ fn with_io<T>(run: impl FnOnce(&Io<'_>) -> T) -> T {
         wait,
         trace: Some(&trace),
     })
-}
-
-fn warn(message: &str, detail: Option<&str>) {
-    notices::send(PgLogLevel::WARNING, message, detail);
-}
-
-/// A text argument; NULL is `None`.
-fn optional<'a>(
-    argument: &'static str,
-    value: Option<Bytes<'a>>,
-) -> Result<Option<std::borrow::Cow<'a, str>>, Report> {
-    value.map(|bytes| bytes.to_str(argument)).transpose()
-}
-
-/// A text argument that must have a value.
-fn required<'a>(
-    argument: &'static str,
-    value: Option<Bytes<'a>>,
-) -> Result<std::borrow::Cow<'a, str>, Report> {
-    optional(argument, value)?.ok_or_else(|| Report::null_argument(argument))
-}
-
-/// A text argument for which '' is NULL, as it is in Oracle.
-fn non_empty<'a>(
-    argument: &'static str,
-    value: Option<Bytes<'a>>,
-) -> Result<Option<std::borrow::Cow<'a, str>>, Report> {
-    Ok(optional(argument, value)?.filter(|text| !text.is_empty()))
 }

@@ -2,15 +2,17 @@
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
-use smtp_net::wallet::CertificateInfo;
+use smtp_net::wallet::{CertificateInfo, Locator};
 
-use super::connection::timestamp;
-use super::{non_empty, warn};
+use super::arguments::non_empty;
+use super::{admit, caller};
 use crate::access;
-use crate::datum::{Bytes, Text};
+use crate::conversation::opening::{Policy, timestamp};
+use crate::conversation::wallet_cache;
 use crate::errors::Report;
-use crate::memory;
-use crate::trust;
+use crate::pg::datum::{Bytes, Text};
+use crate::pg::memory;
+use crate::pg::notices::warn;
 
 const SECONDS_A_DAY: i64 = 86_400;
 
@@ -49,13 +51,12 @@ fn wallet_certificates(
 }
 
 fn rows(wallet_path: Option<Bytes<'_>>) -> Result<Vec<Row>, Report> {
-    access::caller()?;
-    memory::admit()?;
-    let source = match non_empty("wallet_path", wallet_path)? {
-        Some(path) => trust::named_wallet(&path)?,
-        None => trust::default_wallet()?,
+    let role = caller()?;
+    admit()?;
+    let wallet = match non_empty("wallet_path", wallet_path)? {
+        Some(path) => wallet_cache::open(&Locator::parse(&path)?, access::wallet_roots(role))?,
+        None => wallet_cache::default_wallet(Policy::from_settings().wallet_path.as_deref())?,
     };
-    let wallet = trust::open_wallet(&source)?;
     wallet
         .warnings()
         .iter()

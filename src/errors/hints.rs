@@ -7,9 +7,19 @@ pub const HOST_PATTERN: &str = "Give a name, an address, or a pattern: *.example
 /// For 503 where no EHLO was sent: programs of Oracle's Autonomous Database leave it out.
 pub const NO_EHLO: &str = "Call utl_smtp.ehlo(c, NULL) first: no EHLO has been sent since the connection was opened or encrypted.";
 
-/// For a value that can't be used; `reason` is DETAIL.
-pub fn for_value(argument: &str, reason: &str) -> Option<&'static str> {
-    let ends_a_line = reason.contains("line feed") || reason.contains("carriage return");
+/// What is wrong with a value, where that decides which HINT helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    LineBreak,
+    ControlCharacter,
+    Nul,
+    SmtpUtf8NotOffered,
+    SmtpUtf8NotOnMail,
+    Other,
+}
+
+/// For a value that can't be used.
+pub fn for_value(argument: &str, flaw: Flaw) -> Option<&'static str> {
     Some(match argument {
         "host" => {
             "Give a name such as mail.example.com, or an address; the port has an argument of its own."
@@ -27,10 +37,10 @@ pub fn for_value(argument: &str, reason: &str) -> Option<&'static str> {
         "domain" => {
             "Give this machine's name, such as app.example.com, or an address literal such as [192.0.2.1]; NULL looks the name up."
         }
-        "recipient" if reason.contains("MAIL had no parameter SMTPUTF8") => {
+        "recipient" if flaw == Flaw::SmtpUtf8NotOnMail => {
             "Begin the transaction with mail(c, sender, 'SMTPUTF8')."
         }
-        "sender" | "recipient" if reason.contains("SMTPUTF8") => {
+        "sender" | "recipient" if flaw == Flaw::SmtpUtf8NotOffered => {
             "Call ehlo, after starttls once more. Servers without SMTPUTF8 take ASCII before the \"@\" only."
         }
         "sender" => {
@@ -42,14 +52,14 @@ pub fn for_value(argument: &str, reason: &str) -> Option<&'static str> {
         "parameters" => {
             "Give keywords in ASCII with spaces between them, such as NOTIFY=NEVER RET=HDRS."
         }
-        "cmd" | "arg" if ends_a_line => {
+        "cmd" | "arg" if flaw == Flaw::LineBreak => {
             "A command is one line, and its end is added. replace(..., E'\\n', '') joins the lines that encode(..., 'base64') makes."
         }
         "schemes" => "Give names with spaces between them, or utl_smtp.all_schemes().",
-        "username" | "password" if reason.contains("control character") => {
+        "username" | "password" if flaw == Flaw::ControlCharacter => {
             "It may be the line end of the file that it was read from: rtrim(..., E'\\r\\n') takes it off."
         }
-        "data" if reason.contains("NUL") => {
+        "data" if flaw == Flaw::Nul => {
             "Send what is not text as encode(..., 'base64') and say so in the header Content-Transfer-Encoding."
         }
         "body" | "data" => {

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use pgrx::pg_sys::{self, GucContext, GucSource, config_generic};
 
-use crate::access;
+use crate::pg::roles;
 
 /// Where a value comes from.
 #[derive(Clone, Copy)]
@@ -23,7 +23,7 @@ impl Setter {
     pub fn counts(self) -> bool {
         match self {
             Self::Configuration => true,
-            Self::Role(role) => access::role_has_privileges_of(role, access::current_role()),
+            Self::Role(role) => roles::has_privileges_of(role, roles::current()),
         }
     }
 
@@ -118,7 +118,7 @@ mod kept {
         // Nothing says who set a placeholder. It was not the function that is running, as far as can be told.
         // SAFETY: reads the backend's state.
         let role = match (DEFINING.load(Ordering::Relaxed), source) {
-            (false, _) => access::current_role(),
+            (false, _) => roles::current(),
             (true, GucSource::PGC_S_CLIENT) => unsafe { pg_sys::GetSessionUserId() },
             (true, GucSource::PGC_S_SESSION) => unsafe { pg_sys::GetOuterUserId() },
             (true, _) => pg_sys::InvalidOid,

@@ -1,5 +1,7 @@
 //! Which of many entries decides.
 
+use std::fmt;
+
 /// What an entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GrantType {
@@ -7,6 +9,15 @@ pub enum GrantType {
     Deny,
     /// Access is granted.
     Grant,
+}
+
+impl fmt::Display for GrantType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Grant => "GRANT",
+            Self::Deny => "DENY",
+        })
+    }
 }
 
 /// One access control entry. `P` identifies a role.
@@ -24,67 +35,95 @@ pub struct Entry<'a, P> {
     pub privilege: &'a [u8],
     /// What it says.
     pub grant_type: GrantType,
-    /// The entry applies from this time on, in the unit of [`Question::now`].
+    /// The entry applies from this time on, in the unit of [`Asker::now`].
     pub start: Option<i64>,
     /// The entry applies up to this time.
     pub end: Option<i64>,
 }
 
-/// What is asked of the entries.
-pub struct Question<'a, P> {
-    /// The patterns that match the host, the most specific first; see [`crate::candidates`].
-    pub patterns: &'a [String],
-    /// The port to connect to.
-    pub port: u16,
-    /// Any of these privileges will do.
-    pub privileges: &'a [&'a str],
+/// Who asks, and when.
+pub struct Asker<'a, P> {
     /// The present time. Asked for only where an entry has a date.
     pub now: &'a dyn Fn() -> i64,
     /// Whether the role that wants to connect has the privileges of this one.
     pub has_privileges_of: &'a dyn Fn(P) -> bool,
 }
 
+/// What is asked.
+pub struct Question<'a> {
+    /// The patterns that match the host, the most specific first; see [`crate::candidates`].
+    pub patterns: &'a [String],
+    /// The port to connect to.
+    pub port: u16,
+    /// Any of these privileges will do.
+    pub privileges: &'a [&'a str],
+}
+
+/// The answer to a question, found by looking at one entry after another, in any order.
+pub struct Decision<'a, P> {
+    question: Question<'a>,
+    asker: Asker<'a, P>,
+    first: Option<Precedence>,
+}
+
 /// What decides between entries that apply: the least comes first.
 type Precedence = (usize, bool, i32, GrantType);
 
-/// What the entries say; `None` where none of them applies.
-pub fn decide<'e, P: 'e>(
-    entries: impl IntoIterator<Item = Entry<'e, P>>,
-    question: &Question<'_, P>,
-) -> Option<GrantType> {
-    entries
-        .into_iter()
-        .filter_map(|entry| question.precedence(entry))
-        .min()
-        .map(|(.., grant_type)| grant_type)
-}
+impl<'a, P: Copy> Decision<'a, P> {
+    /// Before any entry was looked at.
+    pub fn new(question: Question<'a>, asker: Asker<'a, P>) -> Self {
+        Self {
+            question,
+            asker,
+            first: None,
+        }
+    }
 
-impl<P> Question<'_, P> {
+    /// Looks at one entry.
+    pub fn consider(&mut self, entry: &Entry<'_, P>) {
+        let precedence = self.precedence(entry);
+        self.first = [self.first, precedence].into_iter().flatten().min();
+    }
+
+    /// What the entries say; `None` where none of them applies.
+    pub fn outcome(&self) -> Option<GrantType> {
+        self.first.map(|(.., grant_type)| grant_type)
+    }
+
     /// Where an entry comes among those that apply; `None` if it does not apply.
-    fn precedence(&self, entry: Entry<'_, P>) -> Option<Precedence> {
-        let rank = self
-            .patterns
+    fn precedence(&self, entry: &Entry<'_, P>) -> Option<Precedence> {
+        let Question {
+            patterns,
+            port,
+            privileges,
+        } = self.question;
+        let port = i32::from(port);
+        let rank = patterns
             .iter()
             .position(|pattern| pattern.as_bytes() == entry.host)?;
-        let port = i32::from(self.port);
         let applies = entry
             .ports
             .is_none_or(|(lower, upper)| lower <= port && port <= upper)
-            && self
-                .privileges
+            && privileges
                 .iter()
                 .any(|privilege| privilege.as_bytes() == entry.privilege)
-            && self.is_in_force(entry.start, entry.end)
-            && (self.has_privileges_of)(entry.principal);
+            && entry.applies_to(&self.asker);
         applies.then_some((rank, entry.ports.is_none(), entry.order, entry.grant_type))
     }
+}
 
-    fn is_in_force(&self, start: Option<i64>, end: Option<i64>) -> bool {
-        if start.is_none() && end.is_none() {
+impl<P: Copy> Entry<'_, P> {
+    /// Whether the entry is in force and concerns the role, whatever the host, port and privilege.
+    pub fn applies_to(&self, asker: &Asker<'_, P>) -> bool {
+        self.is_in_force(asker.now) && (asker.has_privileges_of)(self.principal)
+    }
+
+    fn is_in_force(&self, now: &dyn Fn() -> i64) -> bool {
+        if self.start.is_none() && self.end.is_none() {
             return true;
         }
-        let now = (self.now)();
-        start.is_none_or(|start| start <= now) && end.is_none_or(|end| now <= end)
+        let now = now();
+        self.start.is_none_or(|start| start <= now) && self.end.is_none_or(|end| now <= end)
     }
 }
 
@@ -108,16 +147,26 @@ mod tests {
     /// Asked at time 100 by role 1, which is a member of role 2, in either order of the entries.
     fn ask(entries: &[Entry<'_, u32>]) -> Option<GrantType> {
         let patterns = ["mail.example.com", "*.example.com", "*"].map(str::to_owned);
-        let question = Question {
-            patterns: &patterns,
-            port: 25,
-            privileges: &["connect", "smtp"],
-            now: &|| 100,
-            has_privileges_of: &|role| role == 1 || role == 2,
+        let decision = || {
+            let question = Question {
+                patterns: &patterns,
+                port: 25,
+                privileges: &["connect", "smtp"],
+            };
+            let asker = Asker {
+                now: &|| 100,
+                has_privileges_of: &|role| role == 1 || role == 2,
+            };
+            Decision::new(question, asker)
         };
-        let forward = decide(entries.iter().copied(), &question);
-        assert_eq!(decide(entries.iter().rev().copied(), &question), forward);
-        forward
+        let (mut forward, mut backward) = (decision(), decision());
+        entries.iter().for_each(|entry| forward.consider(entry));
+        entries
+            .iter()
+            .rev()
+            .for_each(|entry| backward.consider(entry));
+        assert_eq!(forward.outcome(), backward.outcome());
+        forward.outcome()
     }
 
     #[test]

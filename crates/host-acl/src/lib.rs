@@ -3,7 +3,7 @@
 mod decision;
 mod pattern;
 
-pub use decision::{Entry, GrantType, Question, decide};
+pub use decision::{Asker, Decision, Entry, GrantType, Question};
 pub use pattern::{
     HostPattern, PatternError, PatternProblem, candidates, contains_host, domain_level, domains,
     equals_host,

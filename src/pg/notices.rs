@@ -10,7 +10,7 @@ use std::ptr::null;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{PgLogLevel, pg_sys};
 
-use crate::encoding;
+use super::encoding;
 
 /// Sends a message with the SQLSTATE that PostgreSQL gives its level, which is below ERROR. The server log gets neither
 /// the statement nor the context with it: both have the caller's literals, passwords among them.
@@ -32,6 +32,11 @@ pub fn send(level: PgLogLevel, message: &str, detail: Option<&str>) {
             errfinish(c"utl_smtp".as_ptr(), 0, null());
         });
     }
+}
+
+/// A WARNING.
+pub fn warn(message: &str, detail: Option<&str>) {
+    send(PgLogLevel::WARNING, message, detail);
 }
 
 /// In the database's encoding.

@@ -8,13 +8,11 @@
 //! shut down: dropping one closes a descriptor and calls nothing of PostgreSQL's.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use pgrx::pg_sys;
-use smtp_core::host::Host;
-use smtp_core::secret::Secret;
 use smtp_net::connection::Connection;
-use smtp_net::wallet::WalletSource;
+
+use super::opening::Opening;
 
 /// The number that stands for a session in `connection.private_tcp_con`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,27 +22,10 @@ pub struct Handle(pub i64);
 pub struct Session {
     pub handle: Handle,
     pub connection: Connection,
-    /// The host as open_connection was given it.
-    pub given_host: String,
-    pub host: Host,
-    pub port: u16,
-    /// The time limit of each command.
-    pub timeout: Option<Duration>,
-    /// The role that opened it.
-    pub owner: pg_sys::Oid,
+    pub opening: Opening,
     pub opened_at: pg_sys::TimestampTz,
-    /// How STARTTLS is to be done.
-    pub tls: TlsChoice,
     #[expect(dead_code, reason = "held for as long as the socket is open")]
     pub descriptor: Descriptor,
-}
-
-/// What `open_connection` was told about TLS, for a later STARTTLS.
-pub struct TlsChoice {
-    /// The wallet that was named, by the right of the role that named it.
-    pub wallet: Option<WalletSource>,
-    pub wallet_password: Option<Secret>,
-    pub secure_host: Option<String>,
 }
 
 thread_local! {
@@ -53,7 +34,7 @@ thread_local! {
     static SESSIONS: RefCell<Vec<Box<Session>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Called when the library is loaded, see [`crate::memory::prepare`].
+/// Registers the destructor, see [`crate::pg::memory::prepare`].
 pub fn prepare() {
     SESSIONS.with(|_| ());
 }

@@ -5,20 +5,28 @@ use std::sync::OnceLock;
 
 use pgrx::{check_for_interrupts, pg_sys};
 
-use crate::errors::Report;
+/// Why text of the database can't become UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodingError {
+    /// The database has no encoding, and the bytes are not UTF-8.
+    #[error("it is not valid UTF-8")]
+    NotUtf8,
+    #[error("a character that has no equivalent in UTF-8")]
+    Untranslatable,
+}
 
 /// Text of the database, as UTF-8. Where the database has no encoding (SQL_ASCII), the bytes must be UTF-8 already.
-pub fn to_utf8<'a>(argument: &'static str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Report> {
+pub fn to_utf8(bytes: &[u8]) -> Result<Cow<'_, [u8]>, EncodingError> {
     match database_encoding() {
         pg_sys::pg_enc::PG_UTF8 => Ok(Cow::Borrowed(bytes)),
         _ if bytes.is_ascii() => Ok(Cow::Borrowed(bytes)),
         pg_sys::pg_enc::PG_SQL_ASCII => match str::from_utf8(bytes) {
             Ok(_) => Ok(Cow::Borrowed(bytes)),
-            Err(_) => Err(Report::argument(argument, "it is not valid UTF-8")),
+            Err(_) => Err(EncodingError::NotUtf8),
         },
         encoding => try_convert(bytes, encoding)
             .map(Cow::Owned)
-            .ok_or_else(|| Report::untranslatable(argument)),
+            .ok_or(EncodingError::Untranslatable),
     }
 }
 
@@ -27,41 +35,39 @@ pub enum MessageText<'a> {
     /// Bytes that go out as they are.
     Ready(Cow<'a, [u8]>),
     /// Text of which every piece can be converted.
-    ToConvert(&'static str, &'a [u8]),
+    ToConvert(&'a [u8]),
 }
 
 impl<'a> MessageText<'a> {
     /// Checks that all of the text can be sent, so that the message does not break off in the middle.
-    pub fn new(argument: &'static str, text: &'a [u8]) -> Result<Self, Report> {
+    pub fn new(text: &'a [u8]) -> Result<Self, EncodingError> {
         let is_sent_as_it_is = matches!(
             database_encoding(),
             pg_sys::pg_enc::PG_UTF8 | pg_sys::pg_enc::PG_SQL_ASCII
         );
         if text.len() <= PIECE || is_sent_as_it_is || text.is_ascii() {
-            return to_utf8(argument, text).map(Self::Ready);
+            return to_utf8(text).map(Self::Ready);
         }
         for piece in pieces(text) {
             check_for_interrupts!();
-            to_utf8(argument, piece)?;
+            to_utf8(piece)?;
         }
-        Ok(Self::ToConvert(argument, text))
+        Ok(Self::ToConvert(text))
     }
 
     /// Whether there may be more than one piece.
     pub fn is_in_pieces(&self) -> bool {
-        matches!(self, Self::ToConvert(..))
+        matches!(self, Self::ToConvert(_))
     }
 
     /// Lends the bytes in order. The caller checks for interrupts.
-    pub fn each_piece<E: From<Report>>(
+    pub fn each_piece<E: From<EncodingError>>(
         &self,
         mut lend: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         match self {
             Self::Ready(bytes) => lend(bytes),
-            Self::ToConvert(argument, text) => {
-                pieces(text).try_for_each(|piece| lend(&to_utf8(argument, piece)?))
-            }
+            Self::ToConvert(text) => pieces(text).try_for_each(|piece| lend(&to_utf8(piece)?)),
         }
     }
 }
@@ -85,15 +91,14 @@ fn pieces(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The same where a string is needed.
-pub fn to_str<'a>(argument: &'static str, bytes: &'a [u8]) -> Result<Cow<'a, str>, Report> {
-    let invalid = || Report::argument(argument, "it is not valid UTF-8");
-    match to_utf8(argument, bytes)? {
+pub fn to_str(bytes: &[u8]) -> Result<Cow<'_, str>, EncodingError> {
+    match to_utf8(bytes)? {
         Cow::Borrowed(bytes) => str::from_utf8(bytes)
             .map(Cow::Borrowed)
-            .map_err(|_| invalid()),
+            .map_err(|_| EncodingError::NotUtf8),
         Cow::Owned(bytes) => String::from_utf8(bytes)
             .map(Cow::Owned)
-            .map_err(|_| invalid()),
+            .map_err(|_| EncodingError::NotUtf8),
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! - Code that handles the failure ([`smtp_net::memory`]) gets it. All large allocations are made there.
 //! - Everything else is served from a reserve when malloc fails. [`check`] raises ERROR 53200 before the reserve is used
-//!   up, and [`admit`] refuses a call while too much of it is in use.
+//!   up, and a call is refused while too much of it is in use ([`may_begin`]).
 //! - When the reserve is empty too, the session ends with FATAL. That takes this process away in order, and no other.
 //!
 //! The reserve is static, so nothing has to be allocated for it, and its pages cost nothing before their first use.
@@ -22,8 +22,7 @@ use std::time::Duration;
 use pgrx::{PgLogLevel, pg_sys};
 use smtp_net::memory::is_fallible;
 
-use crate::errors::{self, Report, sqlstate};
-use crate::{registry, trust};
+use super::report::{self, Error, OUT_OF_MEMORY, raise};
 
 /// What the reserve is divided into. It is the alignment of every block, too; std's channels ask for the most.
 const GRANULE: usize = 128;
@@ -210,39 +209,33 @@ fn is_backend_thread() -> bool {
 }
 
 /// Called when the library is loaded. Thread-local variables register their destructors with libc at their first use,
-/// and libc aborts where it has no memory for that: so their first use is now.
-pub fn prepare() {
+/// and libc aborts where it has no memory for that: so their first use is now. `touch` uses those of other modules.
+pub fn prepare(touch: impl FnOnce()) {
     // SAFETY: never fails.
     BACKEND_THREAD.store(unsafe { pthread_self() }, Ordering::Relaxed);
-    registry::prepare();
-    trust::prepare();
-    errors::prepare();
+    touch();
+    report::prepare();
     // pgrx's variable, which its panic hook sets.
     let _ = catch_unwind(|| panic_any(()));
     let _ = std::thread::current();
 }
 
-/// Refuses a call that begins while too much of the reserve is in use, once what is only cached is given up.
-pub fn admit() -> Result<(), Report> {
-    if RESERVE.used() > BEGIN {
-        trust::forget();
-        if RESERVE.used() > BEGIN {
-            return Err(out_of_memory());
-        }
-    }
-    Ok(())
+/// Whether a call may begin: not too much of the reserve is in use by what earlier calls have kept.
+pub fn may_begin() -> bool {
+    RESERVE.used() <= BEGIN
 }
 
 /// Raises an ERROR if malloc has failed for too much since the call began. To be called wherever the call may end.
 pub fn check() {
     if RESERVE.used() > CONTINUE {
-        out_of_memory().raise()
+        raise(Error {
+            code: OUT_OF_MEMORY,
+            message: "out of memory".to_owned(),
+            detail: None,
+            hint: None,
+            context: None,
+        })
     }
-}
-
-#[cold]
-fn out_of_memory() -> Report {
-    Report::new(sqlstate::OUT_OF_MEMORY, "out of memory")
 }
 
 /// The last resort: FATAL, which runs PostgreSQL's clean-up and exits. It does not return into the code that needed
@@ -255,7 +248,7 @@ fn end_session() -> ! {
         if !pg_sys::proc_exit_inprogress {
             pg_sys::error_context_stack = null_mut();
             if errstart(PgLogLevel::FATAL as c_int, null()) {
-                errcode(errors::encode(sqlstate::OUT_OF_MEMORY));
+                errcode(report::encode(OUT_OF_MEMORY));
                 errmsg(c"out of memory".as_ptr());
                 errfinish(c"utl_smtp".as_ptr(), 0, null());
             }

@@ -1,50 +1,17 @@
-//! The look-up in `utl_smtp.host_ace`: what the list says of a role, a host and a port.
+//! The table `utl_smtp.host_ace`, read entry by entry.
 //!
-//! Reads the table as PostgreSQL reads its own catalogs: by its index, without a plan, an executor or anything that a
-//! caller's search_path, temporary tables or privileges could come between. It sees what is committed at this moment,
-//! and what this transaction has written.
-//!
-//! Of the entries that apply to the role, the port, one of the privileges and the present moment, the first in order of
-//! precedence decides: the more specific host first; for one host a port range before none; then the lowest
-//! `ace_order`, and a DENY before a GRANT. This is the first row of the query that Oracle's Security Guide gives users for
-//! USER_HOST_ACES ("ORDER BY precedence DESC, lower_port NULLS LAST"), a view that leaves out the lists that "do not
-//! apply" to the user. So an entry for mail.example.com that concerns another role doesn't hide this role's entry for
-//! *.example.com: granting something to one role never takes it from another. Who wants it taken says DENY.
+//! Reads the table as PostgreSQL reads its own catalogs: by its index, without a plan or an executor, so that a caller's
+//! search_path, temporary tables and privileges have no influence. It sees what is committed at this moment, and what
+//! this transaction has written. Which entry decides is [`host_acl`]'s business.
 
 use std::ffi::CStr;
 
+use host_acl::{Asker, Decision, Entry, GrantType, Question};
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 
-use crate::access::role_has_privileges_of;
-use crate::datum::{Bytes, Text, attribute_types};
 use crate::errors::{Report, sqlstate};
-
-/// What an entry says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum GrantType {
-    Deny,
-    Grant,
-}
-
-impl std::fmt::Display for GrantType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Grant => "GRANT",
-            Self::Deny => "DENY",
-        })
-    }
-}
-
-/// Whose entries for what are looked for.
-pub struct Question<'a> {
-    pub port: u16,
-    pub role: pg_sys::Oid,
-    /// Any of them will do.
-    pub privileges: &'a [&'a str],
-}
-
-/// What decides between entries that apply: the least comes first.
-type Precedence = (usize, bool, i32, GrantType);
+use crate::pg::datum::{Bytes, Text, attribute_types};
+use crate::pg::roles;
 
 /// The attributes of host_ace, counted from 0.
 mod attribute {
@@ -71,18 +38,26 @@ const ATTRIBUTE_TYPES: [pg_sys::Oid; 9] = [
     pg_sys::TIMESTAMPTZOID,
 ];
 
-/// What the list says of a host that is given as the patterns that match it, the most specific first; `None` where no
-/// entry applies.
+/// What the list says of a role, a port and any of the privileges, for a host that is given as the patterns that match
+/// it, the most specific first; `None` where no entry applies.
 pub fn look_up(
+    role: pg_sys::Oid,
     mut patterns: impl Iterator<Item = String>,
-    question: &Question<'_>,
+    port: u16,
+    privileges: &[&str],
 ) -> Option<GrantType> {
     let list = List::open();
-    // The first is the host itself and the one most often listed; an address has many more, each a descent of the index.
+    let first_of = |patterns: &[String]| {
+        let question = Question {
+            patterns,
+            port,
+            privileges,
+        };
+        list.first_of(question, role)
+    };
+    // The first is the host itself and most often listed. An address has many more, each a descent of the index.
     let host: Vec<String> = patterns.by_ref().take(1).collect();
-    let verdict = list
-        .first_of(&host, question)
-        .or_else(|| list.first_of(&patterns.collect::<Vec<_>>(), question));
+    let verdict = first_of(&host).or_else(|| first_of(&patterns.collect::<Vec<_>>()));
     list.close();
     verdict
 }
@@ -102,16 +77,18 @@ pub fn applicable(role: pg_sys::Oid) -> Vec<Applicable> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let list = List::open();
     let mut found = Vec::new();
-    list.scan(None, |entry| {
-        if entry.applies_to(role) {
-            found.push(Applicable {
-                host: text(entry.host),
-                ports: entry.ports,
-                order: entry.order,
-                privilege: text(entry.privilege),
-                grant_type: entry.grant_type,
-            });
-        }
+    with_asker(role, |asker| {
+        list.scan(None, |entry| {
+            if entry.applies_to(&asker) {
+                found.push(Applicable {
+                    host: text(entry.host),
+                    ports: entry.ports,
+                    order: entry.order,
+                    privilege: text(entry.privilege),
+                    grant_type: entry.grant_type,
+                });
+            }
+        });
     });
     list.close();
     found
@@ -154,21 +131,21 @@ impl List {
         }
     }
 
-    /// What the entry says that comes first among those for any of the patterns.
-    fn first_of(&self, patterns: &[String], question: &Question<'_>) -> Option<GrantType> {
+    /// What the entries for any of the patterns decide.
+    fn first_of(&self, question: Question<'_>, role: pg_sys::Oid) -> Option<GrantType> {
+        let patterns = question.patterns;
         if patterns.is_empty() {
             return None;
         }
-        let mut first: Option<Precedence> = None;
-        self.scan(Some(patterns), |entry| {
-            let entry = entry.precedence(patterns, question);
-            first = [first, entry].into_iter().flatten().min();
-        });
-        first.map(|(.., grant_type)| grant_type)
+        with_asker(role, |asker| {
+            let mut decision = Decision::new(question, asker);
+            self.scan(Some(patterns), |entry| decision.consider(entry));
+            decision.outcome()
+        })
     }
 
     /// Shows each entry for one of the patterns, or each entry at all.
-    fn scan(&self, patterns: Option<&[String]>, mut see: impl FnMut(&Entry<'_>)) {
+    fn scan(&self, patterns: Option<&[String]>, mut see: impl FnMut(&Entry<'_, pg_sys::Oid>)) {
         // SAFETY: reads a variable.
         let by_index =
             patterns.is_some() && self.index.is_some() && !unsafe { pg_sys::IgnoreSystemIndexes };
@@ -209,7 +186,7 @@ impl List {
 
     /// # Safety
     /// The tuple is a row of the table, and outlives the entry.
-    unsafe fn entry<'a>(&self, tuple: pg_sys::HeapTuple) -> Entry<'a> {
+    unsafe fn entry<'a>(&self, tuple: pg_sys::HeapTuple) -> Entry<'a, pg_sys::Oid> {
         // SAFETY: the arrays have room for every attribute, and the attributes have the types that the table gives them.
         unsafe {
             let descriptor = (*self.table).rd_att;
@@ -237,6 +214,17 @@ impl List {
             }
         }
     }
+}
+
+/// Whose question it is. 0 stands for PUBLIC, to which every role belongs.
+fn with_asker<T>(role: pg_sys::Oid, ask: impl FnOnce(Asker<'_, pg_sys::Oid>) -> T) -> T {
+    ask(Asker {
+        // SAFETY: reads the clock.
+        now: &|| unsafe { pg_sys::GetCurrentTimestamp() },
+        has_privileges_of: &|principal| {
+            principal == pg_sys::InvalidOid || roles::has_privileges_of(role, principal)
+        },
+    })
 }
 
 /// A relation of the schema `utl_smtp`; `InvalidOid` if there is none.
@@ -284,53 +272,6 @@ unsafe fn snapshot() -> pg_sys::Snapshot {
         } else {
             pg_sys::GetLatestSnapshot()
         }
-    }
-}
-
-/// One access control entry.
-struct Entry<'a> {
-    host: &'a [u8],
-    ports: Option<(i32, i32)>,
-    order: i32,
-    principal: pg_sys::Oid,
-    privilege: &'a [u8],
-    grant_type: GrantType,
-    start: Option<pg_sys::TimestampTz>,
-    end: Option<pg_sys::TimestampTz>,
-}
-
-impl Entry<'_> {
-    /// Where it comes among the entries that apply; `None` if it doesn't.
-    fn precedence(&self, patterns: &[String], question: &Question<'_>) -> Option<Precedence> {
-        let rank = patterns
-            .iter()
-            .position(|pattern| pattern.as_bytes() == self.host)?;
-        let port = i32::from(question.port);
-        let applies = self
-            .ports
-            .is_none_or(|(lower, upper)| lower <= port && port <= upper)
-            && question
-                .privileges
-                .iter()
-                .any(|privilege| privilege.as_bytes() == self.privilege)
-            && self.applies_to(question.role);
-        applies.then_some((rank, self.ports.is_none(), self.order, self.grant_type))
-    }
-
-    /// Whether it is in force and concerns the role.
-    fn applies_to(&self, role: pg_sys::Oid) -> bool {
-        self.is_in_force()
-            && (self.principal == pg_sys::InvalidOid
-                || role_has_privileges_of(role, self.principal))
-    }
-
-    fn is_in_force(&self) -> bool {
-        if self.start.is_none() && self.end.is_none() {
-            return true;
-        }
-        // SAFETY: reads the clock.
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
-        self.start.is_none_or(|start| start <= now) && self.end.is_none_or(|end| now <= end)
     }
 }
 

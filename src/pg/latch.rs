@@ -11,7 +11,7 @@ use std::time::Duration;
 use pgrx::{check_for_interrupts, pg_sys};
 use smtp_net::wait::{Deadline, Interest, Interrupted, Wait};
 
-use crate::{memory, thread};
+use super::{memory, thread};
 
 /// This backend's way to wait.
 pub struct Latch;

@@ -1,28 +1,27 @@
 //! Everything that a user sees when something fails, and the only place that knows SQLSTATEs.
 //!
 //! An Oracle error has its number with the leading 2 written as `U` for SQLSTATE, and its ORA number at the front of the
-//! message. pgrx only raises SQLSTATEs of a closed list, so ours travel on `error_context_stack`: [`Report::raise`]
-//! pushes a static callback and panics with pgrx's report; when pgrx hands that to `errfinish`, the callback sets the
-//! SQLSTATE and adds the one line of CONTEXT. PostgreSQL restores the stack when the error is caught. The panic must
-//! not be caught in Rust on the way.
+//! message. The crates below return kinds with data; here they become MESSAGE, DETAIL and HINT.
 
+mod arguments;
 pub mod hints;
 
-use std::cell::RefCell;
-use std::ffi::{CString, c_char, c_int, c_void};
+pub use arguments::OfArgument;
+
 use std::time::Duration;
 
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
-use smtp_core::auth::{NoSupportedScheme, SchemeError};
+use smtp_core::auth::{CredentialError, Field, NoSupportedScheme, SchemeError, SchemePolicy};
 use smtp_core::command::Verb;
 use smtp_core::reply::{Class, Reply};
-use smtp_core::session::{CommandError, SessionError};
-use smtp_core::text::ArgumentError;
+use smtp_core::session::{
+    CommandError, OrderError, ReservedCommand, SessionError, SmtpUtf8Problem,
+};
 use smtp_net::connection::{Cause, Failure};
 use smtp_net::error::NetError;
 
-use crate::encoding;
+use crate::pg::encoding::EncodingError;
+use crate::pg::report::{Error, raise};
+use hints::Flaw;
 
 /// An error as PostgreSQL reports it.
 #[derive(Debug)]
@@ -54,7 +53,7 @@ pub mod sqlstate {
     pub const UNTRANSLATABLE_CHARACTER: &[u8; 5] = b"22P05";
     pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
-    pub const OUT_OF_MEMORY: &[u8; 5] = b"53200";
+    pub use crate::pg::report::OUT_OF_MEMORY;
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
     pub const DATATYPE_MISMATCH: &[u8; 5] = b"42804";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
@@ -99,18 +98,27 @@ impl Report {
 
     /// `reason` is a phrase that can stand alone, such as "a line feed at character 3".
     pub fn argument(argument: &str, reason: &str) -> Self {
+        Self::flawed(argument, reason, Flaw::Other)
+    }
+
+    /// The same for a flaw that has a HINT of its own.
+    pub fn flawed(argument: &str, reason: &str, flaw: Flaw) -> Self {
         let message = format!("invalid value for argument \"{argument}\"");
         let mut report =
             Self::new(sqlstate::INVALID_PARAMETER_VALUE, message).detail(sentence(reason));
-        report.hint = hints::for_value(argument, reason).map(str::to_owned);
+        report.hint = hints::for_value(argument, flaw).map(str::to_owned);
         report
     }
 
     /// For text of the database that can't be sent, because only UTF-8 is.
-    pub fn untranslatable(argument: &str) -> Self {
-        Self {
-            code: sqlstate::UNTRANSLATABLE_CHARACTER,
-            ..Self::argument(argument, "a character that has no equivalent in UTF-8")
+    pub fn encoding(argument: &str, error: EncodingError) -> Self {
+        let report = Self::argument(argument, &error.to_string());
+        match error {
+            EncodingError::NotUtf8 => report,
+            EncodingError::Untranslatable => Self {
+                code: sqlstate::UNTRANSLATABLE_CHARACTER,
+                ..report
+            },
         }
     }
 
@@ -170,39 +178,77 @@ impl Report {
 
     /// Raises the error. Nothing runs behind it but destructors.
     pub fn raise(self) -> ! {
-        let context = self
-            .context
-            .map(encoding::for_message)
-            .and_then(|text| CString::new(text).ok());
-        PENDING.set(Some((encode(self.code), context)));
-        let mut report = ErrorReport::new(
-            PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
-            encoding::for_message(self.message),
-            "utl_smtp",
-        );
-        if let Some(detail) = self.detail {
-            report = report.set_detail(encoding::for_message(detail));
-        }
-        if let Some(hint) = self.hint {
-            report = report.set_hint(encoding::for_message(hint));
-        }
-        push_callback();
-        report.report(PgLogLevel::ERROR);
-        unreachable!("an ERROR does not return")
+        raise(Error {
+            code: self.code,
+            message: self.message,
+            detail: self.detail,
+            hint: self.hint,
+            context: self.context,
+        })
     }
 
-    /// The sentence that a CommandError or a Failure has for a person.
     fn from_command(error: CommandError) -> Self {
         match error {
-            CommandError::Argument(error) => error.into(),
-            CommandError::Order { problem, hint } => Self::new(
-                sqlstate::INVALID_OPERATION,
-                "ORA-29277: invalid SMTP operation",
-            )
-            .detail(sentence(&problem))
-            .hint(hint),
+            CommandError::Order(error) => Self::from_order(error),
+            CommandError::TooLong(error) => {
+                Self::argument(longest_argument(error.verb), &error.to_string())
+            }
+            CommandError::SmtpUtf8 { verb, problem } => {
+                let argument = longest_argument(verb);
+                let flaw = match problem {
+                    SmtpUtf8Problem::NotOffered => Flaw::SmtpUtf8NotOffered,
+                    SmtpUtf8Problem::NotOnMail => Flaw::SmtpUtf8NotOnMail,
+                };
+                let reason = format!("has non-ASCII characters, and {problem}");
+                Self::flawed(argument, &reason, flaw)
+            }
+            CommandError::Credential(error) => error.into(),
             CommandError::NoSupportedScheme(error) => error.into(),
         }
+    }
+
+    fn from_order(error: OrderError) -> Self {
+        let (problem, hint) = match error {
+            OrderError::Closed => (error.to_string(), "Open another connection."),
+            OrderError::ReplyDue(_) => (error.to_string(), "Read it before the next command."),
+            OrderError::InData => (
+                error.to_string(),
+                "End the message with close_data, or give the connection up with close_connection.",
+            ),
+            OrderError::NotInData(verb) => {
+                let routine = match verb {
+                    Verb::FinalDot => "close_data",
+                    _ => "write_data",
+                };
+                (
+                    format!("{routine} outside of message data"),
+                    "Call open_data first.",
+                )
+            }
+            OrderError::Encrypted => (
+                error.to_string(),
+                "Leave starttls out: TLS can be started once.",
+            ),
+            OrderError::Reserved(command) => (
+                format!("{command} can't be sent by command"),
+                match command {
+                    ReservedCommand::StartTls => {
+                        "Use utl_smtp.starttls, which also does the handshake."
+                    }
+                    ReservedCommand::Data => {
+                        "Use utl_smtp.data, or utl_smtp.open_data, write_data and close_data."
+                    }
+                    ReservedCommand::Bdat => {
+                        "Use utl_smtp.data, or utl_smtp.open_data, write_data and close_data; BDAT is not supported."
+                    }
+                    ReservedCommand::Quit => "Use utl_smtp.quit.",
+                },
+            ),
+        };
+        let message = "ORA-29277: invalid SMTP operation";
+        Self::new(sqlstate::INVALID_OPERATION, message)
+            .detail(sentence(&problem))
+            .hint(hint)
     }
 
     fn timed_out(what: &str, detail: Option<&str>, verb: Verb, timeout: Option<Duration>) -> Self {
@@ -296,7 +342,10 @@ impl From<NetError> for Report {
                 sqlstate::INSUFFICIENT_PRIVILEGE,
                 "permission denied for this wallet location",
             ),
-            NetError::Argument { name, detail } => return Self::argument(name, detail),
+            NetError::Identity(error) => return Self::argument("secure_host", &error.to_string()),
+            NetError::LocatorCharacter(_) => {
+                return Self::argument("wallet_path", &error.to_string());
+            }
             NetError::Resolve { .. } | NetError::Connect { .. } => {
                 let detail = error.detail().unwrap_or_default();
                 return Self::not_available(&detail)
@@ -314,16 +363,31 @@ impl From<NetError> for Report {
     }
 }
 
-impl From<ArgumentError> for Report {
-    fn from(error: ArgumentError) -> Self {
-        Self::argument(error.argument, &error.reason)
+impl From<CredentialError> for Report {
+    fn from(error: CredentialError) -> Self {
+        let (field, flaw) = match error {
+            CredentialError::ControlCharacter(field) => (field, Flaw::ControlCharacter),
+            CredentialError::NotUtf8(field) | CredentialError::TooLong(field) => {
+                (field, Flaw::Other)
+            }
+            CredentialError::Nonce => {
+                return Self::new(sqlstate::INTERNAL_ERROR, error.to_string());
+            }
+        };
+        let argument = match field {
+            Field::Username => "username",
+            Field::Password => "password",
+        };
+        Self::flawed(argument, &error.to_string(), flaw)
     }
 }
 
 impl From<SchemeError> for Report {
     fn from(error: SchemeError) -> Self {
         match error {
-            SchemeError::Argument(error) => error.into(),
+            SchemeError::Empty | SchemeError::Text(_) => {
+                Self::argument("schemes", &error.to_string())
+            }
             SchemeError::Unsupported(_) => {
                 Self::new(sqlstate::UNSUPPORTED_SCHEME, format!("ORA-24249: {error}"))
                     .hint("Known schemes are SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN, XOAUTH2, OAUTHBEARER and EXTERNAL.")
@@ -334,9 +398,42 @@ impl From<SchemeError> for Report {
 
 impl From<NoSupportedScheme> for Report {
     fn from(error: NoSupportedScheme) -> Self {
+        let wanted = &error.wanted;
+        let (detail, hint) = match (&error.refused, error.policy) {
+            (Some(refused), SchemePolicy::NoPassword) => (
+                format!(
+                    "starttls has failed on this connection, and {refused} would use the password without TLS"
+                ),
+                "Close the connection and find out why starttls failed: without TLS, an attacker in between could learn the password.",
+            ),
+            (Some(refused), _) => (
+                format!("{refused} would show the secret on a connection that is not encrypted"),
+                "Call starttls and ehlo first.",
+            ),
+            (None, _) => match &error.offered {
+                Some(offered) => (
+                    format!("the server offers {offered}, wanted was {wanted}"),
+                    "Name one of the offered schemes in the argument \"schemes\".",
+                ),
+                None => (
+                    format!("the server offers no authentication, wanted was {wanted}"),
+                    "Many servers offer authentication only after starttls and a second ehlo.",
+                ),
+            },
+        };
         Self::new(sqlstate::NO_SUPPORTED_SCHEME, format!("ORA-24250: {error}"))
-            .detail(sentence(&error.detail()))
-            .hint(sentence(error.hint()))
+            .detail(sentence(&detail))
+            .hint(hint)
+    }
+}
+
+/// The argument that makes the line of a command long, or that has its address.
+fn longest_argument(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Helo | Verb::Ehlo => "domain",
+        Verb::Mail => "sender",
+        Verb::Help => "command",
+        _ => "recipient",
     }
 }
 
@@ -364,66 +461,4 @@ fn sentence(text: &str) -> String {
         sentence.push('.');
     }
     sentence
-}
-
-/// `MAKE_SQLSTATE`: six bits a character.
-pub const fn encode(code: &[u8; 5]) -> c_int {
-    let mut value = 0;
-    let mut index = 0;
-    while index < code.len() {
-        value |= (((code[index] - b'0') & 0x3f) as c_int) << (6 * index);
-        index += 1;
-    }
-    value
-}
-
-thread_local! {
-    /// What the callback is to add to the error that is being raised.
-    static PENDING: RefCell<Option<(c_int, Option<CString>)>> = const { RefCell::new(None) };
-}
-
-/// Called when the library is loaded, see [`crate::memory::prepare`].
-pub fn prepare() {
-    PENDING.with(|_| ());
-}
-
-/// The stack holds a pointer to it for as long as the error is on its way, so it lives for ever.
-struct Callback(std::cell::UnsafeCell<pg_sys::ErrorContextCallback>);
-
-// SAFETY: a backend has one thread that runs PostgreSQL's code, and only that one touches it.
-unsafe impl Sync for Callback {}
-
-static CALLBACK: Callback = Callback(std::cell::UnsafeCell::new(pg_sys::ErrorContextCallback {
-    previous: std::ptr::null_mut(),
-    callback: None,
-    arg: std::ptr::null_mut(),
-}));
-
-fn push_callback() {
-    let callback = CALLBACK.0.get();
-    // SAFETY: the static is valid for ever and not on the stack yet: every error that pushed it has left, and
-    // PostgreSQL restored the stack when it did.
-    unsafe {
-        (*callback).previous = pg_sys::error_context_stack;
-        (*callback).callback = Some(add_to_error);
-        pg_sys::error_context_stack = callback;
-    }
-}
-
-/// Called by `errfinish` for the error that [`Report::raise`] raised, and for no other: what it adds is taken once.
-unsafe extern "C-unwind" fn add_to_error(_: *mut c_void) {
-    unsafe extern "C-unwind" {
-        fn errcode(sqlerrcode: c_int) -> c_int;
-        fn errcontext_msg(format: *const c_char, ...) -> c_int;
-    }
-    let Some((code, context)) = PENDING.take() else {
-        return;
-    };
-    // SAFETY: within errfinish both may be called; the format has one string, which is copied.
-    unsafe {
-        errcode(code);
-        if let Some(context) = &context {
-            errcontext_msg(c"%s".as_ptr(), context.as_ptr());
-        }
-    }
 }

@@ -1,0 +1,55 @@
+//! Text arguments. One that is too long is refused before it is fetched or copied.
+
+use std::borrow::Cow;
+
+use smtp_core::limits;
+
+use crate::errors::Report;
+use crate::pg::datum::Bytes;
+use crate::pg::encoding;
+
+/// A text argument; NULL is `None`.
+pub fn optional<'a>(
+    argument: &'static str,
+    value: Option<Bytes<'a>>,
+) -> Result<Option<Cow<'a, str>>, Report> {
+    value.map(|bytes| text(argument, bytes)).transpose()
+}
+
+/// A text argument that must have a value.
+pub fn required<'a>(
+    argument: &'static str,
+    value: Option<Bytes<'a>>,
+) -> Result<Cow<'a, str>, Report> {
+    optional(argument, value)?.ok_or_else(|| Report::null_argument(argument))
+}
+
+/// A text argument for which '' is NULL, as it is in Oracle.
+pub fn non_empty<'a>(
+    argument: &'static str,
+    value: Option<Bytes<'a>>,
+) -> Result<Option<Cow<'a, str>>, Report> {
+    Ok(optional(argument, value)?.filter(|text| !text.is_empty()))
+}
+
+fn text<'a>(argument: &'static str, bytes: Bytes<'a>) -> Result<Cow<'a, str>, Report> {
+    let (length, longest) = (bytes.length(), longest(argument));
+    if length > longest {
+        let reason = format!("a value of {length} octets, allowed are {longest}");
+        return Err(Report::argument(argument, &reason));
+    }
+    encoding::to_str(bytes.get()).map_err(|error| Report::encoding(argument, error))
+}
+
+/// Octets of an argument, in the database's encoding.
+fn longest(argument: &str) -> usize {
+    match argument {
+        "host" | "host1" | "host2" | "domain" | "secure_host" => limits::HOST_ARGUMENT,
+        "wallet_path" => limits::WALLET_PATH,
+        "username" | "password" | "wallet_password" => limits::SECRET,
+        "schemes" => limits::SCHEMES,
+        // A line of an AUTH exchange may be that long; the others are cut shorter once their verb is known.
+        "cmd" | "arg" => limits::AUTH_LINE - 2,
+        _ => limits::COMMAND_LINE,
+    }
+}

@@ -1,0 +1,73 @@
+//! Conversations: how they are opened, what is kept of them in this backend, and how they fail.
+
+pub mod opening;
+pub mod registry;
+pub mod wallet_cache;
+
+use smtp_core::command::Verb;
+use smtp_core::host::Host;
+use smtp_core::reply::Reply;
+use smtp_net::connection::{Cause, Connection, Failure};
+
+use crate::errors::{Report, hints};
+
+/// Why a step of a conversation failed.
+pub enum Problem {
+    /// Nothing was sent.
+    Refused(Report),
+    /// The transport or the protocol failed, or the session refused the command.
+    Failed(Failure),
+    /// The server's reply is a failure.
+    Declined {
+        reply: Reply,
+        verb: Verb,
+        /// Whether the server may want to be greeted first.
+        hello_sent: bool,
+    },
+}
+
+impl Problem {
+    pub fn declined(reply: Reply, connection: &Connection) -> Self {
+        let session = connection.session();
+        Self::Declined {
+            reply,
+            verb: session.last_verb(),
+            hello_sent: session.hello_sent(),
+        }
+    }
+
+    /// The error, with the line of CONTEXT for a conversation with this host and port.
+    pub fn into_report(self, host: &Host, port: u16) -> Report {
+        let (report, verb) = match self {
+            Self::Refused(report) => (report, None),
+            Self::Failed(failure) => {
+                let verb = (!matches!(failure.cause, Cause::Command(_))).then_some(failure.verb);
+                (failure.into(), verb)
+            }
+            Self::Declined {
+                reply,
+                verb,
+                hello_sent,
+            } => {
+                let mut report = Report::reply(&reply);
+                if reply.code().value() == 503 && !hello_sent && verb != Verb::Connect {
+                    report = report.hint(hints::NO_EHLO);
+                }
+                (report, Some(verb))
+            }
+        };
+        report.context(&host.to_string(), port, verb)
+    }
+}
+
+impl From<Report> for Problem {
+    fn from(report: Report) -> Self {
+        Self::Refused(report)
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}

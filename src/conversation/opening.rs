@@ -1,0 +1,212 @@
+//! What a connection is opened with: parsed once, and kept for STARTTLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::pg_sys;
+use smtp_core::command::Verb;
+use smtp_core::host::Host;
+use smtp_core::reply::Reply;
+use smtp_core::secret::Secret;
+use smtp_net::connection::{Connection, Failure, Io, Target};
+use smtp_net::error::NetError;
+use smtp_net::resolve;
+use smtp_net::tls::{MinVersion, ServerIdentity, TlsOptions};
+use smtp_net::wait::{Deadline, Wait};
+use smtp_net::wallet::Wallet;
+
+use super::{Problem, wallet_cache};
+use crate::access;
+use crate::errors::Report;
+use crate::pg::notices::warn;
+use crate::settings;
+
+/// Where to connect to, with which trust, for whom.
+pub struct Opening {
+    pub host: Host,
+    /// The host as the caller wrote it.
+    pub given_host: String,
+    pub port: u16,
+    /// The time limit of each command; `None` is none.
+    pub timeout: Option<Duration>,
+    /// The name that the server's certificate must have, if it is not the host.
+    pub identity: Option<ServerIdentity>,
+    /// The wallet that was named, opened by the right of the principal; `None` is the policy's.
+    pub wallet: Option<Arc<Wallet>>,
+    pub wallet_password: Option<Secret>,
+    /// TLS before the first byte of SMTP.
+    pub implicit_tls: bool,
+    pub policy: Policy,
+    /// The role that opens the connection. Later calls need its privileges.
+    pub principal: pg_sys::Oid,
+}
+
+/// The settings that a connection is opened under.
+pub struct Policy {
+    pub min_tls_version: MinVersion,
+    /// The wallet of calls that name none.
+    pub wallet_path: Option<String>,
+}
+
+impl Policy {
+    pub fn from_settings() -> Self {
+        Self {
+            min_tls_version: settings::min_tls_version(),
+            wallet_path: settings::wallet_path(),
+        }
+    }
+}
+
+impl Opening {
+    /// Connects and reads the greeting. Only 220 makes a connection.
+    pub fn connect(&self, io: &Io<'_>) -> Result<(Connection, Reply), Problem> {
+        let (timeout, deadline) = (self.timeout, Deadline::after(self.timeout));
+        let options = match self.implicit_tls {
+            true => {
+                let options = self.tls_options(None, io.wait, deadline);
+                let timed_out = |error| Failure::connecting(error, timeout);
+                Some(options.map_err(|unready| unready.problem(timed_out))?)
+            }
+            false => None,
+        };
+        let addresses = self.addresses(deadline, io)?;
+        let (connection, reply) = wallet_cache::with_tls_sessions(|sessions| {
+            let implicit_tls = options.as_ref().map(|options| (options, sessions));
+            let target = Target {
+                addresses: &addresses,
+                timeout,
+                deadline,
+                implicit_tls,
+            };
+            Connection::open(target, io)
+        })?;
+        warn_of_tls(&connection);
+        if connection.is_over() {
+            return Err(Problem::declined(reply, &connection));
+        }
+        Ok((connection, reply))
+    }
+
+    /// STARTTLS and the handshake. `identity`: the name that the certificate must have, if it is not the opening's.
+    pub fn start_tls(
+        &self,
+        connection: &mut Connection,
+        identity: Option<ServerIdentity>,
+        io: &Io<'_>,
+    ) -> Result<Reply, Problem> {
+        let deadline = connection.deadline();
+        let options = self
+            .tls_options(identity, io.wait, deadline)
+            .map_err(|unready| {
+                unready.problem(|error| connection.timed_out(Verb::StartTls, error))
+            })?;
+        let reply = wallet_cache::with_tls_sessions(|sessions| {
+            connection.start_tls(&options, sessions, deadline, io)
+        })?;
+        warn_of_tls(connection);
+        Ok(reply)
+    }
+
+    /// One resolution; these addresses and no others are connected to.
+    fn addresses(&self, deadline: Deadline, io: &Io<'_>) -> Result<Vec<SocketAddr>, Problem> {
+        let name = match &self.host {
+            Host::Address(address) => return Ok(vec![SocketAddr::new(*address, self.port)]),
+            Host::Name(name) => name.as_str(),
+        };
+        let found = resolve::resolve(name, self.port, io.wait, deadline)
+            .map_err(|error| Failure::connecting(error, self.timeout))?;
+        let allowed = access::not_denied(self.principal, found);
+        if allowed.is_empty() {
+            return Err(access::denied(self.principal, &self.host, self.port).into());
+        }
+        Ok(allowed)
+    }
+
+    fn tls_options(
+        &self,
+        identity: Option<ServerIdentity>,
+        wait: &dyn Wait,
+        deadline: Deadline,
+    ) -> Result<TlsOptions, Unready> {
+        let wallet = match &self.wallet {
+            Some(wallet) => Arc::clone(wallet),
+            None => wallet_cache::default_wallet(self.policy.wallet_path.as_deref())?,
+        };
+        wallet
+            .warnings()
+            .iter()
+            .for_each(|warning| warn(warning, None));
+        let may_identify = wallet.has_client_identity()
+            && access::may_use_client_certificates(self.principal, &self.host, self.port);
+        let client_identity = match may_identify {
+            true => wallet.client_identity(self.wallet_password.as_ref(), wait, deadline)?,
+            false => None,
+        };
+        let identity = match identity.or_else(|| self.identity.clone()) {
+            Some(identity) => identity,
+            None => ServerIdentity::of_host(&self.host).map_err(NetError::from)?,
+        };
+        Ok(TlsOptions {
+            wallet,
+            min_version: self.policy.min_tls_version,
+            client_identity,
+            identity,
+            host: self.host.clone(),
+        })
+    }
+}
+
+/// Why there are no options for TLS.
+enum Unready {
+    Refused(Report),
+    TimedOut(NetError),
+}
+
+impl From<Report> for Unready {
+    fn from(report: Report) -> Self {
+        Self::Refused(report)
+    }
+}
+
+impl From<NetError> for Unready {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Timeout { .. } => Self::TimedOut(error),
+            other => Self::Refused(other.into()),
+        }
+    }
+}
+
+impl Unready {
+    /// The same for a call, given what a timeout means there.
+    fn problem(self, timed_out: impl FnOnce(NetError) -> Failure) -> Problem {
+        match self {
+            Self::Refused(report) => report.into(),
+            Self::TimedOut(error) => timed_out(error).into(),
+        }
+    }
+}
+
+/// Warns when the trust anchor of a connection expires within 30 days.
+fn warn_of_tls(connection: &Connection) {
+    let Some((subject, not_after)) = connection.tls().and_then(|tls| tls.anchor_expiring.clone())
+    else {
+        return;
+    };
+    let date = timestamp(not_after).map_or_else(|| not_after.to_string(), |date| date.to_string());
+    warn(
+        &format!("the trust anchor \"{subject}\" of this connection expires soon"),
+        Some(&format!(
+            "It expires at {date}; from then on connections that rest on it are refused."
+        )),
+    );
+}
+
+/// Seconds since 1970 as PostgreSQL counts: microseconds since 2000.
+pub fn timestamp(unix_seconds: i64) -> Option<TimestampWithTimeZone> {
+    const EPOCH: i64 = 946_684_800;
+    let microseconds = unix_seconds.checked_sub(EPOCH)?.checked_mul(1_000_000)?;
+    TimestampWithTimeZone::try_from(microseconds).ok()
+}

@@ -1,0 +1,52 @@
+//! What this backend keeps of wallets and of TLS sessions. A wallet that has changed on disk is read anew.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use smtp_net::tls::TlsCache;
+use smtp_net::wallet::{Locator, Wallet, WalletCache};
+
+use crate::errors::{Report, sqlstate};
+
+/// Nothing of this is made before its first use.
+#[derive(Default)]
+struct Caches {
+    wallets: WalletCache,
+    sessions: TlsCache,
+}
+
+thread_local! {
+    static CACHES: RefCell<Caches> = RefCell::default();
+}
+
+/// Registers the destructor, see [`crate::pg::memory::prepare`].
+pub fn prepare() {
+    CACHES.with(|_| ());
+}
+
+/// Gives up all that can be made again.
+pub fn forget() {
+    CACHES.take();
+}
+
+/// The wallet of calls that name none, which is a setting.
+pub fn default_wallet(path: Option<&str>) -> Result<Arc<Wallet>, Report> {
+    let Some(path) = path else {
+        return Err(Report::new(sqlstate::WALLET, "ORA-28759: failure to open file")
+            .detail("No wallet is given, and utl_smtp.wallet_path is empty.")
+            .hint("Name a directory of PEM certificates as wallet_path, or \"system:\" for the machine's own trust store."));
+    };
+    open(&Locator::parse(path)?, None)
+}
+
+/// The wallet at a location. `roots`: the directories that it must be in, if its user is held to any.
+pub fn open(location: &Locator, roots: Option<Vec<PathBuf>>) -> Result<Arc<Wallet>, Report> {
+    let source = location.resolve(roots.as_deref())?;
+    CACHES.with_borrow_mut(|caches| Ok(caches.wallets.open(&source)?))
+}
+
+/// Lends the TLS sessions that can be resumed. A handshake may unwind in here, which gives them back; it never runs SQL.
+pub fn with_tls_sessions<T>(run: impl FnOnce(&mut TlsCache) -> T) -> T {
+    CACHES.with_borrow_mut(|caches| run(&mut caches.sessions))
+}

@@ -1,0 +1,155 @@
+//! Arguments and results of built-in types, and rows.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::datum::Datum;
+use pgrx::{FromDatum, IntoDatum, PgTupleDesc, pg_sys, varlena};
+
+use super::encoding;
+
+/// An argument of type `text` or `bytea`: the bytes in the database's encoding. They are fetched when they are asked for.
+#[derive(Clone, Copy)]
+pub struct Bytes<'a> {
+    varlena: Option<NonNull<pg_sys::varlena>>,
+    _lent: PhantomData<&'a [u8]>,
+}
+
+/// A result of type `text`.
+pub struct Text(pub String);
+
+impl<'a> Bytes<'a> {
+    /// Octets, told without fetching or decompressing them.
+    pub fn length(self) -> usize {
+        let Some(varlena) = self.varlena.map(NonNull::as_ptr) else {
+            return 0;
+        };
+        // SAFETY: a varlena; the size of one that is stored elsewhere or compressed is in its header.
+        unsafe {
+            if varlena::varatt_is_4b_c(varlena) || varlena::varatt_is_1b_e(varlena) {
+                let size = pg_sys::toast_raw_datum_size(pg_sys::Datum::from(varlena));
+                size.saturating_sub(pg_sys::VARHDRSZ)
+            } else {
+                varlena::varsize_any_exhdr(varlena)
+            }
+        }
+    }
+
+    /// All of it.
+    pub fn get(self) -> &'a [u8] {
+        let Some(mut varlena) = self.varlena.map(NonNull::as_ptr) else {
+            return &[];
+        };
+        // SAFETY: a varlena; what detoasting allocates lives as long as the call.
+        unsafe {
+            if varlena::varatt_is_4b_c(varlena) || varlena::varatt_is_1b_e(varlena) {
+                varlena = pg_sys::pg_detoast_datum_packed(varlena);
+            }
+            varlena::varlena_to_byte_slice(varlena)
+        }
+    }
+}
+
+impl FromDatum for Bytes<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // The argument is declared as a varlena type in SQL.
+        (!is_null).then(|| Self {
+            varlena: NonNull::new(datum.cast_mut_ptr()),
+            _lent: PhantomData,
+        })
+    }
+}
+
+// SAFETY: the datum is of the type that the SQL declaration of the function gives the argument.
+unsafe impl<'fcx> ArgAbi<'fcx> for Bytes<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above.
+        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(Self {
+            varlena: None,
+            _lent: PhantomData,
+        })
+    }
+}
+
+// SAFETY: a text datum, for a function declared to return text.
+unsafe impl BoxRet for Text {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above.
+        unsafe { fcinfo.return_raw_datum(text_datum(&self.0)) }
+    }
+}
+
+impl IntoDatum for Text {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        Some(text_datum(&self.0))
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TEXTOID
+    }
+}
+
+/// # Safety
+/// `descriptor` is valid for as long as the result is used.
+pub unsafe fn attribute_types(descriptor: pg_sys::TupleDesc) -> impl Iterator<Item = pg_sys::Oid> {
+    // SAFETY: as the caller promises.
+    let attributes = unsafe { PgTupleDesc::from_pg_unchecked(descriptor) };
+    (0..attributes.len()).filter_map(move |index| Some(attributes.get(index)?.atttypid))
+}
+
+/// # Safety
+/// `descriptor` is of a row type and has as many attributes as there are values, of their types. No value is toasted.
+pub unsafe fn row_datum<const ATTRIBUTES: usize>(
+    descriptor: pg_sys::TupleDesc,
+    values: [Option<pg_sys::Datum>; ATTRIBUTES],
+) -> pg_sys::Datum {
+    let mut nulls = values.map(|value| value.is_none());
+    let mut datums = values.map(|value| value.unwrap_or(pg_sys::Datum::null()));
+    // SAFETY: as the caller promises; a tuple without toasted values is a datum as it is.
+    unsafe {
+        let tuple = pg_sys::heap_form_tuple(descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
+        pg_sys::Datum::from((*tuple).t_data)
+    }
+}
+
+pub fn text_datum(text: &str) -> pg_sys::Datum {
+    let bytes = encoding::from_utf8(text);
+    // SAFETY: the bytes are valid for their length, and are copied.
+    unsafe {
+        pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(
+            bytes.as_ptr().cast(),
+            bytes.len() as i32,
+        ))
+    }
+}
+
+/// The SQL declarations are hand-written (`sql/install/`), so pgrx needs no name for these types; it asks all the same.
+macro_rules! sql_is_handwritten {
+    ($($type:ty),*) => {$(
+        // SAFETY: no SQL is generated from it.
+        unsafe impl ::pgrx::pgrx_sql_entity_graph::metadata::SqlTranslatable for $type {
+            const TYPE_IDENT: &'static str = stringify!($type);
+            const TYPE_ORIGIN: ::pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin =
+                ::pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin::External;
+            const ARGUMENT_SQL: Result<
+                ::pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef,
+                ::pgrx::pgrx_sql_entity_graph::metadata::ArgumentError,
+            > = Ok(::pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef::Skip);
+            const RETURN_SQL: Result<
+                ::pgrx::pgrx_sql_entity_graph::metadata::ReturnsRef,
+                ::pgrx::pgrx_sql_entity_graph::metadata::ReturnsError,
+            > = Ok(::pgrx::pgrx_sql_entity_graph::metadata::ReturnsRef::One(
+                ::pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef::Skip,
+            ));
+        }
+    )*};
+}
+
+pub(crate) use sql_is_handwritten;
+
+sql_is_handwritten!(Bytes<'_>, Text);

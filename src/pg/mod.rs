@@ -1,0 +1,11 @@
+//! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages and roles.
+
+pub mod datum;
+pub mod encoding;
+pub mod expanded_record;
+pub mod latch;
+pub mod memory;
+pub mod notices;
+pub mod report;
+pub mod roles;
+pub mod thread;
