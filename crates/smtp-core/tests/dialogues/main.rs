@@ -13,3 +13,4 @@ mod script;
 mod secrets;
 mod servers;
 mod starttls;
+mod transactions;
