@@ -1,9 +1,4 @@
-//! The SMTP client protocol as pure data.
-//!
-//! This crate knows bytes and states and nothing else: no sockets, no clock, no randomness, no PostgreSQL. Bytes
-//! from the peer are fed in, bytes for the peer are taken out, nonces are arguments.
-//! Values of the types in [`text`] and [`host`] can only be built valid, so nothing that reaches the wire needs a
-//! second check.
+#![doc = include_str!("../README.md")]
 
 pub mod auth;
 pub mod command;

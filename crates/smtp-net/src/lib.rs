@@ -1,9 +1,4 @@
-//! The transport under smtp-core: sockets, TLS, wallets and names, over one way of waiting.
-//!
-//! [`connection`] drives smtp-core's session over a stream; the other modules know sockets and certificates and no SMTP.
-//! Whatever may take time takes a [`wait::Wait`] and a [`wait::Deadline`]: a socket blocks for 2 ms at most, so nothing
-//! keeps a server process from an interrupt for long, and everything that is open is closed by its destructor when an
-//! interrupt unwinds through here.
+#![doc = include_str!("../README.md")]
 
 pub mod connection;
 pub mod error;
