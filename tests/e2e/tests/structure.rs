@@ -6,27 +6,37 @@ use std::path::Path;
 
 const FOLDERS: [&str; 6] = ["pg", "errors", "settings", "access", "conversation", "api"];
 
-/// The modules of this crate that a source names: `crate::x`, and `crate::{x, y}`.
+/// The modules of this crate that a source names: `crate::x`, and each `x` of `crate::{x, y::{a, b}}`.
 fn named(source: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for (_, rest) in source
-        .match_indices("crate::")
-        .map(|(at, _)| source.split_at(at + 7))
-    {
-        let list = match rest.strip_prefix('{') {
-            Some(list) => list.split_once('}').map_or(list, |(list, _)| list),
-            None => rest.split([';', ' ', '\n']).next().unwrap_or_default(),
+    for (at, prefix) in source.match_indices("crate::") {
+        let rest = &source[at + prefix.len()..];
+        let Some(list) = rest.strip_prefix('{') else {
+            found.extend(name(rest));
+            continue;
         };
-        let first = |path: &str| {
-            path.trim()
-                .split("::")
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        found.extend(list.split(',').map(first));
+        let mut depth = 0;
+        found.extend(name(list));
+        for (at, character) in list.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => found.extend(name(&list[at + 1..])),
+                _ => {}
+            }
+        }
     }
     found
+}
+
+/// The identifier that a text begins with, if it does.
+fn name(text: &str) -> Option<String> {
+    let text = text.trim_start();
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
+    (end > 0).then(|| text[..end].to_owned())
 }
 
 fn sources(folder: &Path) -> Vec<String> {
@@ -68,7 +78,7 @@ fn the_folders_of_src_depend_in_one_direction() {
         );
     }
     assert_eq!(
-        named("use crate::{a, b::c};\nuse crate::d::{e, f};\nlet x = crate::g::h;"),
+        named("use crate::{a::{x, y}, b::c,};\nuse crate::d::{e, f};\nlet x = crate::g::h;"),
         ["a", "b", "d", "g"].map(str::to_owned).into()
     );
 }

@@ -2,7 +2,7 @@
 
 use super::{app, refused, set_mode, subjects, wallet_of};
 use e2e::certs::{Authority, Identity, Wallet};
-use e2e::process::{processor_time, wait_until};
+use e2e::process::processor_time;
 use e2e::scene::{CLIENT, NAME};
 use e2e::vigil::{anonymous_memory, descriptors};
 use e2e::{Database, Open, Peer, Scene, Script, Session};
@@ -318,65 +318,34 @@ fn replace(directory: &Path, pem: &str) {
     std::fs::rename(&new, directory.join("ca.pem")).unwrap();
 }
 
-/// Between open_connection and starttls too.
+/// The reference promises STARTTLS "the wallet given to open_connection": what was trusted then.
 #[test]
-fn starttls_uses_the_wallet_as_it_is_then() {
+fn starttls_uses_the_wallet_that_open_connection_read() {
     let mut scene = Scene::new();
-    let stranger = Authority::new("Later");
-    let identity = stranger.issue(&[NAME]);
-    let script = Script::greeting()
-        .on("EHLO", "250-peer\r\n250 STARTTLS")
-        .starttls(identity.server())
-        .quit();
-    let path = scene.wallet.path().to_owned();
-    scene.play(script, |stage| {
-        let smtp = stage.connect();
-        smtp.ehlo(stage.session, CLIENT).unwrap();
-        replace(&path, &stranger.pem());
-        smtp.starttls(stage.session).unwrap();
-        smtp.quit(stage.session).unwrap();
-    });
-}
-
-/// In one statement too, as soon as a moment has passed.
-#[test]
-fn a_statement_that_goes_on_notices_a_changed_wallet() {
-    let mut scene = Scene::new();
-    let stranger = Authority::new("Later");
-    let script = Script::greeting()
-        .on("EHLO", "250-peer\r\n250 STARTTLS")
-        .starttls(stranger.issue(&[NAME]).server())
-        .quit();
-    let path = scene.wallet.path().to_owned();
-    let mut other = scene.database.superuser();
-    other.run("SELECT pg_advisory_lock(1)");
-    scene.play(script, |stage| {
-        let statement = format!(
-            "DO $$
-             DECLARE
-                 c utl_smtp.connection;
-             BEGIN
-                 c := utl_smtp.open_connection('127.0.0.1', {}, tx_timeout => 60,
-                                               wallet_path => '{}', secure_host => '{NAME}');
-                 PERFORM utl_smtp.ehlo(c, '{CLIENT}');
-                 PERFORM pg_advisory_lock(1);
-                 PERFORM utl_smtp.starttls(c);
-                 PERFORM utl_smtp.quit(c);
-             END $$",
-            stage.peer.port(),
-            stage.wallet
-        );
-        std::thread::scope(|scope| {
-            let statement = scope.spawn(|| stage.session.try_run(&statement));
-            let waits =
-                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
-            let is_waiting = || other.value::<bool>(waits);
-            wait_until("the statement waits", is_waiting);
-            replace(&path, &stranger.pem());
-            std::thread::sleep(Duration::from_millis(30));
-            other.run("SELECT pg_advisory_unlock(1)");
-            statement.join().unwrap().unwrap();
+    let [given, later] = ["Given", "Later"].map(Authority::new);
+    let script = || {
+        Script::greeting()
+            .on("EHLO", "250-peer\r\n250 STARTTLS")
+            .starttls(given.issue(&[NAME]).server())
+    };
+    let wallet = Wallet::of(&given);
+    let locator = wallet.locator();
+    scene.watch(&[], |session| {
+        let peers = [script().quit(), script()].map(Peer::start);
+        let [kept, changed] = peers.each_ref().map(|peer| {
+            Open::to("127.0.0.1", peer.port())
+                .wallet(&locator)
+                .secure_host(NAME)
         });
+        let smtp = kept.open(session).unwrap();
+        smtp.ehlo(session, CLIENT).unwrap();
+        replace(wallet.path(), &later.pem());
+        smtp.starttls(session).unwrap();
+        smtp.quit(session).unwrap();
+        // The next opening reads it anew.
+        let smtp = changed.open(session).unwrap();
+        smtp.ehlo(session, CLIENT).unwrap();
+        smtp.starttls(session).unwrap_err().expect("U9024");
     });
 }
 
