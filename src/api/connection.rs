@@ -11,6 +11,7 @@ use smtp_core::secret::Secret;
 use smtp_net::connection::{Connection, Failure, Farewell, Io, Target};
 use smtp_net::error::NetError;
 use smtp_net::resolve;
+use smtp_net::timeouts::Timeouts;
 use smtp_net::tls::{ServerIdentity, TlsOptions};
 use smtp_net::wait::{Deadline, Wait};
 use smtp_net::wallet::Locator;
@@ -350,7 +351,7 @@ fn connect(
         Connection::open(
             Target {
                 addresses,
-                timeout,
+                timeouts: Timeouts::uniform(timeout),
                 deadline,
                 implicit_tls,
             },

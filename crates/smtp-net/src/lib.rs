@@ -9,8 +9,10 @@ pub mod connection;
 pub mod error;
 pub mod memory;
 pub mod resolve;
+pub mod send;
 pub mod stream;
 pub mod tcp;
+pub mod timeouts;
 pub mod tls;
 pub mod wait;
 pub mod wallet;
@@ -18,6 +20,7 @@ mod x509;
 
 pub use error::NetError;
 pub use stream::Stream;
+pub use timeouts::Timeouts;
 pub use tls::{
     FirstWord, IdentityError, MinVersion, ServerIdentity, TlsCache, TlsInfo, TlsOptions,
 };

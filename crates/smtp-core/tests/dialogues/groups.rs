@@ -11,7 +11,8 @@ use smtp_core::text::{Mailbox, Parameters, ReversePath};
 
 use super::script::{domain, encrypted, plain, raw};
 
-const HELLO: &str = "S: 220 mx\nC: EHLO db.example.com\nS: 250-mx\nS: 250-SMTPUTF8\nS: 250 PIPELINING\n";
+const HELLO: &str =
+    "S: 220 mx\nC: EHLO db.example.com\nS: 250-mx\nS: 250-SMTPUTF8\nS: 250 PIPELINING\n";
 
 #[test]
 fn a_group_is_answered_in_its_order() {
@@ -94,7 +95,10 @@ fn nothing_follows_the_last_command_of_a_group() {
         assert_eq!(conversation.session.output(), b"", "{last}");
         conversation.server(b"250 ok\r\n250 ok\r\n");
         assert!(conversation.session.due().is_some(), "{last}");
-        assert!(conversation.session.issue(&Command::Rset).is_err(), "{last}");
+        assert!(
+            conversation.session.issue(&Command::Rset).is_err(),
+            "{last}"
+        );
     }
 }
 
