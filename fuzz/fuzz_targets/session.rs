@@ -47,8 +47,8 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(whole.seen, bytewise.seen);
 });
 
-/// A caller that knows which calls must be refused: all while a command is unanswered, but those that may join its
-/// group. Octets are fed only while one is unanswered.
+/// A caller that knows which calls must be refused: all while a command is unanswered, but those
+/// that may join its group. Octets are fed only while one is unanswered.
 struct Caller {
     session: Session,
     /// How many commands are unanswered.

@@ -1,12 +1,13 @@
 //! The conversation without its I/O: commands in, bytes for the server out; bytes of the server in, replies out.
 //!
-//! A session owns the order of things: which reply is due, what a reply means for the [`Phase`], what the server
-//! offers, and how message data is framed. It keeps a queue of the commands whose replies are due. Each reply is paired
-//! with the oldest of them; a reply that comes when none is due ends the session.
+//! A session owns the order of things: which reply is due, what a reply means for the [`Phase`],
+//! what the server offers, and how message data is framed. It keeps a queue of the commands whose
+//! replies are due. Each reply is paired with the oldest of them; a reply that comes when none is
+//! due ends the session.
 //!
-//! A command is refused once the session is over, and while replies are due, except where the server offers PIPELINING
-//! and RFC 2920 §3.1 allows the command to follow the one before it. A caller that reads each reply before the next
-//! command never has more than one command in flight:
+//! A command is refused once the session is over, and while replies are due, except where the
+//! server offers PIPELINING and RFC 2920 §3.1 allows the command to follow the one before it. A
+//! caller that reads each reply before the next command never has more than one command in flight:
 //!
 //! ```
 //! use smtp_core::command::{Command, Verb};
@@ -43,8 +44,9 @@
 //! # }
 //! ```
 //!
-//! Implements the client's side of RFC 5321 §3 and §4, RFC 2920, RFC 3207 (all knowledge from before TLS is
-//! forgotten), RFC 4954 (through [`crate::auth`]) and RFC 6531 §3.4 (SMTPUTF8 on MAIL).
+//! Implements the client's side of RFC 5321 §3 and §4, RFC 2920, RFC 3207 (all knowledge from
+//! before TLS is forgotten), RFC 4954 (through [`crate::auth`]) and RFC 6531 §3.4 (SMTPUTF8 on
+//! MAIL).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -327,7 +329,8 @@ impl Session {
         self.due.front().map(|due| due.verb)
     }
 
-    /// Whether commands may be sent in groups: the server's last EHLO offered PIPELINING (RFC 2920).
+    /// Whether commands may be sent in groups: the server's last EHLO offered PIPELINING (RFC
+    /// 2920).
     pub fn is_pipelining(&self) -> bool {
         self.offers("PIPELINING")
     }
@@ -349,9 +352,10 @@ impl Session {
 
     /// Puts a command into the output; its reply is then due.
     ///
-    /// While replies are due, a command may join the group if the server offers PIPELINING and the group's last command
-    /// is MAIL, RCPT or RSET in its own form. Any other command ends its group (RFC 2920 §3.1, RFC 3207 §4,
-    /// RFC 4954 §4), and so does a raw line, whose meaning the session does not know.
+    /// While replies are due, a command may join the group if the server offers PIPELINING and the
+    /// group's last command is MAIL, RCPT or RSET in its own form. Any other command ends its group
+    /// (RFC 2920 §3.1, RFC 3207 §4, RFC 4954 §4), and so does a raw line, whose meaning the session
+    /// does not know.
     ///
     /// # Errors
     /// Why the command can't be sent. The session is then as it was.
@@ -401,12 +405,13 @@ impl Session {
         Ok(())
     }
 
-    /// Takes bytes of the server up to the end of a reply. Returns how many were used: where further replies are due, the
-    /// rest is to be fed again. `pause` is called now and then during a long computation.
+    /// Takes bytes of the server up to the end of a reply. Returns how many were used: where
+    /// further replies are due, the rest is to be fed again. `pause` is called now and then during
+    /// a long computation.
     ///
     /// # Errors
-    /// The session is over: the reply syntax was broken, the reply can't follow its command, or no reply was due. The
-    /// output may hold a last line (a cancelled AUTH) that is worth an attempt.
+    /// The session is over: the reply syntax was broken, the reply can't follow its command, or no
+    /// reply was due. The output may hold a last line (a cancelled AUTH) that is worth an attempt.
     pub fn feed(
         &mut self,
         input: &[u8],
@@ -491,7 +496,8 @@ impl Session {
         }
     }
 
-    /// Refuses a command that can't join the group whose replies are due, and all once the session is over.
+    /// Refuses a command that can't join the group whose replies are due, and all once the session
+    /// is over.
     fn require_turn(&self) -> Result<(), OrderError> {
         match self.due.back() {
             Some(last) if last.may_be_followed && self.is_pipelining() => Ok(()),

@@ -1,5 +1,6 @@
-//! One conversation over one connection: drives the sans-I/O [`Session`] with a [`Stream`], one command and its
-//! reply at a time, each under an absolute deadline. [`crate::send`] sends whole messages, with commands in groups.
+//! One conversation over one connection: drives the sans-I/O [`Session`] with a [`Stream`], one
+//! command and its reply at a time, each under an absolute deadline. [`crate::send`] sends whole
+//! messages, with commands in groups.
 //!
 //! A failure of the network or of the protocol ends the session: the caller drops the connection. A wait may unwind
 //! instead of returning, so whoever calls holds the connection by value and loses it then; a late reply can never
@@ -333,8 +334,8 @@ impl Connection {
         self.stream.as_ref().and_then(Stream::tls_info)
     }
 
-    /// When a call that begins now has to be over: by [`Timeouts::other`], which with [`Timeouts::uniform`] is the limit
-    /// of each command.
+    /// When a call that begins now has to be over: by [`Timeouts::other`], which with
+    /// [`Timeouts::uniform`] is the limit of each command.
     pub fn deadline(&self) -> Deadline {
         Deadline::after(self.timeouts.other)
     }

@@ -1,9 +1,10 @@
-//! Sends one message to many recipients and reports what became of each: core's [`Transaction`] decides what is said, a
-//! [`Connection`] says it.
+//! Sends one message to many recipients and reports what became of each: core's [`Transaction`]
+//! decides what is said, a [`Connection`] says it.
 //!
-//! Where the server offers PIPELINING, MAIL, all RCPTs and DATA go out before their replies are read (RFC 2920). The
-//! replies are read while commands are written: a server that stops reading until somebody takes its replies can't
-//! bring both sides to a halt with full socket buffers (RFC 2920 §3.1 leaves that to the client).
+//! Where the server offers PIPELINING, MAIL, all RCPTs and DATA go out before their replies are
+//! read (RFC 2920). The replies are read while commands are written: a server that stops reading
+//! until somebody takes its replies can't bring both sides to a halt with full socket buffers (RFC
+//! 2920 §3.1 leaves that to the client).
 
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ const GROUP: usize = 8 * 1024;
 /// What became of a message.
 #[derive(Debug)]
 pub struct Verdict {
-    /// What became of each recipient, in the order of the envelope. Recipients who are [`Outcome::NotSent`] or
-    /// [`Outcome::Unknown`] are so because the session ended.
+    /// What became of each recipient, in the order of the envelope. Recipients who are
+    /// [`Outcome::NotSent`] or [`Outcome::Unknown`] are so because the session ended.
     pub outcomes: Vec<Outcome>,
     /// Why the session ended; `None` if the next message may use it.
     pub ended: Option<Ended>,
@@ -37,8 +38,8 @@ pub struct Verdict {
 pub enum Ended {
     /// The network, TLS or the protocol failed.
     Failed(Failure),
-    /// The server closed the session by 421, or refused RSET, so that this message's recipients might receive the next
-    /// message.
+    /// The server closed the session by 421, or refused RSET, so that this message's recipients
+    /// might receive the next message.
     Said {
         /// The command that was answered.
         verb: Verb,
@@ -48,19 +49,21 @@ pub enum Ended {
 }
 
 impl Connection {
-    /// Sends a message to all recipients of an envelope (RFC 5321 §3.3), in as many transactions as the server wants.
+    /// Sends a message to all recipients of an envelope (RFC 5321 §3.3), in as many transactions as
+    /// the server wants.
     ///
-    /// A recipient that is refused costs the others nothing. A transaction that the caller left open is reset before.
+    /// A recipient that is refused costs the others nothing. A transaction that the caller left
+    /// open is reset before.
     ///
-    /// - `body`: the pieces of the message, of any size, in the form in which [`Connection::write`] takes them. It is
-    ///   cloned for each transaction. `[bytes]` is a body of one piece.
-    /// - `max_recipients`: the most recipients of one transaction, at least 1; RFC 5321 §4.5.3.1.8 has every server take
-    ///   100.
+    /// - `body`: the pieces of the message, of any size, in the form in which [`Connection::write`]
+    ///   takes them. It is cloned for each transaction. `[bytes]` is a body of one piece.
+    /// - `max_recipients`: the most recipients of one transaction, at least 1; RFC 5321 §4.5.3.1.8
+    ///   has every server take 100.
     /// - Each step has its own limit, see [`crate::Timeouts`].
     ///
     /// # Errors
-    /// [`Cause::Command`]: MAIL can't be sent to this server, nothing was, and the session is as it was. Every other
-    /// failure ends the session and is [`Verdict::ended`].
+    /// [`Cause::Command`]: MAIL can't be sent to this server, nothing was, and the session is as it
+    /// was. Every other failure ends the session and is [`Verdict::ended`].
     pub fn send<B>(
         &mut self,
         envelope: &Envelope,
@@ -216,8 +219,8 @@ impl Sending<'_> {
         self.take(length)
     }
 
-    /// Sends the output. Where the socket takes no more, reads the replies that are there, so that a server that waits
-    /// for somebody to take them goes on reading.
+    /// Sends the output. Where the socket takes no more, reads the replies that are there, so that
+    /// a server that waits for somebody to take them goes on reading.
     fn drain(&mut self) -> Result<(), Cause> {
         self.connection.emit(self.io);
         // Taken out: whatever happens on the way, nothing is sent twice.

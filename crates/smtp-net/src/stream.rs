@@ -118,8 +118,8 @@ impl Stream {
         }
     }
 
-    /// Sends what the socket takes soon, and returns how much of `data` that is: 0 where it takes nothing now. With TLS
-    /// the last octets taken may not be sent yet, see [`Stream::is_sent`].
+    /// Sends what the socket takes soon, and returns how much of `data` that is: 0 where it takes
+    /// nothing now. With TLS the last octets taken may not be sent yet, see [`Stream::is_sent`].
     pub fn write_some(&mut self, data: &[u8]) -> Result<usize, NetError> {
         match self {
             Self::Plain(plain) => {

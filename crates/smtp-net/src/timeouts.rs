@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use smtp_core::command::Verb;
 
-/// The limits of RFC 5321 §4.5.3.2, each from the beginning of a step to its end. `None` is no limit.
+/// The limits of RFC 5321 §4.5.3.2, each from the beginning of a step to its end. `None` is no
+/// limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The greeting (§4.5.3.2.1).
+    /// The greeting (§4.5.3.2.1). What a failure reports: the deadline itself is
+    /// [`crate::connection::Target::deadline`], which holds for the connection and the handshake, too.
     pub greeting: Option<Duration>,
     /// EHLO and HELO.
     pub hello: Option<Duration>,
@@ -19,7 +21,8 @@ pub struct Timeouts {
     pub data: Option<Duration>,
     /// Each block of message data, up to [`smtp_core::session::PIECE`] octets (§4.5.3.2.5).
     pub block: Option<Duration>,
-    /// The final dot (§4.5.3.2.6). The server delivers meanwhile: where this ends too early, messages arrive twice.
+    /// The final dot (§4.5.3.2.6). The server delivers meanwhile: where this ends too early,
+    /// messages arrive twice.
     pub final_dot: Option<Duration>,
     /// Every other command, with all lines of an AUTH exchange and with the handshake of STARTTLS.
     pub other: Option<Duration>,
@@ -40,8 +43,8 @@ impl Timeouts {
         }
     }
 
-    /// The least that RFC 5321 §4.5.3.2 asks a client to wait: 2 minutes for DATA, 3 for a block, 10 for the final dot, 5
-    /// for all else.
+    /// The least that RFC 5321 §4.5.3.2 asks a client to wait: 2 minutes for DATA, 3 for a block,
+    /// 10 for the final dot, 5 for all else.
     pub const fn rfc5321() -> Self {
         const fn minutes(minutes: u64) -> Option<Duration> {
             Some(Duration::from_secs(60 * minutes))
@@ -54,7 +57,8 @@ impl Timeouts {
         }
     }
 
-    /// The limit for a command, from its first octet to the end of its reply. For [`Verb::Connect`] that is the greeting.
+    /// The limit for a command, from its first octet to the end of its reply. For [`Verb::Connect`]
+    /// that is the greeting.
     pub const fn of(&self, verb: Verb) -> Option<Duration> {
         match verb {
             Verb::Connect => self.greeting,

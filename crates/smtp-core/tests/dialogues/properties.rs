@@ -62,8 +62,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A caller that knows which calls must be refused: all while a command is unanswered, but those that may join its
-/// group, and all when the session is over. Octets are fed only while a command is unanswered.
+/// A caller that knows which calls must be refused: all while a command is unanswered, but those
+/// that may join its group, and all when the session is over. Octets are fed only while a command
+/// is unanswered.
 struct Caller {
     session: Session,
     /// How many commands are unanswered.

@@ -347,7 +347,8 @@ fn a_421_in_the_middle_of_a_group_ends_the_session() {
     assert_eq!((&*ended, sent), ("RCPT TO 421 b", 0));
 }
 
-/// The replies move to the wrong commands, and DATA gets one that can't be its own: nothing is sent.
+/// The replies move to the wrong commands, and DATA gets one that can't be its own: nothing is
+/// sent.
 #[test]
 fn one_reply_too_many_ends_the_session_before_the_message() {
     let (outcomes, ended, _) = conversation(&["a"], |peer| {
