@@ -13,6 +13,7 @@ use smtp_core::secret::Secret;
 use smtp_net::connection::{Connection, Failure, Io, Target};
 use smtp_net::error::NetError;
 use smtp_net::resolve;
+use smtp_net::timeouts::Timeouts;
 use smtp_net::tls::{MinVersion, ServerIdentity, TlsOptions};
 use smtp_net::wait::{Deadline, Wait};
 use smtp_net::wallet::Wallet;
@@ -76,7 +77,7 @@ impl Opening {
             let implicit_tls = options.as_ref().map(|options| (options, sessions));
             let target = Target {
                 addresses: &addresses,
-                timeout,
+                timeouts: Timeouts::uniform(timeout),
                 deadline,
                 implicit_tls,
             };

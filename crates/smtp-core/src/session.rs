@@ -1,14 +1,54 @@
 //! The conversation without its I/O: commands in, bytes for the server out; bytes of the server in, replies out.
 //!
-//! A session owns the order of things: which reply is due, what a reply means for the [`Phase`], what the server
-//! offers, and how message data is framed. At most one command is unanswered at any time: another is refused until its
-//! reply was read, and all are refused once the session is over. So a reply can't be paired with another's command; a
-//! reply that comes when none is due ends the session.
+//! A session owns the order of things: which reply is due, what a reply means for the [`Phase`],
+//! what the server offers, and how message data is framed. It keeps a queue of the commands whose
+//! replies are due. Each reply is paired with the oldest of them; a reply that comes when none is
+//! due ends the session.
 //!
-//! Implements the client's side of RFC 5321 §3 and §4, RFC 3207 (all knowledge from before TLS is forgotten),
-//! RFC 4954 (through [`crate::auth`]) and RFC 6531 §3.4 (SMTPUTF8 on MAIL). It sends one command at a time
-//! on purpose: each call of the API answers with the reply to its own command.
+//! A command is refused once the session is over, and while replies are due, except where the
+//! server offers PIPELINING and RFC 2920 §3.1 allows the command to follow the one before it. A
+//! caller that reads each reply before the next command never has more than one command in flight:
+//!
+//! ```
+//! use smtp_core::command::{Command, Verb};
+//! use smtp_core::session::{Progress, Session};
+//! use smtp_core::text::{Domain, Mailbox, Parameters, ReversePath};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut session = Session::new(false, false);
+//! session.feed(b"220 mx.example.com\r\n", &mut || {})?;
+//! session.issue(&Command::Ehlo(Domain::parse("client.example.com")?))?;
+//! session.feed(b"250-mx.example.com\r\n250 PIPELINING\r\n", &mut || {})?;
+//! session.output_sent();
+//!
+//! // A group of three commands: DATA ends it.
+//! let to = Mailbox::parse("ann@example.com")?;
+//! session.issue(&Command::Mail(ReversePath::Null, Parameters::default()))?;
+//! session.issue(&Command::Rcpt(to, Parameters::default()))?;
+//! session.issue(&Command::Data)?;
+//! assert!(session.issue(&Command::Noop).is_err());
+//! assert_eq!(session.output(), b"MAIL FROM:<>\r\nRCPT TO:<ann@example.com>\r\nDATA\r\n");
+//! session.output_sent();
+//!
+//! let mut replies: &[u8] = b"250 ok\r\n550 no such user\r\n554 no recipients\r\n";
+//! let mut verbs = Vec::new();
+//! while session.due().is_some() {
+//!     let (used, progress) = session.feed(replies, &mut || {})?;
+//!     replies = &replies[used..];
+//!     if let Progress::Reply { verb, .. } = progress {
+//!         verbs.push(verb);
+//!     }
+//! }
+//! assert_eq!(verbs, [Verb::Mail, Verb::Rcpt, Verb::Data]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Implements the client's side of RFC 5321 §3 and §4, RFC 2920, RFC 3207 (all knowledge from
+//! before TLS is forgotten), RFC 4954 (through [`crate::auth`]) and RFC 6531 §3.4 (SMTPUTF8 on
+//! MAIL).
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -38,15 +78,13 @@ pub struct Session {
     tls_wanted: bool,
     /// Whether EHLO or HELO was sent since the greeting or the handshake.
     hello_sent: bool,
-    /// Whether the last MAIL that was sent had the parameter SMTPUTF8.
-    mail_smtputf8: bool,
-    /// The same of the last MAIL that was accepted.
+    /// Whether the last MAIL that was accepted had the parameter SMTPUTF8.
     envelope_smtputf8: bool,
     capabilities: Option<Capabilities>,
     identity: Option<Identity>,
-    /// The command whose reply is due.
-    due: Option<Verb>,
-    /// The last command whose reply was due.
+    /// The commands whose replies are due, oldest first.
+    due: VecDeque<Due>,
+    /// The last command that was put into the output.
     last: Verb,
     exchange: Option<Exchange>,
     /// Whether the caller has begun an AUTH exchange of its own, and no command since.
@@ -70,6 +108,27 @@ pub struct Identity {
     pub scheme: Scheme,
 }
 
+/// A command whose reply is due.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    verb: Verb,
+    /// Whether another command may be sent before this one's reply (RFC 2920 §3.1).
+    may_be_followed: bool,
+    /// Whether it is a MAIL with the parameter SMTPUTF8.
+    smtputf8: bool,
+}
+
+impl Due {
+    /// A command that ends its group.
+    fn last(verb: Verb) -> Self {
+        Self {
+            verb,
+            may_be_followed: false,
+            smtputf8: false,
+        }
+    }
+}
+
 /// What is known of the message that is being sent.
 #[derive(Debug, Default)]
 struct Message {
@@ -84,8 +143,13 @@ pub enum Progress {
     More,
     /// An answer to a challenge stands in the output; the reply is still due.
     Answer,
-    /// The reply that was due.
-    Reply(Reply),
+    /// A reply is complete.
+    Reply {
+        /// The command that it answers: the oldest whose reply was due.
+        verb: Verb,
+        /// The reply.
+        reply: Reply,
+    },
 }
 
 /// Why a command was not sent. The session is as it was.
@@ -119,7 +183,7 @@ pub enum OrderError {
     /// The session is over.
     #[error("the connection is closed")]
     Closed,
-    /// The reply to this command is due.
+    /// The reply to this command is due, and no other command may follow before it was read.
     #[error("the reply to {0} has not been read")]
     ReplyDue(Verb),
     /// The server reads message data: a command would become part of the message.
@@ -208,11 +272,10 @@ impl Session {
             cleartext_auth,
             tls_wanted: false,
             hello_sent: false,
-            mail_smtputf8: false,
             envelope_smtputf8: false,
             capabilities: None,
             identity: None,
-            due: Some(Verb::Connect),
+            due: VecDeque::from([Due::last(Verb::Connect)]),
             last: Verb::Connect,
             exchange: None,
             by_hand: false,
@@ -261,7 +324,18 @@ impl Session {
         self.identity.as_ref()
     }
 
-    /// The command that was said last: what a failure is about.
+    /// The oldest command whose reply is due; `None` if no reply is.
+    pub fn due(&self) -> Option<Verb> {
+        self.due.front().map(|due| due.verb)
+    }
+
+    /// Whether commands may be sent in groups: the server's last EHLO offered PIPELINING (RFC
+    /// 2920).
+    pub fn is_pipelining(&self) -> bool {
+        self.offers("PIPELINING")
+    }
+
+    /// The command that was put into the output last.
     pub fn last_verb(&self) -> Verb {
         self.last
     }
@@ -276,7 +350,15 @@ impl Session {
         self.output.clear();
     }
 
-    /// Puts a command into the output, or says why it can't be sent.
+    /// Puts a command into the output; its reply is then due.
+    ///
+    /// While replies are due, a command may join the group if the server offers PIPELINING and the
+    /// group's last command is MAIL, RCPT or RSET in its own form. Any other command ends its group
+    /// (RFC 2920 §3.1, RFC 3207 §4, RFC 4954 §4), and so does a raw line, whose meaning the session
+    /// does not know.
+    ///
+    /// # Errors
+    /// Why the command can't be sent. The session is then as it was.
     pub fn issue(&mut self, command: &Command) -> Result<(), CommandError> {
         self.admit(command)?;
         let line = Zeroizing::new(command.line()?);
@@ -286,21 +368,31 @@ impl Session {
         match verb {
             Verb::Helo | Verb::Ehlo => self.hello_sent = true,
             Verb::StartTls => self.want_tls(),
-            Verb::Mail => self.mail_smtputf8 = has_smtputf8(&line),
             _ => {}
         }
-        self.expect(verb);
+        let grouped = matches!(
+            command,
+            Command::Mail(..) | Command::Rcpt(..) | Command::Rset
+        );
+        self.expect(Due {
+            verb,
+            may_be_followed: grouped && !self.phase.is_challenge(),
+            smtputf8: verb == Verb::Mail && has_smtputf8(&line),
+        });
         Ok(())
     }
 
     /// Opens an AUTH exchange by the first of `schemes` that the server offers. The exchange runs inside
-    /// [`Session::feed`].
+    /// [`Session::feed`]. AUTH ends its group.
+    ///
+    /// # Errors
+    /// Why AUTH can't be sent. The session is then as it was.
     pub fn authenticate(
         &mut self,
         schemes: &SchemeList,
         credentials: Credentials,
     ) -> Result<(), CommandError> {
-        self.require_idle()?;
+        self.require_turn()?;
         self.refuse_in_data()?;
         let offered = self.capabilities.as_ref().map(Capabilities::auth_schemes);
         let scheme = schemes.choose(offered, self.scheme_policy())?;
@@ -309,14 +401,17 @@ impl Session {
         self.say(&line);
         self.exchange = Some(exchange);
         self.forget_secrets();
-        self.expect(Verb::Auth);
+        self.expect(Due::last(Verb::Auth));
         Ok(())
     }
 
-    /// Takes bytes of the server up to the end of a reply. Returns how many were used. `pause` is called now and then
-    /// during a long computation.
+    /// Takes bytes of the server up to the end of a reply. Returns how many were used: where
+    /// further replies are due, the rest is to be fed again. `pause` is called now and then during
+    /// a long computation.
     ///
-    /// On an error the output may hold a last line (a cancelled AUTH) that is worth an attempt.
+    /// # Errors
+    /// The session is over: the reply syntax was broken, the reply can't follow its command, or no
+    /// reply was due. The output may hold a last line (a cancelled AUTH) that is worth an attempt.
     pub fn feed(
         &mut self,
         input: &[u8],
@@ -350,7 +445,7 @@ impl Session {
 
     /// The connection is gone.
     pub fn close(&mut self) {
-        self.due = None;
+        self.due.clear();
         self.exchange = None;
         self.phase = self.phase.after(Event::Ended);
     }
@@ -367,6 +462,9 @@ impl Session {
     }
 
     /// Puts the end of the message into the output; its reply is then due.
+    ///
+    /// # Errors
+    /// [`OrderError`] outside of message data, or when the end was put out already.
     pub fn end_data(&mut self) -> Result<(), CommandError> {
         self.require_data(Verb::FinalDot)?;
         self.encoder.finish(&mut self.output);
@@ -374,7 +472,7 @@ impl Session {
         self.transcript
             .client(|| format!("[{octets} octets of message data]"));
         self.transcript.client(|| ".".to_owned());
-        self.expect(Verb::FinalDot);
+        self.expect(Due::last(Verb::FinalDot));
         Ok(())
     }
 
@@ -391,10 +489,20 @@ impl Session {
 
     /// Refuses everything while a reply is due, and for ever once the session is over.
     fn require_idle(&self) -> Result<(), OrderError> {
-        match (self.phase, self.due) {
+        match (self.phase, self.due()) {
             (Phase::Closed, _) => Err(OrderError::Closed),
             (_, Some(verb)) => Err(OrderError::ReplyDue(verb)),
             (_, None) => Ok(()),
+        }
+    }
+
+    /// Refuses a command that can't join the group whose replies are due, and all once the session
+    /// is over.
+    fn require_turn(&self) -> Result<(), OrderError> {
+        match self.due.back() {
+            Some(last) if last.may_be_followed && self.is_pipelining() => Ok(()),
+            Some(last) => Err(OrderError::ReplyDue(last.verb)),
+            None => self.require_idle(),
         }
     }
 
@@ -406,8 +514,11 @@ impl Session {
     }
 
     /// Whether a command may be sent now.
+    ///
+    /// # Errors
+    /// Why not. [`Session::issue`] would return the same, or that the line is too long.
     pub fn admit(&self, command: &Command) -> Result<(), CommandError> {
-        self.require_idle()?;
+        self.require_turn()?;
         self.refuse_in_data()?;
         match command {
             Command::StartTls if self.encrypted => Err(OrderError::Encrypted.into()),
@@ -464,7 +575,12 @@ impl Session {
     /// RFC 6531 §3.4: where any address of the envelope needs SMTPUTF8, MAIL has that parameter. Without a MAIL the
     /// server refuses the recipient itself.
     fn require_smtputf8_of_mail(&self) -> Result<(), CommandError> {
-        if self.envelope_smtputf8 || !matches!(self.phase, Phase::Mail | Phase::Recipient) {
+        let in_flight = |due: &&Due| matches!(due.verb, Verb::Mail | Verb::Rset);
+        let sendable = match self.due.iter().rev().find(in_flight) {
+            Some(due) => due.verb == Verb::Rset || due.smtputf8,
+            None => self.envelope_smtputf8 || !matches!(self.phase, Phase::Mail | Phase::Recipient),
+        };
+        if sendable {
             return Ok(());
         }
         Err(CommandError::SmtpUtf8 {
@@ -474,17 +590,18 @@ impl Session {
     }
 
     fn require_smtputf8(&self, verb: Verb) -> Result<(), CommandError> {
-        if self
-            .capabilities
-            .as_ref()
-            .is_some_and(|offered| offered.offers("SMTPUTF8"))
-        {
+        if self.offers("SMTPUTF8") {
             return Ok(());
         }
         Err(CommandError::SmtpUtf8 {
             verb,
             problem: SmtpUtf8Problem::NotOffered,
         })
+    }
+
+    fn offers(&self, extension: &str) -> bool {
+        let offered = self.capabilities.as_ref();
+        offered.is_some_and(|offered| offered.offers(extension))
     }
 
     /// A line that answers a challenge is no command, whatever it looks like.
@@ -500,9 +617,9 @@ impl Session {
         self.output.extend_from_slice(b"\r\n");
     }
 
-    fn expect(&mut self, verb: Verb) {
-        self.due = Some(verb);
-        self.last = verb;
+    fn expect(&mut self, due: Due) {
+        self.due.push_back(due);
+        self.last = due.verb;
     }
 
     /// Notes a line in the transcript. What the caller says in an AUTH exchange of its own is secret from AUTH to the
@@ -564,24 +681,25 @@ impl Session {
         input: &[u8],
         pause: &mut dyn FnMut(),
     ) -> Result<(usize, Progress), SessionError> {
+        let Some(&due) = self.due.front() else {
+            return Err(self.unsolicited(input));
+        };
         let (used, reply) = self.read(input)?;
         let Some(reply) = reply else {
             return Ok((used, Progress::More));
         };
+        let verb = due.verb;
         if reply.code() == Code::NOT_AVAILABLE {
             self.close();
-            return Ok((used, Progress::Reply(reply)));
+            return Ok((used, Progress::Reply { verb, reply }));
         }
-        let Some(verb) = self.due else {
-            return Err(SessionError::Unsolicited(Some(reply)));
-        };
         if verb == Verb::Auth && reply.code() == Code::CHALLENGE {
             self.answer(&reply, pause)?;
             return Ok((used, Progress::Answer));
         }
-        self.due = None;
-        self.judge(verb, &reply)?;
-        Ok((used, Progress::Reply(reply)))
+        self.due.pop_front();
+        self.judge(due, &reply)?;
+        Ok((used, Progress::Reply { verb, reply }))
     }
 
     fn answer(&mut self, challenge: &Reply, pause: &mut dyn FnMut()) -> Result<(), SessionError> {
@@ -604,8 +722,9 @@ impl Session {
     }
 
     /// What a complete reply means, or that it can't follow this command.
-    fn judge(&mut self, verb: Verb, reply: &Reply) -> Result<(), SessionError> {
-        let due = match (verb, reply.class()) {
+    fn judge(&mut self, due: Due, reply: &Reply) -> Result<(), SessionError> {
+        let verb = due.verb;
+        let expected = match (verb, reply.class()) {
             (_, Class::TransientFailure | Class::PermanentFailure) => true,
             (Verb::Connect | Verb::StartTls, _) => reply.code() == Code::READY,
             // RFC 5321 §4.3.2: 250 is the only reply by which a server accepts them.
@@ -616,7 +735,7 @@ impl Session {
             (Verb::Raw | Verb::RawAuth, _) => reply.code() != Code::START_MAIL_INPUT,
             (_, class) => class == Class::Completion,
         };
-        if !due {
+        if !expected {
             return Err(SessionError::Unexpected(reply.clone()));
         }
         if verb == Verb::Auth {
@@ -630,14 +749,12 @@ impl Session {
                 self.capabilities = (verb == Verb::Ehlo).then(|| Capabilities::parse(reply));
             }
             if event == Event::MailAccepted {
-                self.envelope_smtputf8 = self.mail_smtputf8;
+                self.envelope_smtputf8 = due.smtputf8;
             }
             if event == Event::DataStarted {
-                let offered = |offered: &Capabilities| offered.offers("8BITMIME");
-                let warn_of_8bit = !self.capabilities.as_ref().is_some_and(offered);
                 self.message = Message {
                     octets: 0,
-                    warn_of_8bit,
+                    warn_of_8bit: !self.offers("8BITMIME"),
                 };
             }
             self.phase = self.phase.after(event);

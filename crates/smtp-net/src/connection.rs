@@ -1,5 +1,6 @@
-//! One conversation over one connection: drives the sans-I/O [`Session`] with a [`Stream`], one command and its
-//! reply at a time, each under an absolute deadline.
+//! One conversation over one connection: drives the sans-I/O [`Session`] with a [`Stream`], one
+//! command and its reply at a time, each under an absolute deadline. [`crate::send`] sends whole
+//! messages, with commands in groups.
 //!
 //! A failure of the network or of the protocol ends the session: the caller drops the connection. A wait may unwind
 //! instead of returning, so whoever calls holds the connection by value and loses it then; a late reply can never
@@ -18,6 +19,7 @@ use smtp_core::session::{CommandError, PIECE, Progress, Session, SessionError};
 use crate::error::NetError;
 use crate::stream::Stream;
 use crate::tcp;
+use crate::timeouts::Timeouts;
 use crate::tls::{FirstWord, TlsCache, TlsInfo, TlsOptions};
 use crate::wait::{Deadline, Wait};
 
@@ -26,7 +28,7 @@ const QUIT_WAIT: Duration = Duration::from_secs(5);
 /// Octets read at once; the replies to most commands fit many times.
 const READ_SIZE: usize = 4096;
 /// Lines of a reply that is out of the ordinary.
-const MANY_LINES: usize = 256;
+pub(crate) const MANY_LINES: usize = 256;
 
 /// What a call brings along: how to wait, and who reads the transcript.
 pub struct Io<'a> {
@@ -40,8 +42,8 @@ pub struct Io<'a> {
 pub struct Target<'a> {
     /// The addresses that may be tried, in order.
     pub addresses: &'a [SocketAddr],
-    /// For each command, from its call to its reply; `None` is for ever.
-    pub timeout: Option<Duration>,
+    /// For each command, from its call to its reply.
+    pub timeouts: Timeouts,
     /// For the connection, the handshake and the greeting together.
     pub deadline: Deadline,
     /// TLS before the first byte of SMTP.
@@ -51,14 +53,14 @@ pub struct Target<'a> {
 /// A conversation under way.
 pub struct Connection {
     /// `None` once the connection is closed.
-    stream: Option<Stream>,
-    session: Session,
+    pub(crate) stream: Option<Stream>,
+    pub(crate) session: Session,
     /// Room for what is read. Kept: clearing it anew for each command would cost more than parsing the reply.
-    buffer: Box<[u8]>,
+    pub(crate) buffer: Box<[u8]>,
     /// Bytes that came behind the last reply. There should be none.
-    surplus: Vec<u8>,
+    pub(crate) surplus: Vec<u8>,
     peer: SocketAddr,
-    timeout: Option<Duration>,
+    pub(crate) timeouts: Timeouts,
     /// What has happened so far.
     pub statistics: Statistics,
 }
@@ -157,7 +159,8 @@ impl Connection {
 
     /// One command and its reply, whatever it is. [`Connection::is_over`] tells whether the session outlived it.
     pub fn command(&mut self, command: &Command, io: &Io<'_>) -> Result<Reply, Failure> {
-        self.command_by(self.deadline(), command, io)
+        let deadline = Deadline::after(self.timeouts.of(command.verb()));
+        self.command_by(deadline, command, io)
     }
 
     /// The same for a call that has done something else before: its deadline was [`Connection::deadline`] then.
@@ -256,7 +259,7 @@ impl Connection {
             for piece in data.chunks(PIECE) {
                 warn |= this.session.write(piece)?;
                 if this.session.output().len() >= PIECE {
-                    let timeout = this.timeout;
+                    let timeout = this.timeouts.block;
                     let deadline = *deadline.get_or_insert_with(|| Deadline::after(timeout));
                     this.flush(io, deadline)?;
                 }
@@ -331,20 +334,21 @@ impl Connection {
         self.stream.as_ref().and_then(Stream::tls_info)
     }
 
-    /// When a command that begins now has to be over.
+    /// When a call that begins now has to be over: by [`Timeouts::other`], which with
+    /// [`Timeouts::uniform`] is the limit of each command.
     pub fn deadline(&self) -> Deadline {
-        Deadline::after(self.timeout)
+        Deadline::after(self.timeouts.other)
     }
 
     /// The connection before its greeting, and the deadline of that.
     fn connect(target: Target<'_>, io: &Io<'_>) -> Result<(Self, Deadline), Failure> {
         let Target {
             addresses,
-            timeout,
+            timeouts,
             deadline,
             implicit_tls,
         } = target;
-        let failed = |error| Failure::connecting(error, timeout);
+        let failed = |error| Failure::connecting(error, timeouts.greeting);
         let (socket, peer) = tcp::connect(addresses, io.wait, deadline).map_err(failed)?;
         let mut session = Session::new(implicit_tls.is_some(), false);
         session.transcript.enable(io.trace.is_some());
@@ -355,7 +359,7 @@ impl Connection {
             buffer: vec![0; READ_SIZE].into(),
             surplus: Vec::new(),
             peer,
-            timeout,
+            timeouts,
             statistics: Statistics::default(),
         };
         // The handshake may be the end of it.
@@ -392,7 +396,7 @@ impl Connection {
         Ok(())
     }
 
-    fn trace_as(&mut self, io: &Io<'_>) {
+    pub(crate) fn trace_as(&mut self, io: &Io<'_>) {
         self.session.transcript.enable(io.trace.is_some());
     }
 
@@ -408,7 +412,7 @@ impl Connection {
                 match this.read(io, deadline)? {
                     Progress::More => {}
                     Progress::Answer => this.flush(io, deadline)?,
-                    Progress::Reply(reply) => return Ok(reply),
+                    Progress::Reply { reply, .. } => return Ok(reply),
                 }
             }
         });
@@ -432,14 +436,17 @@ impl Connection {
         if length == 0 {
             return Err(closed().into());
         }
+        self.statistics.bytes_received += length as u64;
         let buffer = std::mem::take(&mut self.buffer);
-        let progress = self.feed(&buffer[..length], io);
+        let mut input = &buffer[..length];
+        let progress = self.feed(&mut input, io);
+        self.surplus.extend_from_slice(input);
         self.buffer = buffer;
         progress
     }
 
-    fn feed(&mut self, mut input: &[u8], io: &Io<'_>) -> Result<Progress, Cause> {
-        self.statistics.bytes_received += input.len() as u64;
+    /// Feeds the session up to the end of a reply; what follows is left in `input`.
+    pub(crate) fn feed(&mut self, input: &mut &[u8], io: &Io<'_>) -> Result<Progress, Cause> {
         loop {
             let mut interrupted = Ok(());
             let fed = self.session.feed(input, &mut || {
@@ -455,7 +462,7 @@ impl Connection {
                     return Err(error.into());
                 }
             };
-            input = &input[used..];
+            *input = &input[used..];
             match progress {
                 // More bytes than the challenge: an answer to a question not yet asked is no answer.
                 Progress::Answer if !input.is_empty() => {
@@ -463,17 +470,14 @@ impl Connection {
                     return Err(SessionError::Unsolicited(None).into());
                 }
                 Progress::More if !input.is_empty() => {}
-                progress => {
-                    self.surplus.extend_from_slice(input);
-                    return Ok(progress);
-                }
+                progress => return Ok(progress),
             }
         }
     }
 
     /// Before a command: whatever the server has said since its last reply is no answer to it. 421 is what it most
     /// often is, said before the server hung up.
-    fn refuse_unsolicited(&mut self) -> Result<(), Cause> {
+    pub(crate) fn refuse_unsolicited(&mut self) -> Result<(), Cause> {
         if self.surplus.is_empty() {
             let stream = self.stream.as_mut().ok_or_else(closed)?;
             match stream.try_read(&mut self.buffer)? {
@@ -485,7 +489,7 @@ impl Connection {
         Err(self.unsolicited())
     }
 
-    fn unsolicited(&mut self) -> Cause {
+    pub(crate) fn unsolicited(&mut self) -> Cause {
         let input = std::mem::take(&mut self.surplus);
         self.statistics.bytes_received += input.len() as u64;
         self.session.unsolicited(&input).into()
@@ -524,16 +528,16 @@ impl Connection {
         })
     }
 
-    fn failure(&self, verb: Verb, cause: Cause) -> Failure {
+    pub(crate) fn failure(&self, verb: Verb, cause: Cause) -> Failure {
         Failure {
             verb,
             cause,
-            timeout: self.timeout,
+            timeout: self.timeouts.of(verb),
             message_sent: false,
         }
     }
 
-    fn emit(&mut self, io: &Io<'_>) {
+    pub(crate) fn emit(&mut self, io: &Io<'_>) {
         if let Some(trace) = io.trace {
             self.session
                 .transcript
@@ -545,7 +549,7 @@ impl Connection {
 }
 
 /// The end of the connection where a reply was due.
-fn closed() -> NetError {
+pub(crate) fn closed() -> NetError {
     let source = io::Error::new(
         io::ErrorKind::UnexpectedEof,
         "the server closed the connection",

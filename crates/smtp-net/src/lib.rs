@@ -4,8 +4,10 @@ pub mod connection;
 pub mod error;
 pub mod memory;
 pub mod resolve;
+pub mod send;
 pub mod stream;
 pub mod tcp;
+pub mod timeouts;
 pub mod tls;
 pub mod wait;
 pub mod wallet;
@@ -13,6 +15,7 @@ mod x509;
 
 pub use error::NetError;
 pub use stream::Stream;
+pub use timeouts::Timeouts;
 pub use tls::{
     FirstWord, IdentityError, MinVersion, ServerIdentity, TlsCache, TlsInfo, TlsOptions,
 };

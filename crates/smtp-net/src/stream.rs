@@ -118,6 +118,32 @@ impl Stream {
         }
     }
 
+    /// Sends what the socket takes soon, and returns how much of `data` that is: 0 where it takes
+    /// nothing now. With TLS the last octets taken may not be sent yet, see [`Stream::is_sent`].
+    pub fn write_some(&mut self, data: &[u8]) -> Result<usize, NetError> {
+        match self {
+            Self::Plain(plain) => {
+                let written = soon_or_later(WRITING, || (&plain.socket).write(data))?;
+                Ok(written.unwrap_or(0))
+            }
+            Self::Tls(tls) => tls.write_some(data),
+        }
+    }
+
+    /// Whether the socket has taken all that [`Stream::write_some`] took.
+    pub fn is_sent(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(tls) => !tls.connection.wants_write(),
+        }
+    }
+
+    /// Waits until there is something to read or room to write.
+    pub fn wait_for_either(&self, wait: &dyn Wait, deadline: Deadline) -> Result<(), NetError> {
+        let fd = self.socket().as_fd();
+        ready(wait, fd, Interest::Either, deadline, WRITING)
+    }
+
     /// Turns a plain connection into an encrypted one. A failure closes it.
     pub fn start_tls(
         self,
@@ -281,6 +307,32 @@ impl TlsStream {
             self.flush(wait, deadline)?;
         }
         Ok(())
+    }
+
+    /// Encrypts a record when the one before it is sent.
+    fn write_some(&mut self, data: &[u8]) -> Result<usize, NetError> {
+        if !self.send_encrypted()? {
+            return Ok(0);
+        }
+        let chunk = &data[..data.len().min(RECORD)];
+        let encrypted = self.connection.writer().write_all(chunk);
+        encrypted.map_err(|source| NetError::Io {
+            what: WRITING,
+            source,
+        })?;
+        self.send_encrypted()?;
+        Ok(chunk.len())
+    }
+
+    /// Sends what is encrypted; false where the socket takes no more now.
+    fn send_encrypted(&mut self) -> Result<bool, NetError> {
+        while self.connection.wants_write() {
+            let connection = &mut self.connection;
+            if soon_or_later(WRITING, || connection.write_tls(&mut &self.socket))?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn flush(&mut self, wait: &dyn Wait, deadline: Deadline) -> Result<(), NetError> {

@@ -5,6 +5,7 @@
 
 mod auth;
 mod commands;
+mod groups;
 mod message;
 mod properties;
 mod replies;

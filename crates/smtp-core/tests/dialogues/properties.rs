@@ -52,8 +52,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::EndData),
         1 => Just(Step::TlsStarted),
         8 => prop_oneof![
-            "(220|250|334|354|235|535|421|[2-5][0-9]{2})( |-)(SMTPUTF8|8BITMIME|AUTH PLAIN|VXNlcm5hbWU6|tiger-77|[a-z=]{0,8})\r\n",
+            "(220|250|334|354|235|535|421|[2-5][0-9]{2})( |-)(SMTPUTF8|8BITMIME|PIPELINING|AUTH PLAIN|VXNlcm5hbWU6|tiger-77|[a-z=]{0,8})\r\n",
             "(220|250|334|354) (ok|eA==|dGlnZXItNzc=)\r\n",
+            "250-mx\r\n250-SMTPUTF8\r\n250 PIPELINING\r\n",
         ]
         .prop_map(String::into_bytes)
         .prop_map(Step::Server),
@@ -61,11 +62,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A caller that knows which calls must be refused: all while a command is unanswered or when the session is over.
-/// Octets are fed only while a command is unanswered.
+/// A caller that knows which calls must be refused: all while a command is unanswered, but those
+/// that may join its group, and all when the session is over. Octets are fed only while a command
+/// is unanswered.
 struct Caller {
     session: Session,
-    unanswered: bool,
+    /// How many commands are unanswered.
+    unanswered: usize,
+    /// Whether another command may follow the last one.
+    grouped: bool,
     /// From `authenticate` to the next call: what is seen must not show the password.
     secret: bool,
     seen: Vec<String>,
@@ -77,7 +82,8 @@ impl Caller {
         session.transcript.enable(true);
         Self {
             session,
-            unanswered: true,
+            unanswered: 1,
+            grouped: false,
             secret: false,
             seen: Vec::new(),
         }
@@ -86,12 +92,13 @@ impl Caller {
     fn take(&mut self, step: &Step, piece: usize) {
         let (before, seen) = (self.session.phase(), self.seen.len());
         let over = before == Phase::Closed;
-        let takes_commands = !over && !self.unanswered;
+        let idle = !over && self.unanswered == 0;
+        let takes_commands = idle || !over && self.grouped && self.session.is_pipelining();
         let issued = match step {
             // A server that knows the password before it is told may say what it likes.
             Step::Server(octets) if over || !self.secret && shows(octets) => return,
             Step::Server(octets) => return self.feed(octets, piece),
-            Step::TlsStarted if !takes_commands => return,
+            Step::TlsStarted if !idle => return,
             Step::Issue(command) => self.session.issue(command).is_ok(),
             Step::Raw(line) => {
                 let line = match before.is_challenge() {
@@ -106,13 +113,13 @@ impl Caller {
             }
             Step::Write(octets) => {
                 let written = self.session.write(octets).is_ok();
-                assert_eq!(written, takes_commands && before == Phase::Data);
+                assert_eq!(written, idle && before == Phase::Data);
                 self.session.output_sent();
                 false
             }
             Step::EndData => {
                 let issued = self.session.end_data().is_ok();
-                assert_eq!(issued, takes_commands && before == Phase::Data);
+                assert_eq!(issued, idle && before == Phase::Data);
                 issued
             }
             Step::TlsStarted => {
@@ -137,8 +144,13 @@ impl Caller {
             (true, _) => self.one_line(),
             (false, _) => assert_eq!(self.session.output(), b""),
         }
-        self.unanswered |= issued;
         if issued {
+            self.unanswered += 1;
+            self.grouped = !before.is_challenge()
+                && matches!(
+                    step,
+                    Step::Issue(Command::Mail(..) | Command::Rcpt(..) | Command::Rset)
+                );
             self.secret = matches!(step, Step::Authenticate(_));
         }
         self.look(seen);
@@ -148,7 +160,7 @@ impl Caller {
     fn feed(&mut self, octets: &[u8], piece: usize) {
         let seen = self.seen.len();
         for mut octets in octets.chunks(piece) {
-            while !octets.is_empty() && self.unanswered {
+            while !octets.is_empty() && self.unanswered > 0 {
                 match self.session.feed(octets, &mut || {}) {
                     Ok((used, progress)) => {
                         assert!(used > 0);
@@ -156,9 +168,10 @@ impl Caller {
                         match progress {
                             Progress::More => assert!(octets.is_empty()),
                             Progress::Answer => self.one_line(),
-                            Progress::Reply(reply) => {
+                            Progress::Reply { reply, .. } => {
                                 assert_eq!(self.session.output(), b"");
-                                self.unanswered = false;
+                                let over = self.session.phase() == Phase::Closed;
+                                self.unanswered = if over { 0 } else { self.unanswered - 1 };
                                 self.seen.push(reply.to_string());
                             }
                         }
@@ -166,7 +179,7 @@ impl Caller {
                     Err(error) => {
                         assert_eq!(self.session.phase(), Phase::Closed);
                         assert!(matches!(self.session.output(), b"" | b"*\r\n"));
-                        self.unanswered = false;
+                        self.unanswered = 0;
                         self.seen.push(format!("{error} {error:?}"));
                     }
                 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `S: text` | a line of the server; lines in a row arrive together |
 //! | `s: text` | the same without a line ending, but for `\n`, a bare line feed |
-//! | `C: text` | exactly this line goes to the server; where none waits there already, the command that makes it is issued |
+//! | `C: text` | exactly this line goes to the server; where none waits there already, the command that makes it is issued; lines in a row are a group |
 //! | `> auth SCHEME USER PASSWORD` | authenticate |
 //! | `> raw TEXT` | a command line of the caller's making |
 //! | `> typed LINE` | the command that makes this line, even where a challenge waits for an answer |
@@ -18,7 +18,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use smtp_core::auth::{Credentials, SchemeList};
-use smtp_core::command::Command;
+use smtp_core::command::{Command, Verb};
 use smtp_core::phase::Phase;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
@@ -63,6 +63,8 @@ pub struct Conversation {
     pub session: Session,
     /// The replies, in order.
     pub replies: Vec<Reply>,
+    /// Whose they are.
+    pub verbs: Vec<Verb>,
     /// The transcript, in order.
     pub transcript: Vec<String>,
     log: Vec<String>,
@@ -72,7 +74,6 @@ pub struct Conversation {
     wire: Vec<u8>,
     /// What came behind the last reply.
     surplus: Vec<u8>,
-    due: bool,
     /// An exchange is under way: what goes out is secret.
     authenticating: bool,
     error: Option<String>,
@@ -86,12 +87,12 @@ impl Conversation {
         Self {
             session,
             replies: Vec::new(),
+            verbs: Vec::new(),
             transcript: Vec::new(),
             log: Vec::new(),
             piece,
             wire: Vec::new(),
             surplus: Vec::new(),
-            due: true,
             authenticating: false,
             error: None,
             secrets: Vec::new(),
@@ -150,7 +151,7 @@ impl Conversation {
         let mut answered = false;
         for mut piece in bytes.chunks(self.piece.min(bytes.len())) {
             while !piece.is_empty() && self.error.is_none() {
-                if !self.due {
+                if self.session.due().is_none() {
                     self.surplus.extend_from_slice(piece);
                     break;
                 }
@@ -166,7 +167,7 @@ impl Conversation {
                                 assert!(piece.is_empty(), "input left without a reply")
                             }
                             Progress::Answer => answered = true,
-                            Progress::Reply(reply) => self.reply(reply),
+                            Progress::Reply { verb, reply } => self.reply(verb, reply),
                         }
                     }
                     Err(error) => self.fail(error),
@@ -272,9 +273,8 @@ impl Conversation {
     }
 
     fn issued(&mut self, result: Result<(), CommandError>) {
-        match result {
-            Ok(()) => self.due = true,
-            Err(error) => self.refuse(error),
+        if let Err(error) = result {
+            self.refuse(error);
         }
     }
 
@@ -286,7 +286,6 @@ impl Conversation {
 
     fn fail(&mut self, error: SessionError) {
         assert_eq!(self.session.phase(), Phase::Closed, "after {error}");
-        self.due = false;
         self.note_error(format!("{error}"));
         self.assert_nothing_secret(&format!("{error:?}"));
     }
@@ -297,11 +296,12 @@ impl Conversation {
         self.error = Some(error);
     }
 
-    fn reply(&mut self, reply: Reply) {
-        (self.due, self.authenticating) = (false, false);
-        self.log.push(reply.to_string());
+    fn reply(&mut self, verb: Verb, reply: Reply) {
+        self.authenticating &= verb != Verb::Auth;
+        self.log.push(format!("{verb}: {reply}"));
         self.assert_nothing_secret(&reply.to_string());
         self.replies.push(reply);
+        self.verbs.push(verb);
     }
 
     /// After each step: takes the output, and looks for secrets wherever somebody could.

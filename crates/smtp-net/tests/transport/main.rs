@@ -9,6 +9,7 @@ mod handshake;
 mod reasons;
 mod resumption;
 mod revocation;
+mod send;
 mod streams;
 mod support;
 mod wallets;
