@@ -1,20 +1,21 @@
-//! Mail as people send it: ported Oracle blocks, triggers, attachments, against the private Postfix.
+//! Mail through the private Postfix as applications send it: ported Oracle blocks, triggers,
+//! attachments.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::{Database, MailServer, Open, Session, Smtp, closed_port};
 
-/// A plain role's session that may talk to one port of the mail server.
+/// A session of an unprivileged role that may connect to one port of the mail server.
 fn app(database: &Database, port: u16) -> Session {
     database.role_for(&MailServer::shared().host, port)
 }
 
-/// Something to know a message by among those of other tests.
+/// Distinguishes the message from those of other tests.
 fn mark(test: &str) -> String {
     format!("{test}-{}", std::process::id())
 }
 
-/// Up to the point where the submission port accepts mail.
+/// Runs everything up to the point where the submission port accepts mail.
 fn submission(session: &mut Session) -> Smtp {
     let mail = MailServer::shared();
     let smtp = Open::to(&mail.host, mail.submission)

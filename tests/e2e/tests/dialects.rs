@@ -1,4 +1,4 @@
-//! The same conversation with servers that word and order things in their own ways.
+//! The same conversation with servers that differ in wording and order.
 
 use e2e::certs::Wallet;
 use e2e::{Database, Failure, MailServer, Open, Reply, Session, Smtp};

@@ -1,4 +1,4 @@
-//! What the documentation says, held against what is: every SQL block runs, and every list and picture equals the
+//! The documentation against the code: every SQL block runs, and every list and diagram matches the
 //! catalog or the code.
 
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! The same script for every server that is not ours, and what each of them has on its disk afterwards.
+//! The same script against every third-party server, and the message that each of them stored.
 
 use e2e::process::BOUND;
 use e2e::{Database, MailServer, Sink};

@@ -1,4 +1,4 @@
-//! The scripted peer itself: what it records is what the other tests believe.
+//! The scripted peer itself. The other tests depend on what it records.
 
 use e2e::certs::{Authority, Identity};
 use e2e::dialogues;

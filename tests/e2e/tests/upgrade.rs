@@ -1,4 +1,5 @@
-//! Every released version updates to what a fresh installation is, and keeps the access control list.
+//! Updates from every released version give the same catalog as a fresh installation, and keep the
+//! access control list.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Hosts and ports: which entry decides, and what is a host at all.
+//! Hosts and ports: which entry applies, and what is a valid host.
 
 use super::*;
 

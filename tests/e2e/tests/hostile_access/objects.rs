@@ -1,4 +1,4 @@
-//! What a role may do in the database to get round the list.
+//! Database objects that a role creates to bypass the access control list.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Two sessions at once: what was looked at before a lock was granted is looked at again.
+//! Concurrent sessions: state that was read before a lock was granted is read again.
 
 use std::time::{Duration, Instant};
 

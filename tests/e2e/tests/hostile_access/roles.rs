@@ -1,4 +1,4 @@
-//! Whose entry counts, and when.
+//! Whose entry applies, and when.
 
 use super::*;
 

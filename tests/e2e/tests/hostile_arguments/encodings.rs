@@ -1,4 +1,4 @@
-//! Databases whose encoding is not UTF-8.
+//! Databases with an encoding other than UTF-8.
 
 use super::*;
 

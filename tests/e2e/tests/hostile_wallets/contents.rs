@@ -1,11 +1,11 @@
-//! What is in a wallet.
+//! The contents of a wallet.
 
 use super::{app, refused, set_mode, subjects, wallet_of};
 use e2e::certs::{Authority, Identity, Wallet};
+use e2e::invariants::{anonymous_memory, descriptors};
 use e2e::process::{processor_time, wait_until};
-use e2e::scene::{CLIENT, NAME};
-use e2e::vigil::{anonymous_memory, descriptors};
-use e2e::{Database, Open, Peer, Scene, Script, Session};
+use e2e::test_bed::{CLIENT, NAME};
+use e2e::{Database, Open, Peer, Script, Session, TestBed};
 use std::path::Path;
 use std::time::Duration;
 
@@ -198,7 +198,7 @@ fn no_error_prints_what_a_file_holds() {
 
 #[test]
 fn a_wallet_that_is_too_big_is_refused_and_costs_nothing() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let pem = Authority::new("One of many").pem();
     let many = Wallet::new();
     for file in 0..10 {
@@ -224,16 +224,16 @@ fn a_wallet_that_is_too_big_is_refused_and_costs_nothing() {
         (sum, "bytes together"),
         (files, "files"),
     ] {
-        let pid = scene.session.pid();
+        let pid = bed.session.pid();
         let refuse = |session: &mut Session| {
             let failure = refused(session, &wallet.locator()).expect("U8759");
             assert!(failure.detail.contains(why), "{failure}");
             anonymous_memory(pid)
         };
         let computed = processor_time(pid);
-        let before = refuse(&mut scene.session);
+        let before = refuse(&mut bed.session);
         let open = descriptors(pid);
-        let after = (0..6).map(|_| refuse(&mut scene.session)).last().unwrap();
+        let after = (0..6).map(|_| refuse(&mut bed.session)).last().unwrap();
         let grown = after.saturating_sub(before);
         assert!(grown < 1024, "{why}: the backend has grown by {grown} kB");
         assert_eq!(descriptors(pid), open, "{why}");
@@ -290,7 +290,7 @@ fn trusted(session: &mut Session, wallet: &Wallet, servers: &[Identity; 2]) -> [
 /// Replaced, added and removed, each seen by the next opening of a session that has opened before.
 #[test]
 fn a_changed_wallet_is_noticed_by_the_next_opening() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let authorities = ["One", "Two"].map(Authority::new);
     let servers = authorities
         .each_ref()
@@ -298,7 +298,7 @@ fn a_changed_wallet_is_noticed_by_the_next_opening() {
     let [one, two] = authorities.each_ref().map(Authority::pem);
     let wallet = Wallet::new();
     wallet.add("ca.pem", &one);
-    scene.watch(&[], |session| {
+    bed.check_invariants(&[], |session| {
         assert_eq!(trusted(session, &wallet, &servers), [true, false]);
         replace(wallet.path(), &two);
         assert_eq!(trusted(session, &wallet, &servers), [false, true]);
@@ -321,36 +321,36 @@ fn replace(directory: &Path, pem: &str) {
 /// Between open_connection and starttls too.
 #[test]
 fn starttls_uses_the_wallet_as_it_is_then() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let stranger = Authority::new("Later");
     let identity = stranger.issue(&[NAME]);
     let script = Script::greeting()
         .on("EHLO", "250-peer\r\n250 STARTTLS")
         .starttls(identity.server())
         .quit();
-    let path = scene.wallet.path().to_owned();
-    scene.play(script, |stage| {
-        let smtp = stage.connect();
-        smtp.ehlo(stage.session, CLIENT).unwrap();
+    let path = bed.wallet.path().to_owned();
+    bed.play(script, |case| {
+        let smtp = case.connect();
+        smtp.ehlo(case.session, CLIENT).unwrap();
         replace(&path, &stranger.pem());
-        smtp.starttls(stage.session).unwrap();
-        smtp.quit(stage.session).unwrap();
+        smtp.starttls(case.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
 }
 
 /// In one statement too, as soon as a moment has passed.
 #[test]
 fn a_statement_that_goes_on_notices_a_changed_wallet() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let stranger = Authority::new("Later");
     let script = Script::greeting()
         .on("EHLO", "250-peer\r\n250 STARTTLS")
         .starttls(stranger.issue(&[NAME]).server())
         .quit();
-    let path = scene.wallet.path().to_owned();
-    let mut other = scene.database.superuser();
+    let path = bed.wallet.path().to_owned();
+    let mut other = bed.database.superuser();
     other.run("SELECT pg_advisory_lock(1)");
-    scene.play(script, |stage| {
+    bed.play(script, |case| {
         let statement = format!(
             "DO $$
              DECLARE
@@ -363,11 +363,11 @@ fn a_statement_that_goes_on_notices_a_changed_wallet() {
                  PERFORM utl_smtp.starttls(c);
                  PERFORM utl_smtp.quit(c);
              END $$",
-            stage.peer.port(),
-            stage.wallet
+            case.peer.port(),
+            case.wallet
         );
         std::thread::scope(|scope| {
-            let statement = scope.spawn(|| stage.session.try_run(&statement));
+            let statement = scope.spawn(|| case.session.try_run(&statement));
             let waits =
                 "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
             let is_waiting = || other.value::<bool>(waits);

@@ -1,8 +1,8 @@
-//! Where a wallet may be, and what can be learnt by asking for one that may not.
+//! Where a wallet may be, and what an error reveals about forbidden locations.
 
 use super::{app, locator, refused, set_mode, subjects, wallet_of};
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, Peer, Scene, Script};
+use e2e::{Database, Open, Peer, Script, TestBed};
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -373,7 +373,7 @@ fn a_locator_is_read_as_oracle_and_as_urls_have_it() {
 /// What is no file does not hold the backend up, and nothing stays open.
 #[test]
 fn a_thousand_failing_openings_leave_nothing_open() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let broken = Wallet::new();
     make_fifo(&broken.path().join("fifo.pem"));
     std::fs::create_dir(broken.path().join("directory.pem")).unwrap();
@@ -412,7 +412,7 @@ fn a_thousand_failing_openings_leave_nothing_open() {
             paths.join("','")
         )
     };
-    scene.session.run(&fail(2));
-    scene.watch(&[], |session| session.run(&fail(250)));
+    bed.session.run(&fail(2));
+    bed.check_invariants(&[], |session| session.run(&fail(250)));
     set_mode(locked.path(), 0o755);
 }

@@ -1,4 +1,4 @@
-//! Who creates the extension, and over what.
+//! CREATE EXTENSION: who may run it, and existing objects.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Its routines in the hands of the planner and of parallel workers.
+//! Its routines in the planner and in parallel workers.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The signatures that are written twice, in `sql/install` and in `src/api`: a type that differs
-//! would be memory unsafety.
+//! Signatures, which are declared in `sql/install` and again in `src/api`. A different type would
+//! break memory safety.
 
 use super::*;
 use std::collections::BTreeMap;

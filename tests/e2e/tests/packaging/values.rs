@@ -1,4 +1,4 @@
-//! Values of its types that it did not make, and calls that make no sense.
+//! Forged values of its types, and calls in the wrong order.
 
 use super::*;
 

@@ -1,9 +1,10 @@
-//! What keeps a panic from becoming more than an error, as the sources show it. That it does is in the suite `faults`.
+//! Checks of the sources: panics cannot become more than an error. The suite `faults` tests the
+//! behaviour.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, Peer, Script, Vigil};
+use e2e::{Database, Invariants, Open, Peer, Script};
 use std::path::Path;
 
 /// The profiles unwind, and the library refuses to be built where they don't.
@@ -127,7 +128,7 @@ fn a_certificate_nested_thousands_of_times_is_a_bad_certificate() {
     let wallet = Wallet::of(&authority);
     let database = Database::new();
     let mut session = database.superuser();
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     for place in [0, 1] {
         let mut identity = authority.issue(&["localhost"]);
         identity.chain.insert(place, nested(12_000).into());
@@ -158,5 +159,5 @@ fn a_certificate_nested_thousands_of_times_is_a_bad_certificate() {
         wallet.locator()
     );
     session.try_run(&sql).unwrap_err().expect("U8759");
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
 }

@@ -1,8 +1,9 @@
-//! Statements that send: the look-up in the access list inside them, read-only ones, triggers for many rows.
+//! Statements that send mail: the access check inside them, read-only statements, triggers on many
+//! rows.
 
 use super::{HOST, obliging, open, open_count};
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, Peer, Script, Session, Vigil, closed_port, process};
+use e2e::{Database, Invariants, Open, Peer, Script, Session, closed_port, process};
 use std::thread;
 
 /// A look-up in the access list that fails, or waits, leaves no session half taken.
@@ -26,7 +27,7 @@ fn an_access_look_up_that_fails_or_waits_leaves_nothing_behind() {
     );
     let mut session = database.role_for("localhost", peer.port());
     let mut owner = database.superuser();
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     let locator = wallet.locator();
     let connection = || Open::to("localhost", peer.port()).wallet(&locator);
 
@@ -63,7 +64,7 @@ fn an_access_look_up_that_fails_or_waits_leaves_nothing_behind() {
     smtp.ehlo(&mut session, "client.example.test").unwrap();
     smtp.starttls(&mut session).unwrap();
     smtp.quit(&mut session).unwrap();
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
 }
 
 /// What was revoked is refused at once, also in a transaction that began before.
@@ -121,7 +122,7 @@ fn rows_with_trigger(session: &mut Session, exception: &str) {
 fn a_trigger_for_each_row_ends_at_the_first_failure_or_catches_them_all() {
     let database = Database::new();
     let mut session = database.superuser();
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     rows_with_trigger(&mut session, "");
     let failure = session
         .try_run("UPDATE row_of_many SET touched = 1")
@@ -142,7 +143,7 @@ fn a_trigger_for_each_row_ends_at_the_first_failure_or_catches_them_all() {
         session.value::<i64>("SELECT sum(touched) FROM row_of_many"),
         4000
     );
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
 
     // A cancel gets in between two rows, of which it would take minutes to see all.
     let pid = session.pid();
