@@ -1,4 +1,4 @@
-//! Which reply may follow which command, and what ends a session.
+//! Which reply is accepted for which command, and what closes a session.
 
 use super::script::plain;
 

@@ -1,4 +1,4 @@
-//! The client certificate: when it is sent, and when its key may not be used.
+//! The client certificate: when it is sent, and when its key is refused.
 
 use std::fs;
 use std::os::fd::BorrowedFd;

@@ -1,4 +1,4 @@
-//! The handshake: versions, names asked for, deadlines, and peers that don't speak TLS.
+//! The handshake: versions, SNI, deadlines, and peers that do not speak TLS.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, mpsc};

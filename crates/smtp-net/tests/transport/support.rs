@@ -1,4 +1,4 @@
-//! Certificates, wallets and servers to test with.
+//! Certificates, wallets and servers for the tests.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Wallets on disk: what is read, what is left out with a warning, and what is refused.
+//! Wallets on disk: what is read, what is skipped with a warning, and what is refused.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
