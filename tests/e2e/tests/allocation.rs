@@ -272,7 +272,7 @@ fn limited(settings: &[&str]) -> (OwnCluster, Session) {
 }
 
 #[test]
-fn a_huge_argument_is_an_error_where_memory_is_limited() {
+fn a_huge_argument_is_an_error_if_memory_is_limited() {
     let (cluster, mut session) = limited(&[]);
     let peer = plain_server();
     let smtp = Open::to("127.0.0.1", peer.port())
@@ -304,7 +304,7 @@ fn a_huge_argument_is_an_error_where_memory_is_limited() {
 
 /// Plain SQL takes all of the memory, then the extension asks for some.
 #[test]
-fn a_full_backend_gets_errors() {
+fn out_of_memory_is_an_error_of_the_call() {
     for settings in [&[][..], &["shared_preload_libraries = 'utl_smtp'"]] {
         let (cluster, mut session) = limited(settings);
         let peer = plain_server();

@@ -333,7 +333,7 @@ fn an_unknown_recipient_is_a_permanent_error_in_the_servers_words() {
 
 /// With `raise_reply_errors` off the caller judges, as with Oracle's function forms.
 #[test]
-fn a_refusal_is_returned_when_the_caller_wants_to_judge() {
+fn a_refusal_is_returned_if_raise_reply_errors_is_off() {
     let mail = MailServer::shared();
     let database = Database::new();
     let mut session = app(&database, mail.plain);

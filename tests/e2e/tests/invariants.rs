@@ -68,7 +68,7 @@ fn an_endless_reply_costs_no_memory() {
 
 /// The secret of a failed AUTH appears nowhere, even if the server repeats it.
 #[test]
-fn a_refused_password_shows_nowhere() {
+fn a_refused_password_appears_nowhere() {
     let secret = "tOp-seCret-9";
     let response = STANDARD.encode(format!("\0alice\0{secret}"));
     let echo = format!("535 5.7.8 no such secret: {response} {secret}\r\n");
@@ -99,7 +99,7 @@ fn a_refused_password_shows_nowhere() {
 }
 
 #[test]
-fn a_connection_left_open_does_not_pass() {
+fn the_invariants_detect_an_open_connection() {
     let peer = Peer::start(Script::greeting().line());
     let database = Database::new();
     let mut session = app(&database, &peer);
@@ -113,7 +113,7 @@ fn a_connection_left_open_does_not_pass() {
 }
 
 #[test]
-fn memory_that_stays_and_a_secret_in_the_log_do_not_pass() {
+fn the_invariants_detect_leaked_memory_and_a_secret_in_the_log() {
     let database = Database::new();
     let mut session = database.superuser();
     let invariants = Invariants::record(&mut session);

@@ -37,7 +37,7 @@ fn what_the_caller_sets_does_not_count() {
 }
 
 #[test]
-fn what_the_caller_gives_as_a_start_up_option_does_not_count() {
+fn start_up_options_of_the_caller_do_not_apply() {
     let fixture = Fixture::new();
     let options = "-c utl_smtp.raise_reply_errors=off";
     let mut session = fixture.database.connect_with(&fixture.caller, options);
@@ -59,7 +59,7 @@ fn what_the_caller_gives_as_a_start_up_option_does_not_count() {
 }
 
 #[test]
-fn what_the_callers_function_sets_does_not_count() {
+fn set_clauses_of_the_callers_function_do_not_apply() {
     let fixture = Fixture::new();
     let mut session = fixture.caller();
     session.run("SELECT utl_smtp.close_all_connections()");
@@ -99,7 +99,7 @@ fn a_function_obeys_its_own_settings() {
 
 /// Each of nested functions has its own, also after the inner one has ended.
 #[test]
-fn nested_functions_keep_their_settings_apart() {
+fn nested_functions_have_separate_settings() {
     let fixture = Fixture::new();
     let inner = fixture.database.role("inner");
     let mut owner = fixture.database.superuser();
@@ -120,7 +120,7 @@ fn nested_functions_keep_their_settings_apart() {
 }
 
 #[test]
-fn a_setting_counts_for_roles_whose_privileges_its_setter_has() {
+fn a_setting_applies_to_roles_whose_privileges_its_setter_has() {
     let fixture = Fixture::new();
     let [member, login] = ["member", "login"].map(|name| fixture.database.role(name));
     let Fixture {
@@ -155,7 +155,7 @@ fn a_setting_counts_for_roles_whose_privileges_its_setter_has() {
 }
 
 #[test]
-fn who_set_a_value_is_restored_with_it() {
+fn the_setter_of_a_value_is_restored_with_it() {
     let fixture = Fixture::new();
     let mut session = fixture.database.superuser();
     session.run(OFF);
@@ -172,7 +172,7 @@ fn who_set_a_value_is_restored_with_it() {
 }
 
 #[test]
-fn configuration_counts_for_everybody() {
+fn configured_settings_apply_to_every_function() {
     let fixture = Fixture::new();
     let on = "SET utl_smtp.raise_reply_errors = on";
     fixture.database.set("utl_smtp.raise_reply_errors", "off");
@@ -259,7 +259,7 @@ fn version(session: &mut Session) -> i32 {
 
 /// Parallel workers get the settings of their leader, and nothing is lost on the way.
 #[test]
-fn a_parallel_query_takes_the_settings_along() {
+fn parallel_workers_inherit_the_settings() {
     let fixture = Fixture::new();
     let mut session = fixture.caller();
     let forced = match version(&mut session) {

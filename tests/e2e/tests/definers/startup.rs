@@ -80,7 +80,7 @@ fn an_option_that_the_role_may_not_set_keeps_the_library_out() {
 }
 
 #[test]
-fn what_is_configured_for_a_role_holds() {
+fn settings_configured_for_a_role_apply() {
     let fixture = Fixture::new();
     let mut owner = fixture.database.superuser();
     owner.run(LOAD);
@@ -102,7 +102,7 @@ fn what_is_configured_for_a_role_holds() {
 }
 
 #[test]
-fn who_may_set_it_may_give_it_as_an_option() {
+fn a_role_that_may_set_a_setting_may_pass_it_as_an_option() {
     let fixture = Fixture::new();
     let options = "-c utl_smtp.max_connections=9";
     let superuser = &Cluster::shared().superuser;

@@ -29,7 +29,7 @@ fn overtaken(blocker: &mut Session, waiter: &mut Session, statement: &str) -> Re
     })
 }
 
-/// The look-up finds the table by its name and then waits for its lock.
+/// The look-up resolves the table's name and then waits for its lock.
 #[test]
 fn an_extension_dropped_during_the_look_up_is_a_plain_error() {
     let database = Database::new();

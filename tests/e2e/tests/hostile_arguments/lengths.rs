@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Each argument with the octets that it may have.
+/// Each argument with its maximum length in octets.
 const LONGEST: &[(&str, usize)] = &[
     ("open_connection host", 255),
     ("open_connection secure_host", 255),
@@ -30,7 +30,7 @@ const LONGEST: &[(&str, usize)] = &[
     ("contains_host domain", 255),
 ];
 
-/// Those that neither of the other lists has.
+/// Arguments that are in neither of the other lists.
 const MORE: &[(&str, Call)] = &[
     ("wallet_certificates wallet_path", |s, _, x| {
         s.execute("SELECT utl_smtp.wallet_certificates($1)", &[&x])?;
@@ -61,7 +61,7 @@ fn call(name: &str) -> Call {
     *call
 }
 
-/// Schemes are names; everything else is a text without end.
+/// Schemes are names; all others are unlimited text.
 fn text(name: &str, octets: usize) -> String {
     let unit = if name == "auth schemes" {
         "PLAIN "
@@ -74,7 +74,7 @@ fn text(name: &str, octets: usize) -> String {
 }
 
 #[test]
-fn every_argument_has_an_end() {
+fn every_argument_has_a_length_limit() {
     let mut bed = bed();
     let lines = lines_of(&mut bed, |case, smtp| {
         for (name, longest) in LONGEST {
@@ -88,7 +88,7 @@ fn every_argument_has_an_end() {
     assert!(lines.is_empty(), "{lines:?}");
 }
 
-/// At the limit it is not the length that an argument fails by, if it fails.
+/// At the limit an argument does not fail because of its length.
 #[test]
 fn an_argument_may_be_as_long_as_its_limit() {
     let mut bed = bed();
@@ -131,7 +131,7 @@ fn a_stored_value_is_refused_without_fetching_it() {
     });
 }
 
-/// A list of schemes in an error names each once.
+/// An error lists each scheme once.
 #[test]
 fn a_list_of_schemes_is_not_repeated_at_length() {
     let mut bed = bed();

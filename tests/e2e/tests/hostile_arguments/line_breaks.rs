@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Nor is the value repeated, since it may be a secret.
+/// The value is not quoted either, because it may be a secret.
 #[test]
 fn a_line_break_in_any_argument_is_refused_and_nothing_is_sent() {
     let mut bed = bed();
@@ -44,7 +44,8 @@ fn a_line_break_in_any_argument_is_refused_and_nothing_is_sent() {
     assert_eq!(lines, [""; 0]);
 }
 
-/// The other control characters, C1 and DEL among them. A password may hold them: it goes out as base64.
+/// All other control characters, including C1 and DEL. A password may contain them, because it is
+/// sent as base64.
 #[test]
 fn no_control_character_gets_into_a_command_line() {
     let mut bed = bed();
@@ -72,7 +73,7 @@ fn no_control_character_gets_into_a_command_line() {
     assert_eq!(lines, [""; 0]);
 }
 
-/// PostgreSQL's text has no NUL, so it can only come as bytes or percent-encoded.
+/// PostgreSQL's text cannot contain NUL, so it can only come as bytes or percent-encoded.
 #[test]
 fn a_nul_is_refused_wherever_it_can_come_from() {
     let mut bed = bed();
@@ -120,7 +121,7 @@ fn a_nul_is_refused_wherever_it_can_come_from() {
     assert_eq!(record.only().message(), b"one\r\n");
 }
 
-/// Whatever an argument is, the server hears one line or nothing.
+/// For every argument the server receives one line or nothing.
 #[test]
 fn random_arguments_make_one_line_or_none() {
     let mut bed = bed();
@@ -166,7 +167,7 @@ fn random_arguments_make_one_line_or_none() {
     }
 }
 
-/// Xorshift: enough for texts, and the same for the same seed.
+/// Xorshift, with a seed.
 struct Random(u64);
 
 impl Random {
@@ -177,7 +178,7 @@ impl Random {
         self.0 % limit
     }
 
-    /// Addresses and names with a sprinkling of what breaks them.
+    /// Addresses and names with random invalid characters.
     fn text(&mut self) -> String {
         let plain = [
             "a",

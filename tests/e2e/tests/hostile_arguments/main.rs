@@ -12,7 +12,7 @@ use e2e::smtp::Argument;
 use e2e::test_bed::{CLIENT, Case};
 use e2e::{Database, Failure, Open, Peer, Script, Session, Smtp, TestBed};
 
-/// One text argument of one routine, with everything else as it should be.
+/// Calls a routine with this text argument and valid other arguments.
 type Call = fn(&mut Session, &Smtp, &str) -> Result<(), Failure>;
 
 /// Every text argument that becomes part of a command line.
@@ -51,7 +51,7 @@ const ON_THE_WIRE: &[(&str, Call)] = &[
     }),
 ];
 
-/// Those that are checked and do not appear on the wire.
+/// Arguments that are checked but not sent.
 const ELSEWHERE: &[(&str, Call)] = &[
     ("auth schemes", |s, c, x| {
         discard(c.auth(s, "user", "secret", x))
@@ -74,7 +74,7 @@ fn discard<T>(result: Result<T, Failure>) -> Result<(), Failure> {
     result.map(drop)
 }
 
-/// A server that offers all that would let an argument through, and says yes to everything but AUTH.
+/// A server that offers every extension and accepts everything except AUTH.
 fn agreeable(lines: usize) -> Script {
     const OFFERS: &[u8] =
         b"250-peer\r\n250-SMTPUTF8\r\n250-8BITMIME\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n";
@@ -96,7 +96,7 @@ fn bed() -> TestBed {
     TestBed { session, ..bed }
 }
 
-/// Plays `act` after EHLO, says QUIT, and hands over the lines between the two.
+/// Runs `act` after EHLO, sends QUIT, and returns the lines between the two.
 #[track_caller]
 fn lines_of(bed: &mut TestBed, act: impl FnOnce(&mut Case<'_>, &Smtp)) -> Vec<String> {
     let record = bed.play(agreeable(4000), |case| {

@@ -95,7 +95,7 @@ fn a_quoted_local_part_is_sent_as_it_is() {
     assert_eq!(lines, expected);
 }
 
-/// RFC 6531 §3.4: MAIL says for the whole envelope that an address needs SMTPUTF8.
+/// RFC 6531 §3.4: SMTPUTF8 on MAIL covers all addresses of the envelope.
 #[test]
 fn a_non_ascii_recipient_needs_smtputf8_on_mail() {
     let mut bed = bed();
@@ -165,7 +165,7 @@ fn command_leaves_what_changes_the_session_to_its_routine() {
     assert_eq!(lines, ["NOOP DATA"]);
 }
 
-/// The line is sent whole or not at all.
+/// The line is sent completely or not at all.
 #[test]
 fn a_command_line_is_at_most_998_octets_and_never_cut() {
     let mut bed = bed();
@@ -211,7 +211,7 @@ fn a_command_line_is_at_most_998_octets_and_never_cut() {
     assert_eq!(lines, expected);
 }
 
-/// HINT tells what is wanted, DETAIL what is wrong with what was given.
+/// HINT says what is expected, DETAIL what is wrong with the value.
 #[test]
 fn a_refused_argument_is_told_what_it_should_be() {
     let mut bed = bed();

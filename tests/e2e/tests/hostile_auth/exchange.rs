@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A man in the middle who hides STARTTLS and the better schemes gets no password.
+/// A man in the middle who removes STARTTLS and the stronger schemes gets no password.
 #[test]
 fn schemes_that_show_the_secret_are_not_used_in_clear() {
     let mut bed = TestBed::new();
@@ -44,10 +44,10 @@ fn schemes_that_show_the_secret_are_not_used_in_clear() {
     assert_eq!(record.only().lines()[1..], ["NOOP", "QUIT"]);
 }
 
-/// The one way round it is the superuser's.
+/// Only the superuser's setting overrides this.
 #[test]
 fn the_superusers_setting_allows_them() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let record = bed.play(offering_all().then(answering(2, refusing_auth)), |case| {
         let smtp = case.greet();
         let failure = smtp
@@ -62,7 +62,7 @@ fn the_superusers_setting_allows_them() {
 
 #[test]
 fn the_callers_order_decides_among_what_is_offered() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let script = offering("LOGIN PLAIN CRAM-MD5").then(answering(6, refusing_auth));
     let record = bed.play(script, |case| {
         let smtp = case.greet();
@@ -100,7 +100,7 @@ fn the_callers_order_decides_among_what_is_offered() {
     assert_eq!(record.only().lines()[1..], expected);
 }
 
-/// A server that hears a nonce twice could play back what it heard.
+/// A repeated nonce would allow replays.
 #[test]
 fn each_scram_exchange_has_a_nonce_of_its_own() {
     let mut bed = TestBed::new();
@@ -123,10 +123,10 @@ fn each_scram_exchange_has_a_nonce_of_its_own() {
     assert!(nonces.iter().all(|nonce| nonce.len() >= 32), "{nonces:?}");
 }
 
-/// Nothing is known of a server that was not asked.
+/// Without EHLO the server's schemes are unknown.
 #[test]
 fn without_ehlo_the_first_of_the_list_is_tried() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let script = Script::greeting().then(answering(3, refusing_auth));
     let record = bed.play(script, |case| {
         let smtp = case.connect();
@@ -145,7 +145,7 @@ fn without_ehlo_the_first_of_the_list_is_tried() {
     );
 }
 
-/// With the example of RFC 2195.
+/// The example of RFC 2195.
 #[test]
 fn cram_md5_answers_a_challenge_and_cancels_what_is_none() {
     let mut bed = TestBed::new();
@@ -196,10 +196,10 @@ fn cram_md5_answers_a_challenge_and_cancels_what_is_none() {
     });
 }
 
-/// A response that is too long for the AUTH line follows an empty challenge, however that is worded.
+/// A response that is too long for the AUTH line follows an empty challenge, whatever its text.
 #[test]
 fn a_long_response_waits_for_the_challenge() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let short = STANDARD.encode("\0u\0p");
     let script = offering("PLAIN")
         .expect(format!("AUTH PLAIN {short}"))
@@ -232,10 +232,10 @@ fn a_long_response_waits_for_the_challenge() {
     }
 }
 
-/// The AUTH line has at most 512 octets, a response at most 12288, the line ends included.
+/// The AUTH line has at most 512 octets, a response at most 12288, including line endings.
 #[test]
 fn a_token_goes_out_whole_up_to_the_limit_of_a_response() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let frame = "user=u\x01auth=Bearer \x01\x01".len();
     for (length, inline) in [(300, true), (400, false), (9213 - frame, false)] {
         let token = "t".repeat(length);
@@ -270,7 +270,7 @@ fn a_token_goes_out_whole_up_to_the_limit_of_a_response() {
 
 #[test]
 fn an_endless_row_of_challenges_is_cancelled() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     for scheme in ALL {
         for challenge in ["334 VXNlcm5hbWU6", "334 "] {
             let script = (0..100).fold(offering_all(), |script, _| {
@@ -293,7 +293,7 @@ fn an_endless_row_of_challenges_is_cancelled() {
 
 #[test]
 fn names_and_passwords_are_utf_8_in_one_line_of_base64() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let long = "ä".repeat(4600);
     for (user, password) in [("jürgen", "пароль"), ("u", &*long), ("x y", " \t\x7f ")] {
         let plain = STANDARD.encode(format!("\0{user}\0{password}"));
@@ -339,7 +339,7 @@ fn names_and_passwords_are_utf_8_in_one_line_of_base64() {
 
 #[test]
 fn a_refusal_is_an_error_of_its_class_and_only_421_ends_the_session() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     for (reply, sqlstate) in [
         ("535 5.7.8 credentials invalid", "U9279"),
         ("534 5.7.9 too weak", "U9279"),
@@ -374,10 +374,10 @@ fn a_refusal_is_an_error_of_its_class_and_only_421_ends_the_session() {
     }
 }
 
-/// The order of commands is the server's to judge.
+/// The server decides about the order of commands.
 #[test]
 fn a_second_auth_and_one_inside_a_transaction_are_sent() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let script = offering_all()
         .on("AUTH PLAIN", "235 ok")
         .on("AUTH PLAIN", "503 5.5.1 already authenticated")
@@ -400,7 +400,7 @@ fn a_second_auth_and_one_inside_a_transaction_are_sent() {
     });
 }
 
-/// Oracle's idiom meets the same gate, however the line is cut and written.
+/// The same check applies to Oracle's idiom, however the line is split and spelled.
 #[test]
 fn auth_through_command_meets_the_same_gate() {
     let mut bed = TestBed::new();
@@ -436,7 +436,7 @@ fn auth_through_command_meets_the_same_gate() {
     assert_eq!(record.only().lines()[1..], ["AUTH CRAM-MD5", "QUIT"]);
 }
 
-/// Under TLS the three calls are as good as auth().
+/// Under TLS the three calls work like auth().
 #[test]
 fn auth_through_command_works_under_tls() {
     let mut bed = TestBed::new();

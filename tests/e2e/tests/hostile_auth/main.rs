@@ -27,7 +27,7 @@ const ALL: [&str; 7] = [
 const CLEARTEXT: [&str; 4] = ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"];
 
 /// A test bed that allows every scheme without TLS.
-fn cleartext_scene() -> TestBed {
+fn cleartext_bed() -> TestBed {
     let bed = TestBed::new();
     bed.database.set("utl_smtp.allow_cleartext_auth", "on");
     let session = bed.database.connect(&bed.role);

@@ -159,7 +159,7 @@ fn no_setting_holds_a_secret() {
 
 #[test]
 fn a_connection_is_a_number_that_means_nothing_elsewhere() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let secret = "cOmposite-secret-05";
     let script = offering("PLAIN").on("AUTH PLAIN", "235 ok");
     bed.play_each(vec![script], &[secret], |case| {
@@ -217,7 +217,7 @@ fn is_mapped(pid: i32, address: u64) -> bool {
 /// While the server thinks about the password.
 #[test]
 fn process_listings_show_no_secret_during_auth() {
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let secret = "lIsting-secret-06";
     let peer = Peer::start(
         offering("PLAIN")
@@ -262,7 +262,7 @@ fn what_was_made_of_a_password_is_wiped_after_use() {
         eprintln!("not root: the backend's memory can't be read");
         return;
     }
-    let mut bed = cleartext_scene();
+    let mut bed = cleartext_bed();
     let secret = "wIped-secret-07-0123456789-0123456789-0123456789";
     for scheme in ["PLAIN", "LOGIN"] {
         let script = match scheme {
@@ -370,7 +370,7 @@ fn variables_in_the_servers_environment_change_nothing() {
 }
 
 #[test]
-fn a_dump_brings_the_access_list_along() {
+fn a_dump_contains_the_access_list() {
     let database = Database::new();
     let (app, gone) = (database.role("app"), database.role("gone"));
     let peer = Peer::start(Script::greeting().quit());

@@ -23,7 +23,7 @@ fn a_certificate_must_be_meant_for_servers_if_it_says_what_for() {
     check(&mut bed, rows);
 }
 
-/// What an issuer may not do, and what can't be checked.
+/// Issuers that exceed their constraints, and constraints that cannot be checked.
 #[test]
 fn a_chain_that_breaks_the_rules_is_refused() {
     let mut bed = TestBed::new();
@@ -108,7 +108,7 @@ fn with_damage(mut identity: Identity) -> Identity {
     identity
 }
 
-/// The certificate says where its issuer's can be fetched; nobody goes there.
+/// The certificate contains a URL of its issuer; it is never fetched.
 #[test]
 fn a_missing_intermediate_is_never_fetched() {
     let mut bed = TestBed::new();
@@ -140,7 +140,7 @@ fn authority_information(url: &str) -> Vec<u8> {
     wrap(0x30, &wrap(0x30, &description))
 }
 
-/// Keys and signatures that a TLS library of today makes or shows.
+/// Keys and signatures that current TLS libraries create.
 #[test]
 fn weak_signatures_are_refused_and_modern_ones_believed() {
     let mut bed = TestBed::new();
@@ -205,8 +205,8 @@ fn weak_signatures_are_refused_and_modern_ones_believed() {
     check(&mut bed, rows);
 }
 
-/// Keys that only OpenSSL still uses. Without a common signature algorithm the handshake ends before the
-/// certificate is shown; with one the certificate is refused.
+/// Keys that only OpenSSL supports. Without a common signature algorithm the handshake ends before
+/// the certificate is sent; otherwise the certificate is refused.
 #[test]
 fn servers_with_weak_keys_are_refused() {
     let mut bed = TestBed::new();
@@ -260,7 +260,8 @@ fn open(bed: &mut TestBed, port: u16) -> Result<(), Failure> {
     })
 }
 
-/// A list of the issuer's in the wallet withdraws, also one that is out of date, also a pin.
+/// A revocation list in the wallet applies even if it is out of date, and to pinned certificates
+/// too.
 #[test]
 fn a_revoked_certificate_is_refused() {
     let mut bed = TestBed::new();
@@ -303,7 +304,7 @@ fn a_revoked_certificate_is_refused() {
     check(&mut bed, rows);
 }
 
-/// The list as `openssl ca` makes it.
+/// The revocation list as created by `openssl ca`.
 #[test]
 fn a_revocation_list_made_by_openssl_counts() {
     let mut bed = TestBed::new();

@@ -58,7 +58,7 @@ impl ClientCertificateFixture {
     }
 }
 
-/// Without a key none is shown, and the server decides; with one it is shown.
+/// Without a key no certificate is sent, and the server decides; with a key it is sent.
 #[test]
 fn a_client_certificate_is_shown_if_there_is_one() {
     let mut fixture = ClientCertificateFixture::new();
@@ -69,7 +69,7 @@ fn a_client_certificate_is_shown_if_there_is_one() {
     assert_eq!(fixture.shown(true, None).unwrap(), 1);
 }
 
-/// The privilege `use_client_certificates` is the gate, not the wallet.
+/// The privilege `use_client_certificates` decides, not the wallet.
 #[test]
 fn a_client_certificate_is_not_shown_without_the_privilege() {
     let mut fixture = ClientCertificateFixture::new();
@@ -114,8 +114,8 @@ fn an_encrypted_key_needs_its_password() {
     fixture.refused(None, "no password was given");
 }
 
-/// What the key costs is part of the call: within its time limit, and ended by a cancel before
-/// anybody is connected to.
+/// Decrypting the key is part of the call: it counts for its time limit, and a cancel ends it
+/// before the connection is made.
 #[test]
 fn a_key_that_takes_long_to_decrypt_ends_with_the_time_limit_and_with_a_cancel() {
     let fixture = ClientCertificateFixture::new();
@@ -161,7 +161,7 @@ fn a_key_that_takes_long_to_decrypt_ends_with_the_time_limit_and_with_a_cancel()
     assert_eq!(peer.finish().only().lines().len(), 1);
 }
 
-/// As libpq: 0600, or 0640 if it is root's. Any other key is refused where it would be used.
+/// Same rules as libpq: mode 0600, or 0640 if root owns the file. Other keys are refused when used.
 #[test]
 fn a_key_that_others_can_read_is_refused() {
     let mut fixture = ClientCertificateFixture::new();

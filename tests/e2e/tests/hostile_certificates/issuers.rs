@@ -6,7 +6,7 @@ fn self_signed(is_ca: IsCa) -> Identity {
     Identity::self_signed(&[NAME], |params| params.is_ca = is_ca)
 }
 
-/// Who has issued it.
+/// The issuer of the certificate.
 #[test]
 fn a_server_is_believed_by_its_issuer_or_by_its_own_place_in_the_wallet() {
     let mut bed = TestBed::new();
@@ -48,7 +48,7 @@ fn a_server_is_believed_by_its_issuer_or_by_its_own_place_in_the_wallet() {
     check(&mut bed, vec![anchored.wallet(intermediate_in_wallet)]);
 }
 
-/// A pin vouches for its own name, time and nothing else.
+/// A pinned certificate vouches only for itself: its name and dates are still checked.
 #[test]
 fn a_pinned_certificate_still_needs_its_name_and_dates() {
     let mut bed = TestBed::new();
@@ -80,7 +80,8 @@ fn a_pinned_certificate_still_needs_its_name_and_dates() {
     }
 }
 
-/// Never "accept any": without a wallet the setting decides, and without that there is no TLS.
+/// There is no "accept any": without a wallet the setting applies, and without that there is no
+/// TLS.
 #[test]
 fn without_a_wallet_the_setting_decides() {
     let mut bed = TestBed::new();

@@ -66,7 +66,7 @@ impl Row {
         }
     }
 
-    /// Not believed; the words are among message, detail and hint.
+    /// Expects refusal; the words are in message, detail or hint.
     fn refused(self, words: &[&'static str]) -> Self {
         Self {
             refusal: Some(("U9024", words.to_vec())),
@@ -74,7 +74,7 @@ impl Row {
         }
     }
 
-    /// Believed, but to be somebody else.
+    /// Expects a trusted certificate with another name.
     fn misnamed(self) -> Self {
         Self {
             refusal: Some(("U4263", Vec::new())),
@@ -107,7 +107,7 @@ fn check(bed: &mut TestBed, rows: Vec<Row>) {
     }
 }
 
-/// What comes of implicit TLS to this server. A refused one has heard nothing.
+/// The result of implicit TLS to this server. A refused server receives nothing.
 fn attempt(bed: &mut TestBed, row: &Row) -> Result<(), Failure> {
     let address = if row.host.contains(':') && !row.host.contains("127.0.0.1") {
         "[::1]:0"

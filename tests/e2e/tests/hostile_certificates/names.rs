@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Which of the names counts.
+/// Which name is compared.
 #[test]
 fn a_server_is_called_by_its_alternative_names_only() {
     let mut bed = TestBed::new();
@@ -53,7 +53,7 @@ fn a_server_is_called_by_its_alternative_names_only() {
     check(&mut bed, rows);
 }
 
-/// An address is compared with addresses only, however it is written.
+/// An address is compared with addresses only, in any spelling.
 #[test]
 fn an_address_is_compared_with_addresses_only() {
     let mut bed = TestBed::new();
@@ -112,7 +112,7 @@ fn an_address_is_compared_with_addresses_only() {
     check(&mut bed, rows);
 }
 
-/// Oracle's pattern asks for one label under the suffix; it never skips the check.
+/// Oracle's pattern requires one label under the suffix; it never skips the check.
 #[test]
 fn a_pattern_is_a_check_like_any_other() {
     let mut bed = TestBed::new();
@@ -145,7 +145,7 @@ fn a_pattern_is_a_check_like_any_other() {
     check(&mut bed, rows);
 }
 
-/// The spellings of one name.
+/// Different spellings of one name.
 #[test]
 fn spellings_of_one_name_are_one_name() {
     let mut bed = TestBed::new();
@@ -171,7 +171,7 @@ fn spellings_of_one_name_are_one_name() {
     check(&mut bed, rows);
 }
 
-/// What is no name is refused before a packet is sent.
+/// An invalid name is refused before a packet is sent.
 #[test]
 fn a_secure_host_that_is_no_name_is_refused_before_the_network() {
     let mut bed = TestBed::new();
@@ -213,7 +213,7 @@ fn a_secure_host_that_is_no_name_is_refused_before_the_network() {
     assert_eq!(record.only().lines(), ["NOOP"]);
 }
 
-/// A stranger's certificate may hold anything; what is shown of it is harmless.
+/// An untrusted certificate may contain anything; error messages escape it.
 #[test]
 fn names_in_a_strangers_certificate_are_escaped_and_cut() {
     let mut bed = TestBed::new();

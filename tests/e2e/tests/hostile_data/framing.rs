@@ -180,7 +180,7 @@ fn exactly_one_line_end_stands_before_the_final_dot() {
 }
 
 #[test]
-fn lines_are_as_long_as_the_caller_made_them() {
+fn message_lines_are_not_wrapped() {
     let mut bed = TestBed::new();
     // What PostgreSQL keeps of a megabyte's text is not what the sending leaves behind.
     bed.session

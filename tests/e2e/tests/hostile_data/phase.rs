@@ -132,7 +132,7 @@ fn a_cancel_in_the_middle_of_a_write_ends_the_session() {
 }
 
 #[test]
-fn an_unanswered_final_dot_may_have_been_enough() {
+fn after_an_unanswered_final_dot_the_message_may_have_been_accepted() {
     let mut bed = TestBed::new();
     let dot = || ready().on("DATA", "354 go ahead").body();
     // Not by `data`: on a busy machine the limit may end its wait for 354.

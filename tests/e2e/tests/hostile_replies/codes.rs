@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What is to come of a call.
+/// The expected outcome of a call.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     /// The code returned, or the SQLSTATE raised.
@@ -10,7 +10,7 @@ struct Outcome {
     over: bool,
 }
 
-/// The contract for a well-formed reply of this code.
+/// The expected outcome for a well-formed reply with this code.
 fn due(step: Step, code: i32, raising: bool) -> Outcome {
     let raises = raising && !step.never_raises();
     let lost = Outcome {
@@ -42,13 +42,13 @@ fn due(step: Step, code: i32, raising: bool) -> Outcome {
     }
 }
 
-/// Codes of each class, those that mean something here and those that mean nothing anywhere.
+/// Codes of each class, known and unknown.
 const CODES: [i32; 22] = [
     200, 220, 221, 235, 250, 251, 258, 299, 334, 354, 399, 421, 450, 452, 455, 500, 503, 535, 550,
     552, 554, 559,
 ];
 
-/// Every one of these codes at every step.
+/// Tries each of these codes at every step.
 fn matrix(bed: &mut TestBed, codes: &[i32], raising: bool) {
     for step in STEPS {
         let cells: Vec<i32> = codes
@@ -92,7 +92,7 @@ fn matrix(bed: &mut TestBed, codes: &[i32], raising: bool) {
     }
 }
 
-/// The code leads the message, except where the reply could not follow.
+/// The message starts with the code, unless the reply was not allowed there.
 fn assert_failure_of(failure: &Failure, step: Step, code: i32) {
     let shown = if code >= 400 { code } else { 421 };
     let head = format!("error: {shown} ");
@@ -115,17 +115,17 @@ fn assert_gone(case: &mut Case<'_>, smtp: &Smtp, raising: bool) {
     }
 }
 
-/// The first digit decides, 421 ends the session wherever it comes, and a positive
-/// reply that can't follow ends it too. Otherwise the session is in step.
+/// The first digit decides. 421 ends the session everywhere, and so does a positive reply that is
+/// not allowed there. Otherwise the session is in step.
 #[test]
 fn each_code_at_each_step_means_what_its_first_digit_says() {
     let mut bed = bed();
     matrix(&mut bed, &CODES, true);
 }
 
-/// The same where the caller judges.
+/// The same with raise_reply_errors off.
 #[test]
-fn each_code_is_returned_where_the_caller_judges() {
+fn each_code_is_returned_if_raise_reply_errors_is_off() {
     let mut bed = bed();
     bed.session.run("SET utl_smtp.raise_reply_errors = off");
     matrix(
@@ -135,8 +135,8 @@ fn each_code_is_returned_where_the_caller_judges() {
     );
 }
 
-/// Only 220 opens a conversation. A server that refuses is told QUIT before the close, as RFC 5321 §3.1 and
-/// RFC 7504 ask.
+/// Only 220 opens a conversation. A refusing server gets QUIT before the close, as RFC 5321 §3.1
+/// and RFC 7504 require.
 #[test]
 fn only_220_is_a_welcome() {
     let mut bed = TestBed::new();
@@ -190,7 +190,7 @@ fn only_220_is_a_welcome() {
     });
 }
 
-/// EHLO is accepted by 250 and nothing else; after 5xx the caller may fall back to HELO.
+/// Only 250 accepts EHLO; after 5xx the caller may fall back to HELO.
 #[test]
 fn only_250_accepts_ehlo_and_helo_may_follow_a_refused_one() {
     let mut bed = TestBed::new();
@@ -232,7 +232,7 @@ fn only_250_accepts_ehlo_and_helo_may_follow_a_refused_one() {
     }
 }
 
-/// 421 in several lines, and the words of the server.
+/// A multi-line 421, with the server's text.
 #[test]
 fn a_421_of_several_lines_is_told_in_full() {
     let mut bed = TestBed::new();
@@ -251,7 +251,7 @@ fn a_421_of_several_lines_is_told_in_full() {
     });
 }
 
-/// Programs of Oracle's Autonomous Database say no EHLO; servers then answer 503.
+/// Programs for Oracle's Autonomous Database omit EHLO; servers then answer 503.
 #[test]
 fn a_503_where_no_ehlo_was_sent_is_told_what_to_do() {
     let mut bed = TestBed::new();
@@ -282,7 +282,7 @@ fn a_503_where_no_ehlo_was_sent_is_told_what_to_do() {
     );
 }
 
-/// The message shows a reply of one line as it is; DETAIL shows what the message does not.
+/// The message shows a one-line reply unchanged; DETAIL shows the rest.
 #[test]
 fn detail_repeats_no_reply_of_one_line() {
     let mut bed = TestBed::new();

@@ -58,7 +58,7 @@ const STEPS: [Step; 15] = [
 ];
 
 impl Step {
-    /// The peer up to the point where it has heard the command.
+    /// The peer's script up to the point where it has received the command.
     fn script(self) -> Script {
         let greeted = Script::greeting();
         let ready = || Script::greeting().on("EHLO", "250-peer\r\n250 AUTH PLAIN");
@@ -108,7 +108,7 @@ impl Step {
         Ok(smtp)
     }
 
-    /// The call, and the code that it returns.
+    /// Makes the call; returns its reply code.
     fn call(self, session: &mut Session, smtp: &Smtp) -> Result<i32, Failure> {
         let last = |replies: Vec<e2e::Reply>| replies.last().unwrap().code;
         let reply = match self {
@@ -134,12 +134,12 @@ impl Step {
         reply.map(|reply| reply.code)
     }
 
-    /// Whether 4xx, 5xx and a lost connection are returned rather than raised.
+    /// Whether the function returns 4xx, 5xx and a lost connection instead of raising them.
     fn never_raises(self) -> bool {
         matches!(self, Vrfy | Help | CommandReplies)
     }
 
-    /// What CONTEXT calls it.
+    /// Its name in CONTEXT.
     fn in_context(self) -> &'static str {
         match self {
             Ehlo => "EHLO",
@@ -168,7 +168,7 @@ fn bed() -> TestBed {
     bed
 }
 
-/// What every step makes of a connection that is lost.
+/// The expected outcome of every step when the connection is lost.
 #[track_caller]
 fn assert_lost(step: Step, outcome: Result<i32, Failure>) {
     match outcome {

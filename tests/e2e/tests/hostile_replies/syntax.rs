@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// RFC 5321 §4.2 asks to act on the code alone: any text or none, CRLF or bare LF.
+/// RFC 5321 §4.2 requires clients to act on the code alone: any text or none, CRLF or bare LF.
 #[test]
 fn replies_with_any_text_or_none_are_understood() {
     let mut bed = TestBed::new();
@@ -32,7 +32,7 @@ fn replies_with_any_text_or_none_are_understood() {
     }
 }
 
-/// What opens with no code from 200 to 599 and a separator ends the session at once.
+/// A line without a code from 200 to 599 and a separator ends the session at once.
 #[test]
 fn malformed_replies_end_the_session() {
     let mut bed = TestBed::new();
@@ -80,7 +80,7 @@ fn malformed_replies_end_the_session() {
     });
 }
 
-/// The same at every other step; quit and the routines that return replies return 421.
+/// The same at every other step; quit and the functions that return replies return 421.
 #[test]
 fn malformed_replies_end_the_session_at_every_step() {
     let mut bed = bed();
@@ -95,7 +95,7 @@ fn malformed_replies_end_the_session_at_every_step() {
     });
 }
 
-/// Bytes that are no text: the code counts, the text is made harmless, what is UTF-8 stays.
+/// Invalid UTF-8: the code counts, invalid bytes are escaped, valid text is kept.
 #[test]
 fn bytes_that_are_no_text_are_made_harmless() {
     let mut bed = TestBed::new();
@@ -131,7 +131,7 @@ fn bytes_that_are_no_text_are_made_harmless() {
     });
 }
 
-/// The caps take effect while a peer goes on sending: it does not have to stop, and nothing piles up.
+/// The caps apply while the peer keeps sending: it does not have to stop, and nothing accumulates.
 #[test]
 fn a_flood_ends_at_the_caps() {
     let mut bed = bed();
@@ -160,7 +160,7 @@ fn a_flood_ends_at_the_caps() {
     }
 }
 
-/// The caps to the octet. One more ends the session although the peer then waits.
+/// The exact caps. One octet more ends the session even if the peer then waits.
 #[test]
 fn the_caps_are_exact() {
     let mut bed = TestBed::new();
@@ -198,7 +198,7 @@ fn the_caps_are_exact() {
     }
 }
 
-/// What a server says, cut in whatever way, leads to the same result, and never to anything but a result.
+/// However a server's replies are split into packets, the result is the same.
 #[test]
 fn random_replies_are_taken_the_same_however_they_are_cut() {
     let mut bed = TestBed::new();
@@ -243,7 +243,7 @@ fn random_replies_are_taken_the_same_however_they_are_cut() {
     );
 }
 
-/// The same numbers in each run.
+/// A generator with a fixed seed.
 struct Random(u64);
 
 impl Random {
@@ -258,7 +258,7 @@ impl Random {
         (self.next() % limit as u64) as usize
     }
 
-    /// Mostly lines of a reply, now and then something else.
+    /// Mostly reply lines, sometimes something else.
     fn stream(&mut self) -> Vec<u8> {
         let code = ["250", "250", "250", "451", "550", "421", "354", "299"][self.below(8)];
         let mut stream = Vec::new();

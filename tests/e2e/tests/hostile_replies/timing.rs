@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A reply without end can be cancelled before it comes to the cap.
+/// An endless reply can be cancelled before it reaches the cap.
 #[test]
 fn an_endless_reply_can_be_cancelled() {
     let mut bed = TestBed::new();
@@ -19,7 +19,7 @@ fn an_endless_reply_can_be_cancelled() {
     }
 }
 
-/// The deadline is one for the whole command, however often a byte comes.
+/// One deadline applies to the whole command, however often a byte arrives.
 #[test]
 fn a_dripping_reply_ends_at_the_deadline() {
     let mut bed = bed();
@@ -49,7 +49,7 @@ fn a_dripping_reply_ends_at_the_deadline() {
     });
 }
 
-/// Lost, and by the time limit, where the error can say so: not by the end of the drip.
+/// The connection is lost by the time limit, not by the end of the data.
 #[track_caller]
 fn assert_timed_out(step: Step, outcome: Result<i32, Failure>) {
     if let Err(failure) = &outcome {
@@ -58,7 +58,8 @@ fn assert_timed_out(step: Step, outcome: Result<i32, Failure>) {
     assert_lost(step, outcome);
 }
 
-/// One limit for all that `data` waits for: the reply to DATA and the one to the dot each come within it, both do not.
+/// One limit applies to everything that `data` waits for: each reply arrives within it, but not
+/// both.
 #[test]
 fn data_has_one_deadline_for_its_replies() {
     let mut bed = bed();
@@ -73,7 +74,7 @@ fn data_has_one_deadline_for_its_replies() {
     });
 }
 
-/// By the time the late reply comes, there is nobody to take it for another's.
+/// When the late reply arrives, the connection is closed, so it is not taken for another's.
 #[test]
 fn a_late_reply_meets_a_closed_connection() {
     let mut bed = bed();
@@ -98,7 +99,7 @@ fn a_late_reply_meets_a_closed_connection() {
     }
 }
 
-/// No greeting, and the end of the connection instead of one or in its middle.
+/// No greeting, or a connection that ends before or within it.
 #[test]
 fn a_greeting_that_does_not_come_is_a_transient_error() {
     let mut bed = TestBed::new();
@@ -130,7 +131,7 @@ fn a_greeting_that_does_not_come_is_a_transient_error() {
     }
 }
 
-/// QUIT waits for its reply, but not for long, and frees the connection whatever comes.
+/// QUIT waits only briefly for its reply, and always frees the connection.
 #[test]
 fn quit_is_bounded_and_frees_the_connection() {
     let mut bed = TestBed::new();
@@ -176,7 +177,7 @@ fn quit_is_bounded_and_frees_the_connection() {
     }
 }
 
-/// The end of the connection, orderly or not, before a reply, in its first line and between its lines.
+/// The connection ends, cleanly or not, before a reply, in its first line, and between its lines.
 #[test]
 fn a_connection_lost_at_any_step_is_421() {
     let mut bed = bed();
@@ -197,7 +198,7 @@ fn a_connection_lost_at_any_step_is_421() {
     }
 }
 
-/// Lost while nothing was asked, and while the message is being sent.
+/// The connection is lost between commands, and while the message is being sent.
 #[test]
 fn a_connection_lost_between_commands_or_inside_a_message_is_421() {
     let mut bed = bed();
@@ -231,7 +232,7 @@ fn a_connection_lost_between_commands_or_inside_a_message_is_421() {
     }
 }
 
-/// A caller that checks replies learns why there is none.
+/// A caller that checks replies gets the reason why there is none.
 #[test]
 fn a_421_that_is_returned_gives_the_reason() {
     let mut bed = bed();
@@ -296,7 +297,7 @@ fn a_421_that_is_returned_gives_the_reason() {
     });
 }
 
-/// What was said in secret is no part of the reason.
+/// The reason contains no secrets.
 #[test]
 fn the_reason_of_a_421_shows_no_secret() {
     let mut bed = bed();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a server says when nothing was asked is no answer to what is asked next, which is not even sent.
+/// Unsolicited data is never taken as the answer to the next command, which is not even sent.
 #[test]
 fn unsolicited_words_are_never_paired_with_the_next_command() {
     let mut bed = bed();
@@ -43,7 +43,7 @@ fn unsolicited_words_are_never_paired_with_the_next_command() {
     }
 }
 
-/// An early verdict on the message is none: the message is not ended.
+/// An early reply to the message does not count: the message is not ended.
 #[test]
 fn unsolicited_words_inside_a_message_keep_it_from_being_ended() {
     let mut bed = TestBed::new();
@@ -70,7 +70,7 @@ fn unsolicited_words_inside_a_message_keep_it_from_being_ended() {
     }
 }
 
-/// A flood of them costs no memory either.
+/// A flood of unsolicited data uses no memory either.
 #[test]
 fn a_flood_while_nothing_is_asked_costs_no_memory() {
     let mut bed = TestBed::new();
@@ -88,7 +88,8 @@ fn a_flood_while_nothing_is_asked_costs_no_memory() {
     assert!(matches!(record.only().ending, Ending::ClientLeft(_)));
 }
 
-/// A second reply in the packet of the first: the first stands, the next call finds the connection broken.
+/// A second reply in the same packet: the first one counts, the next call finds the connection
+/// broken.
 #[test]
 fn a_surplus_reply_breaks_the_connection_at_the_next_call() {
     let mut bed = bed();
@@ -119,7 +120,7 @@ fn a_surplus_reply_breaks_the_connection_at_the_next_call() {
     }
 }
 
-/// A verdict in the packet of the challenge was given before the answer was known.
+/// A final reply in the challenge's packet was sent before the answer was known.
 #[test]
 fn a_verdict_before_the_answer_to_its_challenge_is_none() {
     let mut bed = bed();

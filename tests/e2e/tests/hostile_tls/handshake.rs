@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A server that leaves during the handshake is not tried again in clear.
+/// If a server disconnects during the handshake, the client does not retry in plain text.
 #[test]
 fn a_server_that_leaves_the_handshake_is_not_tried_again() {
     let mut bed = TestBed::new();
@@ -40,7 +40,7 @@ fn a_server_that_leaves_the_handshake_is_not_tried_again() {
     }
 }
 
-/// The deadline is absolute: a byte now and then does not move it.
+/// The deadline is absolute: an occasional byte does not extend it.
 #[test]
 fn a_stalled_or_dripping_handshake_ends_at_the_deadline() {
     let mut bed = TestBed::new();
@@ -90,7 +90,7 @@ fn a_stalled_handshake_can_be_cancelled() {
     });
 }
 
-/// What a plain server says to a client that wants TLS is not repeated.
+/// The reply of a plain server to a TLS client is not quoted.
 #[test]
 fn implicit_tls_to_a_plain_server_says_so_without_its_banner() {
     let mut bed = TestBed::new();
@@ -149,7 +149,7 @@ fn versions_before_1_2_are_refused() {
     }
 }
 
-/// `utl_smtp.min_tls_version` moves the limit.
+/// `utl_smtp.min_tls_version` changes the minimum.
 #[test]
 fn version_1_2_is_refused_where_1_3_is_asked_for() {
     let mut bed = TestBed::new();
@@ -207,7 +207,7 @@ fn both_versions_and_a_second_hello_connect() {
     }
 }
 
-/// A reply that was cut off is none; one that was complete stands.
+/// An incomplete reply does not count; a complete one does.
 #[test]
 fn truncation_is_noticed_and_complete_replies_stand() {
     let mut bed = TestBed::new();
@@ -259,7 +259,7 @@ fn quit_without_an_answer_succeeds_and_frees_the_descriptor() {
     }
 }
 
-/// A request to renegotiate is declined, and what the server makes of that is no other command's reply.
+/// Renegotiation is declined, and the server's reaction is not taken for another command's reply.
 #[test]
 fn renegotiation_is_declined() {
     let mut bed = TestBed::new();
@@ -280,7 +280,7 @@ fn renegotiation_is_declined() {
     });
 }
 
-/// A stream of encrypted records with nothing in them, or of a reply without end, is cut off like any other.
+/// A stream of empty encrypted records, or of an endless reply, is cut off like any other.
 #[test]
 fn a_flood_inside_tls_ends_at_the_caps() {
     let mut bed = TestBed::new();

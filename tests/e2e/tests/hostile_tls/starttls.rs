@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The server has the last word, and nothing is sent that the caller did not ask for.
+/// The server decides, and nothing is sent that the caller did not request.
 #[test]
 fn a_server_without_starttls_refuses_and_the_session_stays_plain() {
     let mut bed = TestBed::new();
@@ -22,7 +22,7 @@ fn a_server_without_starttls_refuses_and_the_session_stays_plain() {
     assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"]);
 }
 
-/// A refusal is the caller's to judge; the connection goes on in clear and knows it.
+/// A refusal is an ordinary error; the connection stays plain and is listed as such.
 #[test]
 fn a_refused_starttls_leaves_a_plain_session_that_requires_tls_for_passwords() {
     let mut bed = TestBed::new();
@@ -50,7 +50,7 @@ fn a_refused_starttls_leaves_a_plain_session_that_requires_tls_for_passwords() {
     }
 }
 
-/// A starttls that fails before its command is sent was wanted all the same.
+/// A starttls that fails before its command is sent still counts as requested.
 #[test]
 fn a_starttls_that_fails_unsent_leaves_a_session_that_requires_tls_for_passwords() {
     let mut bed = TestBed::new();
@@ -100,7 +100,7 @@ fn only_220_starts_the_handshake() {
     }
 }
 
-/// RFC 3207 §4, RFC 5321 §4.2: the reply's text and number of lines don't matter, nor how it is cut into packets.
+/// RFC 3207 §4, RFC 5321 §4.2: the reply's text, number of lines and packets do not matter.
 #[test]
 fn any_220_starts_the_handshake() {
     let mut bed = TestBed::new();
@@ -128,7 +128,7 @@ fn any_220_starts_the_handshake() {
     }
 }
 
-/// A server that goes on in clear after its 220 is no server to talk to in clear either.
+/// A server that continues in plain text after its 220 does not get plain commands either.
 #[test]
 fn plaintext_instead_of_a_handshake_ends_the_session() {
     let mut bed = TestBed::new();
@@ -147,8 +147,8 @@ fn plaintext_instead_of_a_handshake_ends_the_session() {
     assert!(!record.only().heard(b"AUTH"));
 }
 
-/// STARTTLS injection: whatever stands behind the 220 in the same segment ends the session before the
-/// handshake, whether it looks like replies, like TLS, or like nothing.
+/// STARTTLS injection: anything after the 220 in the same segment ends the session before the
+/// handshake, whether it looks like replies, like TLS, or like neither.
 #[test]
 fn anything_behind_the_220_ends_the_session_before_the_handshake() {
     let mut bed = TestBed::new();
@@ -191,7 +191,7 @@ fn anything_behind_the_220_ends_the_session_before_the_handshake() {
     }
 }
 
-/// The same a little later, before the ServerHello.
+/// The same in a later segment, before the ServerHello.
 #[test]
 fn plaintext_in_a_later_segment_breaks_the_handshake() {
     let mut bed = TestBed::new();
@@ -229,7 +229,7 @@ fn an_ehlo_that_is_never_answered_under_tls_times_out() {
     });
 }
 
-/// Nothing that was learnt in clear survives: neither SIZE nor SMTPUTF8 nor AUTH.
+/// No capability from before TLS is kept: neither SIZE nor SMTPUTF8 nor AUTH.
 #[test]
 fn starttls_forgets_all_capabilities() {
     let mut bed = TestBed::new();
@@ -255,7 +255,8 @@ fn starttls_forgets_all_capabilities() {
     assert_eq!(record.only().tls, format!("{EHLO}\r\nQUIT\r\n").as_bytes());
 }
 
-/// Oracle code calls auth right after starttls. Then the caller's order counts, not what was offered in clear.
+/// Oracle code calls auth right after starttls. Then the caller's order of schemes applies, not the
+/// plain-text offer.
 #[test]
 fn auth_without_a_second_ehlo_ignores_what_was_offered_in_clear() {
     let mut bed = TestBed::new();
@@ -319,9 +320,9 @@ fn starttls_inside_a_message_is_refused_without_a_byte() {
     assert_eq!(record.only().message(), b"before\r\nafter\r\n");
 }
 
-/// Without EHLO, or after HELO, it is sent, and the server decides.
+/// Without EHLO, or after HELO, STARTTLS is sent and the server decides.
 #[test]
-fn starttls_without_ehlo_is_the_servers_to_judge() {
+fn starttls_without_ehlo_is_sent() {
     let mut bed = TestBed::new();
     let tls = bed.identity().server();
     let accepts = Script::greeting()
@@ -353,7 +354,7 @@ fn starttls_without_ehlo_is_the_servers_to_judge() {
     });
 }
 
-/// Text that anybody on the way could have written is not in the error of a handshake that failed.
+/// Unauthenticated text is not quoted in the error of a failed handshake.
 #[test]
 fn text_from_before_tls_is_not_presented_as_fact() {
     let mut bed = TestBed::new();
@@ -381,7 +382,7 @@ fn text_from_before_tls_is_not_presented_as_fact() {
     }
 }
 
-/// Where the server's word is the error, it is told as its word and without control characters.
+/// A quoted server reply is marked as such and contains no control characters.
 #[test]
 fn a_refusal_in_clear_has_no_control_characters() {
     let mut bed = TestBed::new();

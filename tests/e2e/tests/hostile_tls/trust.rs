@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A ticket got under one wallet serves under no other, nor under the same one once it has changed.
+/// A ticket is used only with the wallet under which it was issued, and not after that wallet has
+/// changed.
 #[test]
 fn resumption_never_bypasses_another_trust_set() {
     let mut bed = TestBed::new();
@@ -54,7 +55,7 @@ fn stranger_takes_over(wallet: &std::path::Path) {
     std::fs::write(file, Authority::new("Another CA").pem()).unwrap();
 }
 
-/// Backends that share a preloaded library share no randomness.
+/// Backends that share a preloaded library do not share random state.
 #[test]
 fn backends_of_a_preloading_postmaster_have_their_own_randomness() {
     let cluster = OwnCluster::start(&["shared_preload_libraries = 'utl_smtp'"]);
@@ -101,7 +102,7 @@ impl ClientHello {
     }
 }
 
-/// The name asked for is secure_host, else the host; an address is never asked for.
+/// The SNI name is secure_host, else the host; an address is never sent.
 #[test]
 fn the_server_name_asked_for_is_the_one_that_is_checked() {
     let mut bed = TestBed::new();
@@ -146,7 +147,7 @@ fn the_server_name_asked_for_is_the_one_that_is_checked() {
     }
 }
 
-/// An alias is no reason to believe its target: the name that was given is the one that is checked.
+/// A CNAME does not change the expected name: the given name is checked.
 #[test]
 fn a_certificate_for_the_target_of_a_cname_is_refused() {
     let resolver = Resolver::start();

@@ -17,7 +17,7 @@ fn superuser() -> (Database, Session) {
     (database, session)
 }
 
-/// The warnings of looking at a wallet.
+/// The warnings from listing a wallet.
 fn warnings(session: &mut Session, wallet: &Wallet) -> Vec<String> {
     let before = session.notices().len();
     subjects(session, &wallet.locator()).unwrap();
@@ -125,7 +125,7 @@ fn a_byte_order_mark_crlf_and_der_are_fine() {
     assert_eq!(warnings(&mut session, &wallet), [""; 0]);
 }
 
-/// The good are used, the broken are named by file and line and never shown.
+/// Valid blocks are used. Broken blocks are reported by file and line and never quoted.
 #[test]
 fn a_broken_block_is_named_and_the_rest_is_used() {
     let (_database, mut session) = superuser();
@@ -167,7 +167,7 @@ fn a_broken_block_is_named_and_the_rest_is_used() {
     assert!(!said.concat().contains(MARK), "{said:?}");
 }
 
-/// Whatever is read instead of a wallet.
+/// Errors quote no file content, whatever the file contains.
 #[test]
 fn no_error_prints_what_a_file_holds() {
     let (_database, mut session) = superuser();
@@ -242,7 +242,7 @@ fn a_wallet_that_is_too_big_is_refused_and_costs_nothing() {
     }
 }
 
-/// Up to the limit it is read, once.
+/// Wallets up to the limit are read, once.
 #[test]
 fn a_large_wallet_is_read_once() {
     let (_database, mut session) = superuser();
@@ -260,7 +260,7 @@ fn a_large_wallet_is_read_once() {
     assert!(computed < Duration::from_secs(5), "{computed:?}");
 }
 
-/// Which of two servers, one of each CA, the wallet trusts now.
+/// Which of two servers, each with its own CA, the wallet trusts now.
 fn trusted(session: &mut Session, wallet: &Wallet, servers: &[Identity; 2]) -> [bool; 2] {
     servers.each_ref().map(|identity| {
         let peer = Peer::start(
@@ -287,7 +287,7 @@ fn trusted(session: &mut Session, wallet: &Wallet, servers: &[Identity; 2]) -> [
     })
 }
 
-/// Replaced, added and removed, each seen by the next opening of a session that has opened before.
+/// Replaced, added and removed files are noticed by the next opening in the same session.
 #[test]
 fn a_changed_wallet_is_noticed_by_the_next_opening() {
     let mut bed = TestBed::new();
@@ -311,14 +311,14 @@ fn a_changed_wallet_is_noticed_by_the_next_opening() {
     });
 }
 
-/// As an administrator does it who wants no moment without a file.
+/// An atomic replacement, by renaming the file.
 fn replace(directory: &Path, pem: &str) {
     let new = directory.join(".new");
     std::fs::write(&new, pem).unwrap();
     std::fs::rename(&new, directory.join("ca.pem")).unwrap();
 }
 
-/// Between open_connection and starttls too.
+/// A change between open_connection and starttls is noticed too.
 #[test]
 fn starttls_uses_the_wallet_as_it_is_then() {
     let mut bed = TestBed::new();
@@ -338,9 +338,9 @@ fn starttls_uses_the_wallet_as_it_is_then() {
     });
 }
 
-/// In one statement too, as soon as a moment has passed.
+/// A change within one statement is noticed after a short time.
 #[test]
-fn a_statement_that_goes_on_notices_a_changed_wallet() {
+fn a_long_statement_notices_a_changed_wallet() {
     let mut bed = TestBed::new();
     let stranger = Authority::new("Later");
     let script = Script::greeting()

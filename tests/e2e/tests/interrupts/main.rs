@@ -294,7 +294,7 @@ fn expire_tx_timeout(
 const CANCELLED: &str = "canceling statement due to user request";
 
 #[test]
-fn a_cancel_ends_every_wait_and_when_others_does_not_keep_it() {
+fn a_cancel_ends_every_wait_and_when_others_does_not_catch_it() {
     let server = TestServer::shared();
     interrupt_each(&server, wait_points, "pg_cancel_backend", |ended| {
         ended.expect("57014", CANCELLED);
@@ -304,7 +304,7 @@ fn a_cancel_ends_every_wait_and_when_others_does_not_keep_it() {
 
 /// A waiting backend does not poll: whatever ends the wait wakes it.
 #[test]
-fn a_wait_is_no_poll() {
+fn a_waiting_backend_does_not_poll() {
     let peer = Peer::start(Script::greeting().line().hold());
     let database = Database::new();
     let mut session = database.superuser();
@@ -389,7 +389,7 @@ fn tx_timeout_ends_every_wait() {
 }
 
 #[test]
-fn a_terminated_backend_goes_from_every_wait() {
+fn pg_terminate_backend_ends_every_wait() {
     let server = TestServer::shared();
     interrupt_each(&server, wait_points, "pg_terminate_backend", |ended| {
         gone(server.cluster().0, ended);
@@ -495,13 +495,13 @@ fn backend_of(observer: &mut Session, application: &str) -> Option<i32> {
 }
 
 #[test]
-fn a_backend_whose_client_is_gone_goes_from_every_wait() {
+fn the_death_of_the_client_ends_every_wait() {
     clients_leave(&TestServer::shared(), wait_points);
 }
 
 /// PostgreSQL ends the backend between two calls, and the peer sees the connection end.
 #[test]
-fn an_idle_transaction_that_times_out_takes_its_connection_along() {
+fn an_idle_transaction_timeout_closes_the_connection() {
     let database = Database::new();
     let peer = e2e::Peer::start(e2e::Script::greeting().line());
     let mut session = database.superuser();

@@ -5,7 +5,7 @@ use super::*;
 /// A look-up is the only wait that a signal does not interrupt in the kernel. Everything that may
 /// end a wait ends it all the same.
 #[test]
-fn a_silent_name_server_keeps_nobody() {
+fn every_interrupt_ends_the_wait_for_a_name_server() {
     let Some((resolver, server)) = with_silent_names() else {
         return;
     };
@@ -46,7 +46,7 @@ fn a_silent_name_server_keeps_nobody() {
 /// The look-up of the client's own name and the command share one time limit, and a server that
 /// answers is reached.
 #[test]
-fn helo_and_ehlo_look_up_the_own_name_within_their_own_time() {
+fn helo_and_ehlo_look_up_the_own_name_within_their_time_limit() {
     if !own_cluster::is_root() {
         eprintln!("not tried: a name server of one's own takes root");
         return;

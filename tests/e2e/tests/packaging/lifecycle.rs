@@ -307,7 +307,7 @@ fn a_dump_of_the_first_version_can_be_restored() {
 }
 
 #[test]
-fn pg_upgrade_finds_nothing_against_it() {
+fn pg_upgrade_accepts_the_extension() {
     let old = OwnCluster::start(&[]);
     let mut session = old.superuser();
     session.run(

@@ -4,7 +4,7 @@ use super::*;
 
 /// A value that was made up, is another session's or is old stands for nothing.
 #[test]
-fn a_forged_connection_is_one_that_never_opened() {
+fn a_forged_connection_value_is_treated_as_closed() {
     let peer = obliging();
     let database = Database::new();
     let mut session = database.role_for(HOST, peer.port());
@@ -176,7 +176,7 @@ fn values(kind: &str, port: u16) -> Vec<String> {
 /// Every function with odd arguments, by a role that may talk to nobody. No crash, no error of ours
 /// that nobody foresaw, no packet.
 #[test]
-fn odd_calls_by_a_role_without_rights_come_to_nothing() {
+fn odd_calls_by_an_unprivileged_role_have_no_effect() {
     let peer = obliging();
     let database = Database::new();
     let role = database.role("nobody");

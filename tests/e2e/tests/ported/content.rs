@@ -78,7 +78,7 @@ fn subjects_in_encoded_words_are_read_as_they_were_written() {
 }
 
 #[test]
-fn careless_messages_arrive_as_they_were_meant() {
+fn careless_messages_arrive_as_intended() {
     for server in [MailServer::shared(), MailServer::exim()] {
         let mut fixture = MailFixture::plain_at(server, "careless");
         assert!(fixture.run("careless_content").is_empty());

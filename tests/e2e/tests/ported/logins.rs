@@ -78,7 +78,7 @@ fn starttls_needs_no_ehlo_before_it() {
 
 /// Postfix and Exim both want another EHLO, and say so by 503; the connection survives that.
 #[test]
-fn auth_without_the_second_ehlo_is_the_servers_to_judge() {
+fn auth_without_a_second_ehlo_succeeds_after_a_503() {
     for server in [MailServer::shared(), MailServer::exim()] {
         let mut fixture = MailFixture::submission(server, "auth-without-ehlo");
         assert_eq!(

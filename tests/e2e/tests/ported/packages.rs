@@ -5,7 +5,7 @@ use super::mime::field;
 use super::*;
 
 #[test]
-fn a_connection_in_a_package_variable_lives_across_transactions() {
+fn a_connection_in_a_package_variable_survives_transactions() {
     let mut fixture = MailFixture::plain("package");
     assert!(fixture.run("mail_package").is_empty());
     let message = fixture.delivered("bob");
@@ -40,7 +40,7 @@ fn two_conversations_in_turns_keep_apart() {
 
 /// VRFY and HELP return what the server says, be it 252 or 500; RSET forgets the first message.
 #[test]
-fn commands_in_the_middle_of_a_transaction_do_it_no_harm() {
+fn commands_inside_a_transaction_do_not_disturb_it() {
     let mut fixture = MailFixture::plain("commands-between");
     assert_eq!(
         fixture.run("commands_between"),

@@ -4,7 +4,7 @@ use super::mime::field;
 use super::*;
 
 #[test]
-fn lists_with_spaces_and_empty_places_reach_everybody_in_them() {
+fn recipient_lists_with_spaces_and_empty_items_reach_all_recipients() {
     let mut fixture = MailFixture::plain("recipient-lists");
     assert_eq!(fixture.run("recipient_lists"), ["3 recipients"]);
     for mailbox in ["alice", "bob", "carol"] {
@@ -41,7 +41,7 @@ fn addresses_in_brackets_and_parameters_go_out_once() {
 }
 
 #[test]
-fn with_errors_off_a_program_skips_who_is_refused() {
+fn with_errors_off_a_program_skips_refused_recipients() {
     let mut fixture = MailFixture::plain("codes-by-hand");
     assert_eq!(
         fixture.run("codes_by_hand"),

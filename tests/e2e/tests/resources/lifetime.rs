@@ -28,7 +28,7 @@ fn a_connection_out_of_scope_is_listed_and_can_be_closed() {
 
 /// Mail can't be unsent, so neither can what leads to it.
 #[test]
-fn sessions_live_across_rollbacks() {
+fn sessions_survive_rollbacks() {
     let peer = obliging();
     let database = Database::new();
     let mut session = database.role_for(HOST, peer.port());

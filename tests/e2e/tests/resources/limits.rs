@@ -4,7 +4,7 @@ use super::{HOST, obliging, open};
 use e2e::{Database, Invariants, OwnCluster, Smtp, closed_port, invariants};
 
 #[test]
-fn the_seventeenth_connection_is_one_too_many() {
+fn the_seventeenth_connection_is_refused() {
     let peer = obliging();
     let database = Database::new();
     let mut session = database.role_for(HOST, peer.port());

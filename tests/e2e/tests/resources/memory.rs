@@ -126,7 +126,7 @@ fn confine(cluster: &OwnCluster, pid: i32, kilobytes: u64) {
 /// Rust aborts when memory runs out, and the cluster restarts. So no data from a peer may exhaust
 /// memory: in a backend limited to two more megabytes, each flood is a specific error.
 #[test]
-fn no_flood_takes_a_backend_to_the_end_of_its_memory() {
+fn no_flood_exhausts_the_memory_of_a_backend() {
     const ROOM: u64 = 2048;
     let authority = Authority::new("Private CA");
     let wallet = Wallet::of(&authority);
