@@ -398,9 +398,9 @@ fn tx_timeout_may_be_zero_null_or_huge_but_not_negative() {
     peer.finish();
 }
 
-/// PostgreSQL compares keys with a page of the index locked, and holds interrupts off meanwhile. A comparison
-/// that talks to a silent server is bounded by its own time limit, computes nothing, and what was asked for meanwhile
-/// comes afterwards.
+/// PostgreSQL compares keys while it holds a lock on an index page, with interrupts held off. A
+/// comparison that talks to a silent server is bounded by its own time limit and uses no CPU;
+/// pending interrupts are handled afterwards.
 #[test]
 fn a_wait_with_interrupts_held_off_is_bounded_by_the_time_limit() {
     let peer = Peer::start(Script::greeting().line().hold());
@@ -440,8 +440,9 @@ fn a_wait_with_interrupts_held_off_is_bounded_by_the_time_limit() {
     peer.finish();
 }
 
-/// Looks a key up by a comparison that waits for a silent server, with this time limit in seconds and statement_timeout in
-/// milliseconds, and cancels it in the wait; false if that was over, or not reached, when the cancel came.
+/// Looks up a key with a comparison that waits for a silent server, with this time limit in seconds
+/// and statement_timeout in milliseconds, and cancels it in the wait. Returns false if the wait was
+/// over, or not reached, when the cancel came.
 fn compare_while_cancelled(
     session: &mut Session,
     observer: &mut Session,

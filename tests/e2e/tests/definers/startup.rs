@@ -4,7 +4,7 @@ use super::*;
 use e2e::cluster::Cluster;
 use e2e::{Failure, OwnCluster};
 
-/// What an administrator configures, and what a role would rather have.
+/// Settings of the administrator, and the values that a role would prefer.
 const SETTINGS: [(&str, &str, &str); 5] = [
     ("max_connections", "2", "9"),
     ("min_tls_version", "TLSv1.3", "TLSv1.2"),
@@ -126,7 +126,7 @@ fn a_role_that_may_set_a_setting_may_pass_it_as_an_option() {
     refused(&mut fixture.database.connect_with(caller, options));
 }
 
-/// The server loads the library with the session, or with itself: there is no session then.
+/// The library is loaded with the session or with the server; no session starts.
 #[test]
 fn with_the_library_preloaded_the_connection_fails() {
     for preload in [

@@ -6,7 +6,7 @@ use e2e::{Peer, Script};
 
 const SECRET: &str = "S3cretPW-literal";
 
-/// A mail whose author is told to let errors end the program, to a server that does not do STARTTLS.
+/// A function that relies on errors ending it, with a server that does not support STARTTLS.
 #[test]
 fn a_caller_neither_sees_nor_steers_the_conversation_of_a_function() {
     let fixture = Fixture::new();
@@ -72,7 +72,7 @@ fn a_caller_neither_sees_nor_steers_the_conversation_of_a_function() {
     }
 }
 
-/// By a statement and from PL/pgSQL, with the passwords as literals.
+/// From a statement and from PL/pgSQL, with passwords as literals.
 #[test]
 fn the_log_gets_the_transcript_without_statements_and_passwords() {
     for level in ["warning", "debug5"] {
@@ -102,7 +102,7 @@ fn the_log_gets_the_transcript_without_statements_and_passwords() {
     }
 }
 
-/// A notice may be logged as well; its context goes to the client alone. So do those of warnings.
+/// Notices and warnings may be logged as well; their context goes only to the client.
 #[test]
 fn what_is_logged_of_notices_and_warnings_has_no_literals() {
     let mut bed = TestBed::new();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Each scheme up to a 535 in which the server repeats all that it has heard, and the secret besides.
+/// Runs each scheme up to a 535 in which the server repeats everything it received, and the secret.
 fn echoing(scheme: &str, secret: &'static str) -> Script {
     let heard = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
     let challenges: usize = match scheme {
@@ -26,7 +26,7 @@ fn echoing(scheme: &str, secret: &'static str) -> Script {
     })
 }
 
-/// Nor does a server that says them back help.
+/// A server that repeats secrets does not reveal them either.
 #[test]
 fn no_secret_is_in_an_error_a_trace_or_the_log_at_any_level() {
     let secret = "sEcret-tOken-of-01";
@@ -66,7 +66,7 @@ fn no_secret_is_in_an_error_a_trace_or_the_log_at_any_level() {
     }
 }
 
-/// A wallet's password, where the handshake fails.
+/// The wallet's password, with a failing handshake.
 #[test]
 fn a_wallet_password_shows_nowhere() {
     let mut bed = TestBed::new();
@@ -116,7 +116,7 @@ fn pg_stat_statements_keeps_no_secret_of_a_select() {
     invariants::no_secret(&kept, &[bound, literal], "pg_stat_statements");
 }
 
-/// What the documentation warns of.
+/// The forms that the documentation warns about.
 #[test]
 fn pg_stat_statements_keeps_what_do_and_call_say() {
     let cluster = OwnCluster::start(&["shared_preload_libraries = 'pg_stat_statements'"]);
@@ -214,7 +214,7 @@ fn is_mapped(pid: i32, address: u64) -> bool {
         .any(|(start, end, _)| (*start..*end).contains(&address))
 }
 
-/// While the server thinks about the password.
+/// While the server processes the password.
 #[test]
 fn process_listings_show_no_secret_during_auth() {
     let mut bed = cleartext_bed();
@@ -254,8 +254,8 @@ fn process_listings_show_no_secret_during_auth() {
     peer.finish();
 }
 
-/// What only the extension has made of a password is gone from the backend's memory. The password itself is
-/// PostgreSQL's parameter. Reading another process's memory takes root.
+/// Data that the extension derives from a password is wiped from the backend's memory. The password
+/// itself is a parameter owned by PostgreSQL. Reading another process's memory requires root.
 #[test]
 fn what_was_made_of_a_password_is_wiped_after_use() {
     if !is_root() {
@@ -295,7 +295,7 @@ fn what_was_made_of_a_password_is_wiped_after_use() {
     }
 }
 
-/// The mappings of a process in which these bytes are.
+/// The mappings of a process that contain these bytes.
 fn places_of(pid: i32, bytes: &[u8]) -> Vec<String> {
     let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
     let mut places = Vec::new();
@@ -416,7 +416,7 @@ fn a_dump_contains_the_access_list() {
     peer.finish();
 }
 
-/// pg_dump, and psql with what it wrote.
+/// Runs pg_dump, and psql with its output.
 fn restore(from: &Database, to: &Database) {
     let cluster = Cluster::shared();
     let program = |name: &str| {

@@ -30,7 +30,7 @@ fn every_leading_dot_is_doubled_and_comes_back_single() {
     }
 }
 
-/// How the caller cuts the text changes nothing, in the text form and in the raw form.
+/// The split into calls changes nothing, for text and for raw data.
 #[test]
 fn a_dot_line_cut_at_any_point_is_the_same_dot_line() {
     let mut bed = TestBed::new();
@@ -55,8 +55,7 @@ fn a_dot_line_cut_at_any_point_is_the_same_dot_line() {
     }
 }
 
-/// In one piece, and with a cut in
-/// every place.
+/// In one piece, and split at every position.
 #[test]
 fn no_smuggling_sequence_ends_a_message() {
     let mut bed = TestBed::new();
@@ -83,7 +82,7 @@ fn no_smuggling_sequence_ends_a_message() {
     }
 }
 
-/// A text can't hold a NUL, and bytes must not.
+/// A text cannot contain NUL, and bytes must not.
 #[test]
 fn a_nul_in_a_body_is_refused_and_the_rest_can_still_be_sent() {
     let mut bed = TestBed::new();
@@ -103,7 +102,7 @@ fn a_nul_in_a_body_is_refused_and_the_rest_can_still_be_sent() {
     assert_eq!(heard[0], b"one\r\ntwo\r\n");
 }
 
-/// Postfix, which refuses a message with a bare LF in it, takes each as one message.
+/// Postfix refuses messages with a bare LF; it accepts each of these as one message.
 #[test]
 fn postfix_takes_every_smuggling_sequence_as_plain_text() {
     let mail = MailServer::shared();
@@ -147,7 +146,7 @@ fn postfix_takes_every_smuggling_sequence_as_plain_text() {
     assert!(!met, "Postfix has met a bare LF");
 }
 
-/// By data() and by the three calls.
+/// With data() and with the three separate calls.
 #[test]
 fn exactly_one_line_end_stands_before_the_final_dot() {
     let mut bed = TestBed::new();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// No 354, no data, in either form.
+/// Without 354 no data is sent, in either form.
 #[test]
 fn nothing_is_sent_unless_the_server_says_354() {
     let mut bed = TestBed::new();
@@ -61,7 +61,7 @@ fn nothing_is_sent_unless_the_server_says_354() {
     }
 }
 
-/// With the failure returned instead of raised: the body must not follow then either.
+/// If the failure is returned instead of raised, the body must not be sent either.
 #[test]
 fn a_returned_refusal_of_data_sends_no_body() {
     let mut bed = TestBed::new();
@@ -111,7 +111,7 @@ fn a_server_that_stops_reading_meets_the_deadline_of_a_write() {
     assert!(!record.only().heard(b"\r\n.\r\n"));
 }
 
-/// A cancel in the middle of a write ends the session, and no one catches it on the way.
+/// A cancel during a write ends the session, and no handler catches it.
 #[test]
 fn a_cancel_in_the_middle_of_a_write_ends_the_session() {
     let mut bed = TestBed::new();
@@ -198,7 +198,7 @@ fn in_doubt(ending: &str, failure: &Failure) {
     );
 }
 
-/// A server may think about a message for long.
+/// A server may take long to process a message.
 #[test]
 fn a_late_reply_to_the_final_dot_is_waited_for() {
     let mut bed = TestBed::new();
@@ -218,7 +218,7 @@ fn a_late_reply_to_the_final_dot_is_waited_for() {
     });
 }
 
-/// Half a minute is none of the limits that there are inside.
+/// Half a minute exceeds none of the internal limits.
 #[test]
 fn a_reply_to_the_final_dot_after_half_a_minute_is_waited_for() {
     let mut bed = TestBed::new();
@@ -236,7 +236,7 @@ fn a_reply_to_the_final_dot_after_half_a_minute_is_waited_for() {
     });
 }
 
-/// An error that is not the connection's leaves it where it was: in the message.
+/// An error unrelated to the connection leaves it inside the message.
 #[test]
 fn errors_and_rollbacks_leave_the_message_open() {
     let mut bed = TestBed::new();
@@ -268,7 +268,7 @@ fn errors_and_rollbacks_leave_the_message_open() {
     assert_eq!(heard(&mut bed, &[write])[0], b"one\r\ntwo\r\nthree\r\n");
 }
 
-/// By a client that goes away, by pg_terminate_backend, by an error that is FATAL.
+/// By a disconnecting client, by pg_terminate_backend, and by a FATAL error.
 #[test]
 fn a_backend_that_ends_inside_a_message_does_not_finish_it() {
     let bed = TestBed::new();
@@ -338,7 +338,7 @@ fn quit_inside_a_message_is_refused_and_close_connection_gives_it_up() {
     );
 }
 
-/// A text of more than 1 GB can't be, and a message of more than 2 GB is counted right.
+/// A text cannot exceed 1 GB, and a message of more than 2 GB is counted correctly.
 #[test]
 fn a_message_of_more_than_two_gigabytes_is_counted_and_costs_no_memory() {
     let mut bed = TestBed::new();
@@ -368,7 +368,7 @@ fn a_message_of_more_than_two_gigabytes_is_counted_and_costs_no_memory() {
     assert_eq!(sink.join().unwrap(), 2_200_000_011);
 }
 
-/// A server that takes one message and keeps nothing of it; ends with how many octets it read.
+/// A server that accepts one message and discards it; returns the number of octets read.
 fn sink() -> (u16, std::thread::JoinHandle<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

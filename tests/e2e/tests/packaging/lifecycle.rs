@@ -31,7 +31,7 @@ fn dropping_the_extension_leaves_no_connection_that_could_be_misused() {
     assert_eq!(count, 0);
 }
 
-/// The types of the result are looked up when the reply has come, and may be gone by then.
+/// The result types are looked up after the reply has arrived; they may be dropped by then.
 #[test]
 fn dropping_the_extension_under_a_call_is_a_plain_error() {
     let greeting = "220 peer.example.test ESMTP\r\n";

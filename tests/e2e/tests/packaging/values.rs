@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A value that was made up, is another session's or is old stands for nothing.
+/// A value that is forged, from another session, or old refers to no connection.
 #[test]
 fn a_forged_connection_value_is_treated_as_closed() {
     let peer = obliging();
@@ -56,7 +56,7 @@ fn a_forged_connection_value_is_treated_as_closed() {
     );
 }
 
-/// The value says which limit is in effect, and so is NULL in no field unless there is none.
+/// The value contains the limit in effect; a field is NULL only if there is none.
 #[test]
 fn an_open_connection_is_not_null_and_connections_has_its_value() {
     let peer = obliging();
@@ -126,7 +126,7 @@ fn handles_are_far_apart_in_every_backend() {
     assert!(closest > 1 << 32, "two handles are {closest} apart");
 }
 
-/// Values for each type of argument, in SQL.
+/// SQL values for each argument type.
 fn values(kind: &str, port: u16) -> Vec<String> {
     let fixed: &[&str] = match kind {
         "text" => &[
@@ -173,8 +173,8 @@ fn values(kind: &str, port: u16) -> Vec<String> {
     all
 }
 
-/// Every function with odd arguments, by a role that may talk to nobody. No crash, no error of ours
-/// that nobody foresaw, no packet.
+/// Calls every function with odd arguments, as a role without access to any host. No crash, no
+/// unexpected error, no packet.
 #[test]
 fn odd_calls_by_an_unprivileged_role_have_no_effect() {
     let peer = obliging();

@@ -3,7 +3,7 @@
 use super::mime::{field, parts};
 use super::*;
 
-/// Some 300 kB, with every value of an octet, in a table as documents are kept.
+/// A table with a document of about 300 kB that contains every octet value.
 fn store_document(fixture: &mut MailFixture) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let next = || {
@@ -42,7 +42,7 @@ fn an_attachment_by_lines_of_57_bytes_is_the_original() {
     );
 }
 
-/// The line feeds of PostgreSQL's `encode` become CRLF; a bare one would be refused by this server.
+/// The line feeds of PostgreSQL's `encode` become CRLF; this server would refuse bare ones.
 #[test]
 fn attachments_by_pieces_of_24573_bytes_are_the_original() {
     let mut fixture = MailFixture::plain("by-pieces");

@@ -20,7 +20,7 @@ fn header_and_body_in_one_data_call_arrive_as_they_were_put_together() {
     );
 }
 
-/// Half a megabyte; where it was cut shows nowhere.
+/// Half a megabyte; the cuts between pieces are not visible.
 #[test]
 fn a_clob_in_pieces_arrives_in_one() {
     for server in [MailServer::shared(), MailServer::exim()] {
@@ -37,7 +37,7 @@ fn a_clob_in_pieces_arrives_in_one() {
     }
 }
 
-/// The octets of the old character set arrive, not those of UTF-8.
+/// The octets of the legacy character set arrive, not those of UTF-8.
 #[test]
 fn raw_data_in_a_legacy_character_set_arrives_in_it() {
     let mut fixture = MailFixture::plain("legacy-charset");

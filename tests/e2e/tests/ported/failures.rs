@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A port at which nobody listens, as `mail.dead_port`, which the role may try.
+/// Sets `mail.dead_port` to a closed port that the role may connect to.
 fn add_dead_port(fixture: &mut MailFixture) {
     let port = closed_port();
     fixture.allow(port);
@@ -29,7 +29,8 @@ fn quit_in_the_handler_ends_what_is_left_and_the_reason_survives() {
     assert_eq!(fixture.delivered("bob").body(), b"Sent.\n");
 }
 
-/// The handler's block is rolled back, the mail of the iterations before it is not; the connection serves them all.
+/// The handler's block is rolled back, but not the mail of earlier iterations; one connection
+/// serves all of them.
 #[test]
 fn a_queue_tells_transient_from_permanent_and_goes_on() {
     let mut fixture = MailFixture::plain("queue");
@@ -57,7 +58,7 @@ fn a_queue_tells_transient_from_permanent_and_goes_on() {
     }
 }
 
-/// The message that was cut off is not delivered.
+/// The incomplete message is not delivered.
 #[test]
 fn an_error_within_the_message_gives_it_up() {
     let mut fixture = MailFixture::plain("within-data");

@@ -23,7 +23,7 @@ fn auth_plain_by_one_command_logs_in() {
     }
 }
 
-/// With a wrong password the answer to the third command is an error, and the conversation goes on.
+/// With a wrong password the third command fails, and the conversation continues.
 #[test]
 fn auth_login_by_hand_with_a_wrong_password_is_the_servers_535() {
     let mut fixture = MailFixture::submission(MailServer::shared(), "auth-login-wrong");
@@ -42,7 +42,7 @@ fn auth_login_by_hand_with_a_wrong_password_is_the_servers_535() {
     assert_eq!(fixture.session.value::<i32>(noop), 250);
 }
 
-/// In clear the server offers no AUTH, and no part of the password goes out.
+/// Without TLS the server offers no AUTH, and no part of the password is sent.
 #[test]
 fn auth_login_by_hand_is_refused_in_clear() {
     let mut fixture = MailFixture::plain("auth-login-in-clear");
@@ -76,7 +76,7 @@ fn starttls_needs_no_ehlo_before_it() {
     assert_eq!(fixture.delivered("relayed").body(), b"At once.\n");
 }
 
-/// Postfix and Exim both want another EHLO, and say so by 503; the connection survives that.
+/// Postfix and Exim require another EHLO and answer 503; the connection survives that.
 #[test]
 fn auth_without_a_second_ehlo_succeeds_after_a_503() {
     for server in [MailServer::shared(), MailServer::exim()] {

@@ -38,7 +38,7 @@ fn two_conversations_in_turns_keep_apart() {
     }
 }
 
-/// VRFY and HELP return what the server says, be it 252 or 500; RSET forgets the first message.
+/// VRFY and HELP return the server's reply, be it 252 or 500; RSET discards the first message.
 #[test]
 fn commands_inside_a_transaction_do_not_disturb_it() {
     let mut fixture = MailFixture::plain("commands-between");

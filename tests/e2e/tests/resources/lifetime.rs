@@ -26,7 +26,7 @@ fn a_connection_out_of_scope_is_listed_and_can_be_closed() {
     assert_eq!(peer.finish().accepted(), 3);
 }
 
-/// Mail can't be unsent, so neither can what leads to it.
+/// Mail cannot be unsent, so a rollback does not affect the conversation.
 #[test]
 fn sessions_survive_rollbacks() {
     let peer = obliging();
@@ -62,7 +62,7 @@ fn sessions_survive_rollbacks() {
     assert!(record.conversations.iter().all(|one| !one.heard(b"RSET")));
 }
 
-/// A reset of the session doesn't reach what is no part of it; who may use it stays.
+/// DISCARD ALL does not affect connections; their owner stays.
 #[test]
 fn discard_all_leaves_connections_to_the_role_that_opened_them() {
     let peer = obliging();
@@ -85,7 +85,7 @@ fn discard_all_leaves_connections_to_the_role_that_opened_them() {
     session.run("SELECT utl_smtp.close_all_connections(); RESET SESSION AUTHORIZATION");
 }
 
-/// The end of a backend is the end of its connections, with TLS and without.
+/// A backend's exit closes its connections, with and without TLS.
 #[test]
 fn a_backend_that_ends_closes_its_connections() {
     let authority = Authority::new("Private CA");

@@ -35,7 +35,7 @@ fn the_seventeenth_connection_is_refused() {
     );
 }
 
-/// What is left to extensions of the descriptors is the limit that no setting lifts.
+/// PostgreSQL's limit on descriptors for extensions cannot be raised by a setting.
 #[test]
 fn a_backend_out_of_descriptors_says_so_and_goes_on() {
     let peer = obliging();
@@ -90,7 +90,8 @@ fn a_backend_out_of_descriptors_says_so_and_goes_on() {
     drop(peer);
 }
 
-/// The limit of the machine, not of PostgreSQL: an honest error, and the count of descriptors stays right.
+/// The limit of the operating system, not of PostgreSQL: a clear error, and the descriptor count
+/// stays correct.
 #[test]
 fn failed_openings_use_up_no_descriptors() {
     let port = i32::from(closed_port());

@@ -7,7 +7,7 @@ use e2e::certs::{Authority, Wallet};
 use e2e::{Database, Invariants, Open, Peer, Script};
 use std::path::Path;
 
-/// The profiles unwind, and the library refuses to be built where they don't.
+/// All profiles unwind, and the library does not compile otherwise.
 #[test]
 fn no_profile_aborts_on_panic() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -18,7 +18,8 @@ fn no_profile_aborts_on_panic() {
     assert!(library.contains("#[cfg(not(panic = \"unwind\"))]\ncompile_error!"));
 }
 
-/// What can panic can only do so inside a call from SQL, which pgrx guards; PostgreSQL calls nothing else.
+/// Code that can panic runs only inside a call from SQL, which pgrx guards. PostgreSQL calls
+/// nothing else.
 #[test]
 fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
     let sources = sources(&["src"]);
@@ -60,8 +61,8 @@ fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
     }
 }
 
-/// A panic in a destructor that runs while another unwinds would end the process, and one at the end of the
-/// backend has nobody to catch it. There are few destructors, and they only release.
+/// A panic in a destructor during unwinding would abort the process, and nothing catches one at
+/// backend exit. There are few destructors, and they only release resources.
 #[test]
 fn destructors_only_release() {
     let sources = sources(&["src", "crates/smtp-core/src", "crates/smtp-net/src"]);
@@ -89,7 +90,7 @@ fn destructors_only_release() {
     assert!((3..10).contains(&found), "{found} destructors");
 }
 
-/// The name and the text of each file in these directories, tests aside.
+/// The name and the text of each file in these directories, except tests.
 fn sources(directories: &[&str]) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut sources = Vec::new();
@@ -111,7 +112,7 @@ fn read_sources(directory: &Path, into: &mut Vec<(String, String)>) {
     }
 }
 
-/// A SEQUENCE in a SEQUENCE, so many times.
+/// SEQUENCEs nested this many times.
 fn nested(depth: usize) -> Vec<u8> {
     let mut der = Vec::new();
     for _ in 0..depth {
@@ -121,7 +122,8 @@ fn nested(depth: usize) -> Vec<u8> {
     der
 }
 
-/// A certificate as deep as a message of TLS can hold costs no stack, from the peer or in the wallet.
+/// A certificate nested as deeply as a TLS message allows does not overflow the stack, from the
+/// peer or in the wallet.
 #[test]
 fn a_certificate_nested_thousands_of_times_is_a_bad_certificate() {
     let authority = Authority::new("Private CA");

@@ -7,7 +7,7 @@ use e2e::process::{self, NEVER};
 use e2e::{Open, OwnCluster, Peer, Script};
 use std::thread;
 
-/// A copy of a cluster that follows it.
+/// A standby of a cluster.
 struct Standby<'a> {
     primary: &'a OwnCluster,
     directory: String,
@@ -51,7 +51,7 @@ impl Drop for Standby<'_> {
     }
 }
 
-/// A standby sends as well, and a recovery conflict ends a wait.
+/// A standby can send mail, and a recovery conflict ends a wait.
 #[test]
 fn a_hot_standby_sends_and_a_recovery_conflict_ends_a_wait() {
     let primary = OwnCluster::start(&[]);

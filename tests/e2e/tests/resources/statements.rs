@@ -6,7 +6,7 @@ use e2e::certs::{Authority, Wallet};
 use e2e::{Database, Invariants, Open, Peer, Script, Session, closed_port, process};
 use std::thread;
 
-/// A look-up in the access list that fails, or waits, leaves no session half taken.
+/// A failing or waiting look-up in the access list leaves no session in an intermediate state.
 #[test]
 fn an_access_look_up_that_fails_or_waits_leaves_nothing_behind() {
     let authority = Authority::new("Private CA");
@@ -67,7 +67,7 @@ fn an_access_look_up_that_fails_or_waits_leaves_nothing_behind() {
     invariants.check(&mut session, &[]);
 }
 
-/// What was revoked is refused at once, also in a transaction that began before.
+/// A revoked entry is refused at once, also in a transaction that began before.
 #[test]
 fn a_revocation_counts_inside_an_older_snapshot() {
     let peer = obliging();
@@ -103,7 +103,7 @@ fn a_read_only_transaction_may_send() {
     );
 }
 
-/// A table of two thousand rows whose trigger mails, to a server that is dead.
+/// A table with two thousand rows and a trigger that sends mail to a dead server.
 fn rows_with_trigger(session: &mut Session, exception: &str) {
     session.run(&format!(
         "CREATE TABLE row_of_many AS SELECT n, 0 AS touched FROM generate_series(1, 2000) AS n;
