@@ -20,7 +20,7 @@ skipped_on() {
         # Its repeat() fails with another SQLSTATE.
         echo phase::a_message_of_more_than_two_gigabytes_is_counted_and_costs_no_memory
         # The package has no pg_upgrade, and that of PostgreSQL 15 does not upgrade to 14.
-        echo departure::pg_upgrade_finds_nothing_against_it
+        echo lifecycle::pg_upgrade_accepts_the_extension
         ;;
     16)
         # The package has no contrib modules.

@@ -1,5 +1,5 @@
-//! Whatever challenges come, a mechanism answers at most three, never succeeds as SCRAM without the server's signature,
-//! and repeats neither password nor an answer's octets in an error or in `Debug`.
+//! Any sequence of challenges: a mechanism answers at most three, SCRAM never succeeds without the
+//! server's signature, and neither the password nor an answer appears in an error or in `Debug`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! However a message is cut into writes, the same goes out: no lone CR or LF, one end and that at the very end, and what
-//! a server reads from it is the message with every line ending as CRLF.
+//! Any split of a message into writes gives the same output: no lone CR or LF, one end of data at
+//! the very end, and the server reads the original message with CRLF line endings.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

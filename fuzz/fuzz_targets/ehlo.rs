@@ -1,5 +1,5 @@
-//! Every extension that a reply to EHLO offers is found by its keyword in any case, and every mechanism of ours that it
-//! offers is chosen, in clear only where it does not show the password.
+//! Every extension in an EHLO reply is found by its keyword in any case. Every supported mechanism
+//! that it offers is chosen, without TLS only if it does not reveal the password.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! A pattern reads back from its own text, every pattern that could speak of a host is found among the host's candidates,
-//! the narrowest first, and no two spellings of one host are told apart.
+//! A pattern parses back from its own text. Every pattern that matches a host is among the host's
+//! candidates, the most specific first, and all spellings of a host are equal.
 #![no_main]
 
 use host_acl::{HostPattern, candidates, contains_host, domain_level, domains, equals_host};

@@ -1,5 +1,5 @@
-//! Whatever passes as an address, a domain, parameters or a raw command makes exactly one line of at most its limit, in
-//! which an address can't end early; and passes again as what it became.
+//! Every accepted address, domain, parameter list or raw command makes exactly one line within its
+//! limit, an address cannot end early in it, and the result is accepted again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

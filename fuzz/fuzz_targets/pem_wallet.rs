@@ -1,5 +1,5 @@
-//! A wallet of any content is read or refused without a panic, trusts only certificates that it lists, and says nothing
-//! of a file's content in a warning or an error.
+//! A wallet with any content is read or refused without a panic, trusts only certificates that it
+//! lists, and quotes no file content in a warning or an error.
 #![no_main]
 
 use std::cell::RefCell;

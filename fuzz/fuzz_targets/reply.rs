@@ -1,5 +1,5 @@
-//! However a stream is cut, the parser yields the same replies and the same violation, holds no more than its limits,
-//! and no text that it yields has a control character in it.
+//! Any split of a stream: the parser yields the same replies and the same violation, stays within
+//! its limits, and returns no text with control characters.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

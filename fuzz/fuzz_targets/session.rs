@@ -1,8 +1,9 @@
-//! Whatever a server says and in whatever order a caller calls, a session puts out one complete line for each call that
-//! it takes and for each challenge that it answers and nothing else, moves only by replies, comes to the same however the
-//! octets are cut, and after AUTH shows the password nowhere.
+//! Any server and any order of calls: a session sends one complete line for each accepted call and
+//! each answered challenge and nothing else, changes phase only on replies, behaves the same for
+//! every split of the octets, and shows the password nowhere after AUTH.
 //!
-//! The input is a conversation as text: a line that begins with `>` is a call, all others are lines of the server.
+//! The input is a conversation as text: a line that begins with `>` is a call, all other lines come
+//! from the server.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The core by itself, without sockets and without PostgreSQL: `cargo bench --package bench`.
+//! Micro-benchmarks of smtp-core, without sockets and PostgreSQL: `cargo bench --package bench`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use smtp_core::auth::{self, Credentials, Scheme};

@@ -1,4 +1,4 @@
-//! What a run costs: time by the clock on the wall, and processor time.
+//! The cost of a run: wall-clock time and CPU time.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -6,7 +6,7 @@ use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use std::time::{Duration, Instant};
 
-/// The processor time of a process or thread.
+/// The CPU clock of a process or thread.
 #[derive(Clone, Copy)]
 pub struct CpuClock(ClockId);
 
@@ -28,7 +28,7 @@ impl CpuClock {
     }
 }
 
-/// A run of a contender: how many units (mails, connections, calls) in which time.
+/// A run of a client: the number of units (mails, connections, calls) and the time they took.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
     pub units: u64,
@@ -37,7 +37,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Times the work, on the wall and on this processor clock.
+    /// Measures the work by wall clock and by this CPU clock.
     pub fn time(units: u64, clock: CpuClock, work: impl FnOnce()) -> Self {
         let (cpu, begun) = (clock.now(), Instant::now());
         work();
@@ -49,7 +49,7 @@ impl Run {
         }
     }
 
-    /// Times work that a child process does, which is over when `work` returns.
+    /// Measures the work of a child process that has exited when `work` returns.
     pub fn time_child(units: u64, work: impl FnOnce()) -> Self {
         let (cpu, begun) = (children(), Instant::now());
         work();
@@ -61,12 +61,12 @@ impl Run {
         }
     }
 
-    /// Microseconds a unit.
+    /// Wall-clock microseconds per unit.
     pub fn wall_each(&self) -> f64 {
         self.wall.as_secs_f64() * 1e6 / self.units as f64
     }
 
-    /// Processor microseconds a unit.
+    /// CPU microseconds per unit.
     pub fn cpu_each(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.units as f64
     }
@@ -78,7 +78,7 @@ fn children() -> Duration {
     Duration::from_micros(spent.num_microseconds().try_into().unwrap())
 }
 
-/// The middle one of these.
+/// The median.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

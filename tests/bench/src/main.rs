@@ -1,19 +1,19 @@
-//! The benchmark of utl_smtp. `scripts/bench.sh` builds everything, starts a cluster and calls this.
+//! The benchmark of utl_smtp. `scripts/bench.sh` builds everything, starts a cluster and
+//! runs it.
 //!
 //! - [`workloads`]: W1 to W7
-//! - [`contender`]: who takes part: the [`floor`], our functions and the peers (`sql/`), smtp-source
+//! - [`client`]: the clients: the [`baseline`], our functions and the peers (`sql/`), smtp-source
 //! - [`trial`]: rounds of a workload, and the ratios of each round
-//! - [`sink`]: the mail server, a process of its own
-//! - [`stage`]: the database, roles and certificates
-//! - [`processors`]: where all of that runs
-//! - [`report`]: tables and plots
+//! - [`sink`]: the mail server, a separate process
+//! - [`test_bed`]: the database, roles and certificates
+//! - [`processors`]: CPU affinity
+//! - [`report`], [`plot`]: tables and plots
 //!
-//! Nothing here judges: a slow result is a result. Only lost mail is a failure.
+//! A slow result is not a failure; only lost mail is.
 
-mod contender;
+mod baseline;
+mod client;
 mod cost;
-mod evidence;
-mod floor;
 mod memory;
 mod message;
 mod plot;
@@ -21,21 +21,22 @@ mod processors;
 mod report;
 mod scaling;
 mod sink;
-mod stage;
+mod sink_stats;
+mod test_bed;
 mod trial;
 mod workloads;
 
 use processors::{Processors, Spread};
-use stage::Stage;
 use std::path::Path;
 use std::time::Duration;
+use test_bed::TestBed;
 use trial::Effort;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["certificates", directory] => stage::certificates(Path::new(directory)),
+        ["certificates", directory] => test_bed::certificates(Path::new(directory)),
         ["sink", directory] => sink::serve(Path::new(directory)),
         ["run", directory, output] => run(Path::new(directory), Path::new(output)),
         ["scaling", directory, output] => scaling(Path::new(directory), Path::new(output)),
@@ -51,8 +52,8 @@ fn run(directory: &Path, output: &Path) {
     };
     let only = std::env::var("BENCH_ONLY").unwrap_or_default();
     let wanted = |id: &str| only.is_empty() || only.split(',').any(|wanted| wanted == id);
-    let mut stage = Stage::set(directory);
-    let mut text = format!("# Results\n\n{}\n\n", stage.environment(effort));
+    let mut bed = TestBed::new(directory);
+    let mut text = format!("# Results\n\n{}\n\n", bed.environment(effort));
     let mut say = |part: String| {
         println!("{part}");
         text.push_str(&part);
@@ -62,22 +63,22 @@ fn run(directory: &Path, output: &Path) {
     let mut outcomes = Vec::new();
     for (id, processors, make) in workloads::ALL {
         if wanted(id) {
-            let _spread = (processors == Processors::All).then(|| Spread::begin(&stage));
-            let outcome = make(&stage).measure(effort, &mut stage.sink);
+            let _spread = (processors == Processors::All).then(|| Spread::begin(&bed));
+            let outcome = make(&bed).measure(effort, &mut bed.sink);
             say(report::table(&outcome));
             outcomes.push(outcome);
         }
     }
     say("![all workloads](results.svg)\n".to_owned());
     if wanted("sink") {
-        let evidence = evidence::report(&mut stage, effort.run);
+        let stats = sink_stats::report(&mut bed, effort.run);
         say(format!(
-            "## The sink, under the floor's clients\n\n{evidence}"
+            "## The sink, under the baseline's clients\n\n{stats}"
         ));
     }
     if wanted("memory") {
         let mails = setting("BENCH_MAILS", 100_000);
-        let memory = memory::report(&mut stage, mails, output);
+        let memory = memory::report(&mut bed, mails, output);
         say(format!("## Memory\n\n{memory}"));
     }
     std::fs::write(output.join("results.svg"), plot::bars(&outcomes)).unwrap();
@@ -85,8 +86,8 @@ fn run(directory: &Path, output: &Path) {
 }
 
 fn scaling(directory: &Path, output: &Path) {
-    let mut stage = Stage::set(directory);
-    let text = scaling::report(&mut stage, output);
+    let mut bed = TestBed::new(directory);
+    let text = scaling::report(&mut bed, output);
     std::fs::write(output.join("scaling.md"), format!("# Scaling\n\n{text}")).unwrap();
 }
 

@@ -1,40 +1,40 @@
-//! Memory: what a message and a session take, and that a backend that sends and sends does not grow.
+//! Memory: what a message and a session need, and that a backend does not grow while it sends.
 
 use crate::message;
 use crate::plot::{self, Curve};
 use crate::report::{Table, group};
-use crate::stage::{Key, Stage};
+use crate::test_bed::{Key, TestBed};
 use e2e::Session;
 use std::path::Path;
 
-/// Sessions that are open at the same time: as many as a backend may have.
+/// Sessions open at the same time: the limit of a backend.
 const SESSIONS: i32 = 16;
-/// How often the backend is looked at while it sends.
-const LOOKS: i64 = 10;
+/// How often the backend's memory is sampled while it sends.
+const SAMPLES: i64 = 10;
 
 /// Measures, writes the plot, and returns the text.
-pub fn report(stage: &mut Stage, mails: i64, output: &Path) -> String {
-    let messages = messages(stage);
-    let sessions = sessions(stage);
-    let (flat, svg) = many(stage, mails);
+pub fn report(bed: &mut TestBed, mails: i64, output: &Path) -> String {
+    let messages = messages(bed);
+    let sessions = sessions(bed);
+    let (flat, svg) = many(bed, mails);
     std::fs::write(output.join("memory.svg"), svg).unwrap();
     format!("{messages}\n{sessions}\n{flat}\n![resident memory over many mails](memory.svg)\n")
 }
 
-fn messages(stage: &Stage) -> String {
+fn messages(bed: &TestBed) -> String {
     let mut table = Table::new(&["size of the message", "growth, KiB"]);
     for octets in [1 << 10, 1 << 20, 10 << 20, 100 << 20] {
         let lines = i32::try_from(message::lines_of(octets)).unwrap();
         let growth = |session: &mut Session, lines: i32| -> i64 {
             let statement = "SELECT bench.ours_growth($1, $2)";
-            let port = i32::from(stage.sink.plain);
+            let port = i32::from(bed.sink.plain);
             session
                 .query_one(statement, &[&port, &lines])
                 .unwrap()
                 .get(0)
         };
-        // A fresh session, so that nothing is left of a larger message; its first call loads what later ones find.
-        let mut session = stage.session();
+        // A fresh session without remains of a larger message. The first call loads the library.
+        let mut session = bed.session();
         growth(&mut session, 10);
         let growth = growth(&mut session, lines);
         let size = format!("{} KiB", group(octets as u64 >> 10));
@@ -47,17 +47,17 @@ fn messages(stage: &Stage) -> String {
     )
 }
 
-fn sessions(stage: &Stage) -> String {
+fn sessions(bed: &TestBed) -> String {
     let mut table = Table::new(&["open connection", "resident, KiB each"]);
     for (name, port, wallet) in [
-        ("plain", stage.sink.plain, None),
+        ("plain", bed.sink.plain, None),
         (
             "TLS",
-            stage.sink.tls(Key::Ecdsa).resuming,
-            Some(stage.wallet(Key::Ecdsa)),
+            bed.sink.tls(Key::Ecdsa).resuming,
+            Some(bed.wallet(Key::Ecdsa)),
         ),
     ] {
-        let mut session = stage.session();
+        let mut session = bed.session();
         let mut held = || -> i64 {
             let statement = "SELECT bench.ours_held($1, $2, $3)";
             let arguments: [&(dyn postgres::types::ToSql + Sync); 3] =
@@ -76,10 +76,10 @@ fn sessions(stage: &Stage) -> String {
     )
 }
 
-/// One backend, one connection a mail: everything that a mail needs is made and dropped each time.
-fn many(stage: &mut Stage, mails: i64) -> (String, String) {
-    let mut session = stage.session();
-    let port = i32::from(stage.sink.plain);
+/// One backend, one connection per mail: everything is allocated and freed for each mail.
+fn many(bed: &mut TestBed, mails: i64) -> (String, String) {
+    let mut session = bed.session();
+    let port = i32::from(bed.sink.plain);
     let mut send = |mails: i64| -> i64 {
         let statement = "SELECT bench.ours_each($1, $2)";
         session.execute(statement, &[&port, &mails]).unwrap();
@@ -88,16 +88,16 @@ fn many(stage: &mut Stage, mails: i64) -> (String, String) {
     };
     let mut table = Table::new(&["mails sent by one backend", "resident, KiB"]);
     let mut points = Vec::new();
-    let before = stage.sink.counts().mails;
+    let before = bed.sink.counts().mails;
     send(100);
     let mut sent = 100;
-    for _ in 0..LOOKS {
-        let resident = send(mails / LOOKS);
-        sent += mails / LOOKS;
+    for _ in 0..SAMPLES {
+        let resident = send(mails / SAMPLES);
+        sent += mails / SAMPLES;
         table.push(vec![group(sent as u64), kibibytes(resident)]);
         points.push((sent as f64, resident as f64 / 1024.0));
     }
-    let arrived = stage.sink.counts().mails - before;
+    let arrived = bed.sink.counts().mails - before;
     assert_eq!(arrived, sent as u64, "mails were lost");
     let curve = Curve {
         name: "one connection a mail".to_owned(),

@@ -1,6 +1,7 @@
-//! What is sent, in the form that needs no change on the wire: lines end in CRLF, and none begins with a dot.
+//! The messages, in a form that needs no change on the wire: lines end with CRLF, and none begins
+//! with a dot.
 
-/// Columns of a line, without its end.
+/// Length of a line without its line ending.
 const COLUMNS: usize = 76;
 
 /// The small message: headers and body, 1 KiB together.
@@ -21,18 +22,18 @@ pub fn small() -> String {
     message
 }
 
-/// One line of the large messages, with its end: 78 octets.
+/// One line of the large messages with its line ending: 78 octets.
 pub fn line() -> String {
     let text = "The quick brown fox jumps over the lazy dog; 0123456789 and so on and on. ";
     format!("{text:~<COLUMNS$}\r\n")
 }
 
-/// How many lines make at least so many octets.
+/// The number of lines for at least this many octets.
 pub fn lines_of(octets: usize) -> usize {
     octets.div_ceil(COLUMNS + 2)
 }
 
-/// The message on the wire, with its end.
+/// The message on the wire, including the end of data.
 pub fn wire(message: &str) -> Vec<u8> {
     format!("{message}.\r\n").into_bytes()
 }

@@ -1,6 +1,6 @@
-//! Plots as SVG, written by hand: bars of ratios, and lines over a logarithmic axis.
+//! SVG plots: bars of ratios, and curves over a logarithmic axis.
 
-use crate::contender::Role;
+use crate::client::Role;
 use crate::report::figure;
 use crate::trial::{Outcome, Scale};
 use std::fmt::Write;
@@ -10,14 +10,14 @@ const OTHERS: &str = "#94a3b8";
 const TARGET: &str = "#dc2626";
 const COLOURS: [&str; 4] = [OURS, "#64748b", "#d97706", "#059669"];
 
-/// A picture of this size under construction.
-struct Picture {
+/// An SVG image under construction.
+struct Svg {
     body: String,
     width: f64,
     height: f64,
 }
 
-impl Picture {
+impl Svg {
     fn new(width: f64, height: f64) -> Self {
         let body = String::new();
         Self {
@@ -71,29 +71,29 @@ impl Picture {
     }
 }
 
-/// Where the bars begin, how long the longest is, and how high one is.
+/// Left edge of the bars, length of the longest bar, height of a row.
 const LEFT: f64 = 270.0;
 const FULL: f64 = 300.0;
 const ROW: f64 = 18.0;
 
-/// The field of the curves.
+/// Origin and size of the area of the curves.
 const FIELD: (f64, f64) = (80.0, 50.0);
 const WIDE: f64 = 520.0;
 const HIGH: f64 = 260.0;
 
-/// All workloads, a bar a contender and a mark at our target.
+/// A bar chart of all workloads: one bar per client and a mark at the target.
 pub fn bars(outcomes: &[Outcome]) -> String {
     let rows: usize = outcomes.iter().map(|outcome| outcome.rows.len()).sum();
     let height = rows as f64 * ROW + outcomes.len() as f64 * 40.0 + 20.0;
-    let mut picture = Picture::new(920.0, height);
+    let mut svg = Svg::new(920.0, height);
     let mut y = 10.0;
     for outcome in outcomes {
         let what = match outcome.scale {
-            Scale::Speed => "speed as a ratio to the floor's: longer is better",
+            Scale::Speed => "speed as a ratio to the baseline's: longer is better",
             Scale::Cost => "cost as a ratio to the first's: shorter is better",
         };
         let title = format!("{}: {} ({what})", outcome.id, outcome.title);
-        picture.text(10.0, y + 14.0, "start", 12, &title);
+        svg.text(10.0, y + 14.0, "start", 12, &title);
         y += 22.0;
         let most = outcome.rows.iter().map(|row| row.ratio).fold(1.0, f64::max);
         for row in &outcome.rows {
@@ -103,19 +103,19 @@ pub fn bars(outcomes: &[Outcome]) -> String {
                 OTHERS
             };
             let length = FULL * row.ratio / most;
-            picture.text(LEFT - 8.0, y + 12.0, "end", 11, &row.name);
-            picture.bar(LEFT, y + 2.0, length, ROW - 5.0, colour);
+            svg.text(LEFT - 8.0, y + 12.0, "end", 11, &row.name);
+            svg.bar(LEFT, y + 2.0, length, ROW - 5.0, colour);
             let label = format!("{:.2}", row.ratio);
-            picture.text(LEFT + length + 6.0, y + 12.0, "start", 11, &label);
+            svg.text(LEFT + length + 6.0, y + 12.0, "start", 11, &label);
             if let Role::Ours(target) = row.role {
                 let x = LEFT + FULL * target / most;
-                picture.line(&[(x, y), (x, y + ROW - 1.0)], TARGET, 2.0);
+                svg.line(&[(x, y), (x, y + ROW - 1.0)], TARGET, 2.0);
             }
             y += ROW;
         }
         y += 18.0;
     }
-    picture.to_svg()
+    svg.to_svg()
 }
 
 /// A named curve.
@@ -124,7 +124,7 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Curves over a logarithmic axis; the other one begins at zero.
+/// Curves over a logarithmic x axis; the y axis begins at zero.
 pub fn curves(title: &str, across: &str, up: &str, curves: &[Curve]) -> String {
     let (left, top) = FIELD;
     let all = || curves.iter().flat_map(|curve| curve.points.iter().copied());
@@ -135,33 +135,33 @@ pub fn curves(title: &str, across: &str, up: &str, curves: &[Curve]) -> String {
         let along = (x / first).ln() / (last / first).ln();
         (left + WIDE * along, top + HIGH * (1.0 - y / most))
     };
-    let mut picture = Picture::new(640.0, 370.0);
-    picture.text(320.0, 20.0, "middle", 14, title);
-    picture.text(left + WIDE / 2.0, top + HIGH + 40.0, "middle", 12, across);
-    picture.text(10.0, top - 10.0, "start", 12, up);
+    let mut svg = Svg::new(640.0, 370.0);
+    svg.text(320.0, 20.0, "middle", 14, title);
+    svg.text(left + WIDE / 2.0, top + HIGH + 40.0, "middle", 12, across);
+    svg.text(10.0, top - 10.0, "start", 12, up);
     for step in 0..=4 {
         let value = most * f64::from(step) / 4.0;
         let (_, y) = place((first, value));
-        picture.line(&[(left, y), (left + WIDE, y)], "#e2e8f0", 1.0);
-        picture.text(left - 6.0, y + 4.0, "end", 11, &figure(value));
+        svg.line(&[(left, y), (left + WIDE, y)], "#e2e8f0", 1.0);
+        svg.text(left - 6.0, y + 4.0, "end", 11, &figure(value));
     }
     let mut ticks: Vec<f64> = all().map(|(x, _)| x).collect();
     ticks.sort_by(f64::total_cmp);
     ticks.dedup();
     for tick in ticks {
         let (x, y) = place((tick, 0.0));
-        picture.text(x, y + 16.0, "middle", 11, &short(tick));
+        svg.text(x, y + 16.0, "middle", 11, &short(tick));
     }
     for (index, curve) in curves.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         let points: Vec<(f64, f64)> = curve.points.iter().copied().map(place).collect();
-        picture.line(&points, colour, 2.0);
-        points.iter().for_each(|&point| picture.dot(point, colour));
+        svg.line(&points, colour, 2.0);
+        points.iter().for_each(|&point| svg.dot(point, colour));
         let x = left + 60.0 + 170.0 * index as f64;
-        picture.bar(x, top - 18.0, 10.0, 10.0, colour);
-        picture.text(x + 14.0, top - 9.0, "start", 11, &curve.name);
+        svg.bar(x, top - 18.0, 10.0, 10.0, colour);
+        svg.text(x + 14.0, top - 9.0, "start", 11, &curve.name);
     }
-    picture.to_svg()
+    svg.to_svg()
 }
 
 /// 1000 is 1k.

@@ -1,29 +1,29 @@
-//! On which processors things run: where they are put by `scripts/bench.sh`, or on all of the machine's.
+//! CPU affinity: the CPUs that `scripts/bench.sh` chose, or all of them.
 
-use crate::stage::Stage;
+use crate::test_bed::TestBed;
 use e2e::own_cluster::is_root;
 use std::fs;
 use std::process::Command;
 
-/// Where a workload runs.
+/// The CPUs that a workload uses.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Processors {
-    /// Where the benchmark was put.
+    /// The CPUs that the benchmark was started on.
     Few,
-    /// On all of the machine's: what is about several senders at once.
+    /// All CPUs, for workloads with several concurrent senders.
     All,
 }
 
-/// Keeps this process, the sink and the server, and what they start, on all processors for as long as it lives.
+/// Lets this process, the sink, the server and their children use all CPUs until it is dropped.
 pub struct Spread {
     pids: [u32; 3],
     before: String,
 }
 
 impl Spread {
-    pub fn begin(stage: &Stage) -> Self {
-        let backend = stage.database.superuser().pid();
-        let pids = [std::process::id(), stage.sink.pid(), parent(backend)];
+    pub fn begin(bed: &TestBed) -> Self {
+        let backend = bed.database.superuser().pid();
+        let pids = [std::process::id(), bed.sink.pid(), parent(backend)];
         let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
         let spread = Self {
             pids,
@@ -56,7 +56,7 @@ fn parent(pid: i32) -> u32 {
         .unwrap()
 }
 
-/// What a line of a file of /proc has behind its name.
+/// The value of a field in a file of /proc.
 fn field(file: &str, name: &str) -> String {
     let text = fs::read_to_string(file).unwrap();
     let mut values = text.lines().filter_map(|line| line.strip_prefix(name));

@@ -1,6 +1,6 @@
-//! The result as a table: on the terminal and in Markdown.
+//! Result tables, for the terminal and in Markdown.
 
-use crate::contender::Role;
+use crate::client::Role;
 use crate::trial::{Outcome, Row, Scale};
 use std::fmt::Write;
 
@@ -23,7 +23,8 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// As Markdown that is as easy to read on a terminal: all but the first two columns are numbers, to the right.
+    /// Markdown that is readable on a terminal. The first `left` columns are left-aligned, the
+    /// others are right-aligned numbers.
     pub fn to_markdown(&self, left: usize) -> String {
         let width = |column: usize| {
             let cells = std::iter::once(&self.heading).chain(&self.rows);
@@ -54,7 +55,7 @@ impl Table {
 /// One outcome.
 pub fn table(outcome: &Outcome) -> String {
     let ratio = match outcome.scale {
-        Scale::Speed => "speed / floor",
+        Scale::Speed => "speed / baseline",
         Scale::Cost => "cost / first",
     };
     let wall = format!("µs a {}", outcome.unit);
@@ -80,7 +81,7 @@ pub fn table(outcome: &Outcome) -> String {
     )
 }
 
-/// Whether ours is where it is to be: the target, and ahead of all peers.
+/// Whether utl_smtp reaches its target and is ahead of all peers.
 fn verdict(outcome: &Outcome, row: &Row) -> (String, &'static str) {
     let Role::Ours(target) = row.role else {
         return (String::new(), "");
@@ -102,7 +103,7 @@ fn verdict(outcome: &Outcome, row: &Row) -> (String, &'static str) {
     }
 }
 
-/// Three digits that count.
+/// Formats with three significant digits.
 pub fn figure(value: f64) -> String {
     match value {
         1000.0.. => group(value.round() as u64),
@@ -112,7 +113,7 @@ pub fn figure(value: f64) -> String {
     }
 }
 
-/// With a comma at each thousand.
+/// Formats with a comma as thousands separator.
 pub fn group(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();

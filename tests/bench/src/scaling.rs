@@ -1,52 +1,53 @@
-//! Scaling: the cost of a unit against the number of mails, recipients, octets, open sessions, entries and backends.
+//! Scaling: the cost of a unit against the number of mails, recipients, octets, open sessions,
+//! entries and backends.
 
-use crate::contender::{Argument, Arrives, Contender, Role};
+use crate::client::{Argument, Client, Delivery, Role};
 use crate::cost::{Run, median};
 use crate::message;
 use crate::plot::{self, Curve};
 use crate::report::{Table, figure, group};
-use crate::stage::Stage;
+use crate::test_bed::TestBed;
 use crate::workloads::session_with_entries;
 use std::path::Path;
 
-/// Runs of each point.
+/// Runs per point.
 const ROUNDS: usize = 5;
 
-/// One direction of growth.
+/// One quantity that grows.
 struct Direction {
     file: &'static str,
     title: &'static str,
-    /// What grows.
+    /// Label of the x axis.
     across: &'static str,
-    /// What a point counts.
+    /// The unit of the y axis.
     unit: &'static str,
     curves: Vec<(&'static str, Vec<Point>)>,
 }
 
-/// Where on the axis, who runs, how many units a run has, and how many units of the plot are in one of those.
+/// The x value, the client, the units per run, and the units of the plot per unit of the run.
 struct Point {
     at: u64,
-    contender: Contender,
+    client: Client,
     units: u64,
     parts: f64,
 }
 
-/// Measures all directions; writes the plots and returns the text.
-pub fn report(stage: &mut Stage, output: &Path) -> String {
+/// Measures everything, writes the plots and returns the text.
+pub fn report(bed: &mut TestBed, output: &Path) -> String {
     let mut text = String::new();
     for make in [mails, recipients, octets, sessions, entries, backends] {
-        let direction = make(stage);
-        text.push_str(&direction.measure(stage, output));
+        let direction = make(bed);
+        text.push_str(&direction.measure(bed, output));
     }
     text
 }
 
 impl Direction {
-    fn measure(mut self, stage: &mut Stage, output: &Path) -> String {
-        self.warm_up(stage);
+    fn measure(mut self, bed: &mut TestBed, output: &Path) -> String {
+        self.warm_up(bed);
         let mut runs: Vec<Vec<Vec<Run>>> = Vec::new();
         for _ in 0..ROUNDS {
-            runs.push(self.round(stage));
+            runs.push(self.round(bed));
         }
         let mut table = Table::new(&["", self.across, &format!("µs a {}", self.unit), "CPU µs"]);
         let mut curves = Vec::new();
@@ -82,32 +83,32 @@ impl Direction {
         text
     }
 
-    fn warm_up(&mut self, stage: &mut Stage) {
+    fn warm_up(&mut self, bed: &mut TestBed) {
         for point in self.curves.iter_mut().flat_map(|(_, points)| points) {
-            point.contender.run(point.units.min(2), &mut stage.sink);
+            point.client.run(point.units.min(2), &mut bed.sink);
         }
     }
 
-    /// A run of each point of each curve.
-    fn round(&mut self, stage: &mut Stage) -> Vec<Vec<Run>> {
+    /// One run of each point of each curve.
+    fn round(&mut self, bed: &mut TestBed) -> Vec<Vec<Run>> {
         let mut runs = Vec::new();
         for (_, points) in &mut self.curves {
             let line = points
                 .iter_mut()
-                .map(|point| point.contender.run(point.units, &mut stage.sink));
+                .map(|point| point.client.run(point.units, &mut bed.sink));
             runs.push(line.collect());
         }
         runs
     }
 }
 
-fn mails(stage: &Stage) -> Direction {
-    let arrives = Arrives::Mail(stage.wire().len() as u64);
-    let port = stage.sink.plain;
-    let point = |make: &dyn Fn() -> Contender| {
+fn mails(bed: &TestBed) -> Direction {
+    let delivery = Delivery::Mail(bed.wire().len() as u64);
+    let port = bed.sink.plain;
+    let point = |make: &dyn Fn() -> Client| {
         let point = |&at: &u64| Point {
             at,
-            contender: make().delivering(arrives),
+            client: make().delivering(delivery),
             units: at,
             parts: 1.0,
         };
@@ -115,10 +116,10 @@ fn mails(stage: &Stage) -> Direction {
     };
     let ours = || {
         let statement = "SELECT bench.ours_kept($1, $2)";
-        Contender::sql(
+        Client::sql(
             "utl_smtp",
             Role::Peer,
-            stage.session(),
+            bed.session(),
             statement,
             port,
             Vec::new(),
@@ -132,33 +133,33 @@ fn mails(stage: &Stage) -> Direction {
         curves: vec![
             ("utl_smtp", point(&ours)),
             (
-                "floor",
-                point(&|| Contender::floor_kept(port, stage.wire())),
+                "baseline",
+                point(&|| Client::baseline_kept(port, bed.wire())),
             ),
         ],
     }
 }
 
-/// A statement that is told the size of a mail in its own measure.
-fn ours(stage: &Stage, statement: &str, size: i32) -> Contender {
+/// A statement that takes the size of a mail in its own unit.
+fn ours(bed: &TestBed, statement: &str, size: i32) -> Client {
     let arguments: Vec<Argument> = vec![Box::new(size)];
-    let port = stage.sink.plain;
-    Contender::timed_sql(
+    let port = bed.sink.plain;
+    Client::timed_sql(
         "utl_smtp",
         Role::Peer,
-        stage.session(),
+        bed.session(),
         statement,
         port,
         arguments,
     )
 }
 
-fn recipients(stage: &Stage) -> Direction {
-    let arrives = Arrives::Mail(stage.wire().len() as u64);
+fn recipients(bed: &TestBed) -> Direction {
+    let delivery = Delivery::Mail(bed.wire().len() as u64);
     let statement = "SELECT * FROM bench.ours_recipients($1, $2, $3)";
     let point = |&recipients: &u64| Point {
         at: recipients,
-        contender: ours(stage, statement, recipients as i32).delivering(arrives),
+        client: ours(bed, statement, recipients as i32).delivering(delivery),
         units: (2_000 / recipients).max(2),
         parts: recipients as f64,
     };
@@ -171,7 +172,7 @@ fn recipients(stage: &Stage) -> Direction {
     }
 }
 
-fn octets(stage: &Stage) -> Direction {
+fn octets(bed: &TestBed) -> Direction {
     let sizes: [u64; 6] = [1 << 10, 10 << 10, 100 << 10, 1 << 20, 10 << 20, 100 << 20];
     let shape = |octets: u64| {
         let lines = message::lines_of(octets as usize);
@@ -184,17 +185,16 @@ fn octets(stage: &Stage) -> Direction {
         let (lines, size, units) = shape(octets);
         Point {
             at: octets >> 10,
-            contender: ours(stage, statement, lines as i32).delivering(Arrives::Mail(size)),
+            client: ours(bed, statement, lines as i32).delivering(Delivery::Mail(size)),
             units,
             parts: octets as f64 / 1024.0,
         }
     };
-    let floor = |&octets: &u64| {
+    let baseline = |&octets: &u64| {
         let (lines, size, units) = shape(octets);
         Point {
             at: octets >> 10,
-            contender: Contender::floor_data(stage.sink.plain, lines)
-                .delivering(Arrives::Mail(size)),
+            client: Client::baseline_data(bed.sink.plain, lines).delivering(Delivery::Mail(size)),
             units,
             parts: octets as f64 / 1024.0,
         }
@@ -206,17 +206,17 @@ fn octets(stage: &Stage) -> Direction {
         unit: "KiB",
         curves: vec![
             ("utl_smtp", sizes.iter().map(ours).collect()),
-            ("floor", sizes.iter().map(floor).collect()),
+            ("baseline", sizes.iter().map(baseline).collect()),
         ],
     }
 }
 
-fn sessions(stage: &Stage) -> Direction {
-    let arrives = Arrives::Mail(stage.wire().len() as u64);
+fn sessions(bed: &TestBed) -> Direction {
+    let delivery = Delivery::Mail(bed.wire().len() as u64);
     let statement = "SELECT * FROM bench.ours_sessions($1, $2, $3)";
     let point = |&sessions: &u64| Point {
         at: sessions,
-        contender: ours(stage, statement, sessions as i32).delivering(arrives),
+        client: ours(bed, statement, sessions as i32).delivering(delivery),
         units: 2_000,
         parts: 1.0,
     };
@@ -229,18 +229,15 @@ fn sessions(stage: &Stage) -> Direction {
     }
 }
 
-fn entries(stage: &Stage) -> Direction {
+fn entries(bed: &TestBed) -> Direction {
     let point = |&entries: &u64| {
         let (session, database) = session_with_entries(entries as i32);
         let statement = "SELECT bench.ours_open($1, $2)";
-        let port = stage.sink.plain;
-        let contender =
-            Contender::sql("utl_smtp", Role::Peer, session, statement, port, Vec::new());
+        let port = bed.sink.plain;
+        let client = Client::sql("utl_smtp", Role::Peer, session, statement, port, Vec::new());
         Point {
             at: entries,
-            contender: contender
-                .keeping(database)
-                .delivering(Arrives::Conversation),
+            client: client.keeping(database).delivering(Delivery::Conversation),
             units: 1_000,
             parts: 1.0,
         }
@@ -257,13 +254,13 @@ fn entries(stage: &Stage) -> Direction {
     }
 }
 
-fn backends(stage: &Stage) -> Direction {
-    let arrives = Arrives::Mail(stage.wire().len() as u64);
-    let port = stage.sink.plain;
-    let points = |make: &dyn Fn() -> Contender| {
+fn backends(bed: &TestBed) -> Direction {
+    let delivery = Delivery::Mail(bed.wire().len() as u64);
+    let port = bed.sink.plain;
+    let points = |make: &dyn Fn() -> Client| {
         let point = |&at: &u64| Point {
             at,
-            contender: Contender::at_once((0..at).map(|_| make()).collect()).delivering(arrives),
+            client: Client::at_once((0..at).map(|_| make()).collect()).delivering(delivery),
             units: 2_000 * at,
             parts: 1.0,
         };
@@ -271,10 +268,10 @@ fn backends(stage: &Stage) -> Direction {
     };
     let ours = || {
         let statement = "SELECT bench.ours_kept($1, $2)";
-        Contender::sql(
+        Client::sql(
             "utl_smtp",
             Role::Peer,
-            stage.session(),
+            bed.session(),
             statement,
             port,
             Vec::new(),
@@ -288,8 +285,8 @@ fn backends(stage: &Stage) -> Direction {
         curves: vec![
             ("utl_smtp", points(&ours)),
             (
-                "floor",
-                points(&|| Contender::floor_kept(port, stage.wire())),
+                "baseline",
+                points(&|| Client::baseline_kept(port, bed.wire())),
             ),
         ],
     }

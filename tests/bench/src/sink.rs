@@ -1,13 +1,13 @@
-//! The mail server that swallows everything: a process of its own, so that it shares neither locks nor a
-//! processor's account with whoever sends. It answers each command at once with one write, looks at message
-//! data only for its end, and counts what has arrived.
+//! The mail server, which discards everything. It is a separate process, so that it shares neither
+//! locks nor CPU accounting with the senders. It answers each command at once with one write, scans
+//! message data only for its end, and counts what arrives.
 //!
-//! One port is plain; with each kind of certificate there is one for STARTTLS and one for STARTTLS that never resumes a
-//! session. The process that started it asks for
-//! the counts by a line on its standard input; the end of the input ends it.
+//! One port is plain. For each kind of certificate there is one port with STARTTLS, and one with
+//! STARTTLS that never resumes a session. The parent process requests the counts with a line on
+//! standard input; end of input stops the server.
 
 use crate::cost::CpuClock;
-use crate::stage::{KEYS, Key};
+use crate::test_bed::{KEYS, Key};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::StoresServerSessions;
@@ -20,16 +20,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Threads of each port: as many conversations can go on at the same time.
+/// Threads per port, and thereby the maximum of concurrent conversations.
 const WORKERS: usize = 24;
-/// Read at once; a large message comes in few pieces.
+/// Read size: large, so that a large message takes few reads.
 const BUFFER: usize = 256 * 1024;
 
 static MAILS: AtomicU64 = AtomicU64::new(0);
 static OCTETS: AtomicU64 = AtomicU64::new(0);
 static QUITS: AtomicU64 = AtomicU64::new(0);
 
-/// The sink as its user sees it.
+/// Handle of the sink process.
 pub struct Sink {
     child: Child,
     input: Option<ChildStdin>,
@@ -42,11 +42,11 @@ pub struct Sink {
 #[derive(Clone, Copy)]
 pub struct TlsPorts {
     pub resuming: u16,
-    /// Every handshake is a full one.
+    /// Never resumes a session.
     pub full: u16,
 }
 
-/// What has arrived so far.
+/// What the sink has received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     pub mails: u64,
@@ -114,7 +114,7 @@ impl Drop for Sink {
     }
 }
 
-/// The numbers on the next line.
+/// Reads the numbers on the next line.
 fn numbers(output: &mut impl BufRead) -> Vec<u64> {
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
@@ -123,13 +123,13 @@ fn numbers(output: &mut impl BufRead) -> Vec<u64> {
         .collect()
 }
 
-/// The sink's own process.
+/// The main function of the sink process.
 pub fn serve(directory: &Path) {
     let mut ports = vec![listen(None)];
     for key in KEYS {
         let resuming = configuration(&key.directory(directory));
         let mut full = ServerConfig::clone(&resuming);
-        full.session_storage = Arc::new(Forgetful);
+        full.session_storage = Arc::new(NoResumption);
         ports.extend([listen(Some(resuming)), listen(Some(Arc::new(full)))]);
     }
     println!(
@@ -148,12 +148,12 @@ pub fn serve(directory: &Path) {
     }
 }
 
-/// Gives tickets like any server and honours none. A server that gives none would answer the end of the handshake with
-/// silence, and a client with Nagle's algorithm, such as smtplib, would stall on that: another matter.
+/// Issues tickets but never resumes. A server without tickets sends nothing after the handshake,
+/// and a client with Nagle's algorithm, such as smtplib, would stall on that.
 #[derive(Debug)]
-struct Forgetful;
+struct NoResumption;
 
-impl StoresServerSessions for Forgetful {
+impl StoresServerSessions for NoResumption {
     fn put(&self, _: Vec<u8>, _: Vec<u8>) -> bool {
         true
     }
@@ -197,7 +197,7 @@ fn listen(tls: Option<Arc<ServerConfig>>) -> u16 {
             let mut buffer = vec![0; BUFFER];
             loop {
                 let (socket, _) = listener.accept().unwrap();
-                // A client that goes away without QUIT is not this end's concern: the counts will tell.
+                // A client may disconnect without QUIT; the counts show it.
                 let _ = converse(socket, tls.as_ref(), &mut buffer);
             }
         });
@@ -233,7 +233,7 @@ enum Next {
     Nothing,
 }
 
-/// Answers commands until STARTTLS or QUIT. No client here pipelines: a read holds one command.
+/// Answers commands until STARTTLS or QUIT. No client pipelines, so a read returns one command.
 fn obey(
     stream: &mut (impl Read + Write),
     capabilities: &[u8],
@@ -255,7 +255,7 @@ fn obey(
             b"AUTH" => b"235 ok\r\n",
             b"DATA" => {
                 stream.write_all(b"354 go ahead\r\n")?;
-                swallow(stream, buffer)?;
+                read_message(stream, buffer)?;
                 b"250 ok\r\n"
             }
             b"STAR" => return Ok(Next::StartTls),
@@ -270,11 +270,11 @@ fn obey(
     }
 }
 
-/// Reads message data to its end. The client waits for the reply to it, so the end is where a read ends; and only
-/// there can CRLF, dot, CRLF be, since dots at a line's start are doubled.
-fn swallow(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
+/// Reads message data up to its end. The client waits for the reply, so the end of data is the end
+/// of a read. CRLF, dot, CRLF occurs nowhere else, because leading dots are doubled.
+fn read_message(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
     const END: &[u8; 5] = b"\r\n.\r\n";
-    // The data begins behind the CRLF of the command.
+    // The data follows the CRLF of the command.
     let mut tail = [0, 0, 0, b'\r', b'\n'];
     let mut octets = 0;
     while &tail != END {

@@ -1,6 +1,6 @@
-//! A workload: its contenders in turn, several rounds, and what came of it.
+//! Runs a workload: its clients take turns for several rounds, then the results are computed.
 
-use crate::contender::{Contender, Role};
+use crate::client::{Client, Role};
 use crate::cost::{Run, median};
 use crate::sink::Sink;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use std::time::Duration;
 pub struct Workload {
     pub id: &'static str,
     pub title: &'static str,
-    /// What is counted: "mail", "connection".
+    /// The unit that is counted: "mail", "connection".
     pub unit: &'static str,
     pub scale: Scale,
-    pub contenders: Vec<Contender>,
+    pub clients: Vec<Client>,
 }
 
-/// How a ratio is made.
+/// How a ratio is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scale {
-    /// Time of the floor by time of the contender: higher is better, 1 is the floor.
+    /// Time of the baseline divided by time of the client: higher is better.
     Speed,
-    /// Time of the contender by time of the reference: lower is better.
+    /// Time of the client divided by time of the reference: lower is better.
     Cost,
 }
 
@@ -27,7 +27,7 @@ pub enum Scale {
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     pub rounds: usize,
-    /// Time that one run of a contender should take.
+    /// Target duration of one run of a client.
     pub run: Duration,
 }
 
@@ -39,44 +39,44 @@ pub struct Outcome {
     pub rows: Vec<Row>,
 }
 
-/// A contender's result: medians of all rounds.
+/// A client's result: medians of all rounds.
 pub struct Row {
     pub name: String,
     pub role: Role,
-    /// Microseconds a unit.
+    /// Microseconds per unit.
     pub wall: f64,
     pub cpu: f64,
     pub ratio: f64,
-    /// The lowest and the highest ratio of a round.
+    /// The lowest and the highest ratio of all rounds.
     pub spread: (f64, f64),
 }
 
 impl Workload {
     pub fn measure(mut self, effort: Effort, sink: &mut Sink) -> Outcome {
         let counts: Vec<u64> = self
-            .contenders
+            .clients
             .iter_mut()
-            .map(|contender| calibrate(contender, effort, sink))
+            .map(|client| calibrate(client, effort, sink))
             .collect();
-        let mut runs: Vec<Vec<Run>> = self.contenders.iter().map(|_| Vec::new()).collect();
+        let mut runs: Vec<Vec<Run>> = self.clients.iter().map(|_| Vec::new()).collect();
         for round in 0..effort.rounds {
-            // Nobody is always the one that runs behind the same other.
+            // The order rotates, so that no client always runs after the same one.
             for turn in 0..counts.len() {
                 let index = (turn + round) % counts.len();
-                let contender = &mut self.contenders[index];
-                runs[index].push(contender.run(counts[index], sink));
+                let client = &mut self.clients[index];
+                runs[index].push(client.run(counts[index], sink));
             }
         }
-        self.judge(&runs)
+        self.evaluate(&runs)
     }
 
-    fn judge(self, runs: &[Vec<Run>]) -> Outcome {
+    fn evaluate(self, runs: &[Vec<Run>]) -> Outcome {
         let reference = self
-            .contenders
+            .clients
             .iter()
-            .position(|contender| contender.role == Role::Reference)
+            .position(|client| client.role == Role::Reference)
             .unwrap();
-        let row = |(index, contender): (usize, Contender)| {
+        let row = |(index, client): (usize, Client)| {
             let ratios: Vec<f64> = std::iter::zip(&runs[index], &runs[reference])
                 .map(|(own, other)| match self.scale {
                     Scale::Speed => other.wall_each() / own.wall_each(),
@@ -84,8 +84,8 @@ impl Workload {
                 })
                 .collect();
             Row {
-                name: contender.name,
-                role: contender.role,
+                name: client.name,
+                role: client.role,
                 wall: median(runs[index].iter().map(Run::wall_each)),
                 cpu: median(runs[index].iter().map(Run::cpu_each)),
                 spread: (
@@ -100,18 +100,18 @@ impl Workload {
             title: self.title,
             unit: self.unit,
             scale: self.scale,
-            rows: self.contenders.into_iter().enumerate().map(row).collect(),
+            rows: self.clients.into_iter().enumerate().map(row).collect(),
         }
     }
 }
 
-/// How many units make a run of the time wanted. The first run warms up.
-fn calibrate(contender: &mut Contender, effort: Effort, sink: &mut Sink) -> u64 {
+/// The number of units for a run of the target duration. The first run is a warm-up.
+fn calibrate(client: &mut Client, effort: Effort, sink: &mut Sink) -> u64 {
     const MOST: f64 = 50_000.0;
-    contender.run(2, sink);
+    client.run(2, sink);
     let mut units = 4;
     loop {
-        let run = contender.run(units, sink);
+        let run = client.run(units, sink);
         let wanted = (effort.run.as_secs_f64() * 1e6 / run.wall_each()).clamp(4.0, MOST);
         if run.wall >= effort.run / 10 || units as f64 >= wanted {
             return wanted as u64;

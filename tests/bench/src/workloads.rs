@@ -1,23 +1,23 @@
 //! The workloads W1 to W7.
 
-use crate::contender::{Argument, Arrives, Contender, Role};
-use crate::floor::{self, PlainDialogue};
+use crate::baseline::{self, PlainDialogue};
+use crate::client::{Argument, Client, Delivery, Role};
 use crate::message;
 use crate::processors::Processors;
-use crate::stage::{Key, Stage};
+use crate::test_bed::{Key, TestBed};
 use crate::trial::{Scale, Workload};
 use e2e::{Database, Session};
 use rustls::client::Resumption;
 
-/// Sessions of W5.
+/// Parallel sessions of W5.
 const BACKENDS: u64 = 4;
-/// Octets of the large message of W4, about.
+/// Approximate size of the large message of W4, in octets.
 const LARGE: usize = 10 << 20;
 /// Entries of the long access control list of W7.
 const ENTRIES: i32 = 10_000;
 
-/// A workload, made when its turn comes.
-pub type Make = fn(&Stage) -> Workload;
+/// Builds a workload right before it runs.
+pub type Make = fn(&TestBed) -> Workload;
 
 pub const ALL: [(&str, Processors, Make); 13] = [
     ("W1", Processors::Few, w1),
@@ -35,32 +35,31 @@ pub const ALL: [(&str, Processors, Make); 13] = [
     ("W7", Processors::Few, w7),
 ];
 
-/// What a connection is used for.
+/// How many mails a connection carries.
 #[derive(Clone, Copy, PartialEq)]
 enum Use {
     OneMail,
     AllMails,
 }
 
-fn w1(stage: &Stage) -> Workload {
-    plain(stage, Use::OneMail, 1, 0.75).named("W1", "a 1 KiB mail a connection, plain")
+fn w1(bed: &TestBed) -> Workload {
+    plain(bed, Use::OneMail, 1, 0.75).named("W1", "a 1 KiB mail a connection, plain")
 }
 
-fn w2(stage: &Stage) -> Workload {
-    plain(stage, Use::AllMails, 1, 0.76).named("W2", "many 1 KiB mails over one connection, plain")
+fn w2(bed: &TestBed) -> Workload {
+    plain(bed, Use::AllMails, 1, 0.76).named("W2", "many 1 KiB mails over one connection, plain")
 }
 
-fn w5_each(stage: &Stage) -> Workload {
-    plain(stage, Use::OneMail, BACKENDS, 0.60).named("W5a", "W1 from 4 backends, on all processors")
+fn w5_each(bed: &TestBed) -> Workload {
+    plain(bed, Use::OneMail, BACKENDS, 0.60).named("W5a", "W1 from 4 backends, on all processors")
 }
 
-fn w5_kept(stage: &Stage) -> Workload {
-    plain(stage, Use::AllMails, BACKENDS, 0.60)
-        .named("W5b", "W2 from 4 backends, on all processors")
+fn w5_kept(bed: &TestBed) -> Workload {
+    plain(bed, Use::AllMails, BACKENDS, 0.60).named("W5b", "W2 from 4 backends, on all processors")
 }
 
-fn plain(stage: &Stage, connection: Use, sessions: u64, target: f64) -> Workload {
-    let port = stage.sink.plain;
+fn plain(bed: &TestBed, connection: Use, sessions: u64, target: f64) -> Workload {
+    let port = bed.sink.plain;
     let [ours, python, perl] = match connection {
         Use::OneMail => [
             "SELECT bench.ours_each($1, $2)",
@@ -73,65 +72,65 @@ fn plain(stage: &Stage, connection: Use, sessions: u64, target: f64) -> Workload
             "SELECT bench.perl_kept($1, $2, bench.message())",
         ],
     };
-    let floor = |_| match connection {
-        Use::OneMail => Contender::floor_each(port, stage.wire()),
-        Use::AllMails => Contender::floor_kept(port, stage.wire()),
+    let baseline = |_| match connection {
+        Use::OneMail => Client::baseline_each(port, bed.wire()),
+        Use::AllMails => Client::baseline_kept(port, bed.wire()),
     };
     let backends = |name, role, statement| {
-        let one = |_| Contender::sql(name, role, stage.session(), statement, port, Vec::new());
-        Contender::at_once((0..sessions).map(one).collect())
+        let one = |_| Client::sql(name, role, bed.session(), statement, port, Vec::new());
+        Client::at_once((0..sessions).map(one).collect())
     };
     let kept = connection == Use::AllMails;
     Workload::of_mails(
-        stage.wire().len(),
+        bed.wire().len(),
         vec![
-            Contender::at_once((0..sessions).map(floor).collect()),
+            Client::at_once((0..sessions).map(baseline).collect()),
             backends("utl_smtp", Role::Ours(target), ours),
             backends("plpython3u, smtplib", Role::Peer, python),
             backends("plperlu, Net::SMTP", Role::Peer, perl),
-            Contender::smtp_source(port, sessions, kept, &stage.message_file()),
+            Client::smtp_source(port, sessions, kept, &bed.message_file()),
         ],
     )
 }
 
-fn w3(stage: &Stage) -> Workload {
+fn w3(bed: &TestBed) -> Workload {
     let title = "STARTTLS, AUTH PLAIN, a mail a connection, full handshakes";
-    tls(stage, Key::Ecdsa, Handshake::Full).named("W3", title)
+    tls(bed, Key::Ecdsa, Handshake::Full).named("W3", title)
 }
 
-fn w3_resumed(stage: &Stage) -> Workload {
-    let title = "W3 where the server resumes sessions; the floor still makes full handshakes";
-    tls(stage, Key::Ecdsa, Handshake::Resumed).named("W3r", title)
+fn w3_resumed(bed: &TestBed) -> Workload {
+    let title = "W3 where the server resumes sessions; the baseline still makes full handshakes";
+    tls(bed, Key::Ecdsa, Handshake::Resumed).named("W3r", title)
 }
 
-fn w3_rsa(stage: &Stage) -> Workload {
+fn w3_rsa(bed: &TestBed) -> Workload {
     let title = "W3 with certificates of RSA, as Microsoft 365 and OCI have them";
-    tls(stage, Key::Rsa, Handshake::Full).named("W3-RSA", title)
+    tls(bed, Key::Rsa, Handshake::Full).named("W3-RSA", title)
 }
 
-fn w3_rsa_resumed(stage: &Stage) -> Workload {
+fn w3_rsa_resumed(bed: &TestBed) -> Workload {
     let title = "W3r with certificates of RSA, as Microsoft 365 and OCI have them";
-    tls(stage, Key::Rsa, Handshake::Resumed).named("W3r-RSA", title)
+    tls(bed, Key::Rsa, Handshake::Resumed).named("W3r-RSA", title)
 }
 
-/// What the server allows.
+/// The handshakes that the server allows.
 #[derive(Clone, Copy, PartialEq)]
 enum Handshake {
     Full,
     Resumed,
 }
 
-fn tls(stage: &Stage, key: Key, handshake: Handshake) -> Workload {
-    let ports = stage.sink.tls(key);
+fn tls(bed: &TestBed, key: Key, handshake: Handshake) -> Workload {
+    let ports = bed.sink.tls(key);
     let (port, target) = match handshake {
         Handshake::Full => (ports.full, 0.90),
         Handshake::Resumed => (ports.resuming, 1.15),
     };
-    let ca = key.directory(&stage.directory).join("wallet/ca.pem");
-    let floor = |name, role, resumption| {
-        let config = floor::configuration(&ca, resumption);
-        let wire = stage.wire();
-        Contender::outside(name, role, move |mails| {
+    let ca = key.directory(&bed.directory).join("wallet/ca.pem");
+    let baseline = |name, role, resumption| {
+        let config = baseline::configuration(&ca, resumption);
+        let wire = bed.wire();
+        Client::outside(name, role, move |mails| {
             for _ in 0..mails {
                 let mut dialogue = PlainDialogue::open(port);
                 dialogue.ehlo();
@@ -146,13 +145,13 @@ fn tls(stage: &Stage, key: Key, handshake: Handshake) -> Workload {
     };
     let backend = |name, role, statement, trusted: String| {
         let trusted: Vec<Argument> = vec![Box::new(trusted)];
-        Contender::sql(name, role, stage.session(), statement, port, trusted)
+        Client::sql(name, role, bed.session(), statement, port, trusted)
     };
     let ours = "SELECT bench.ours_tls($1, $2, $3)";
     let python = "SELECT bench.python_tls($1, $2, bench.message(), $3)";
-    let mut contenders = vec![
-        floor("floor", Role::Reference, Resumption::disabled()),
-        backend("utl_smtp", Role::Ours(target), ours, stage.wallet(key)),
+    let mut clients = vec![
+        baseline("baseline", Role::Reference, Resumption::disabled()),
+        backend("utl_smtp", Role::Ours(target), ours, bed.wallet(key)),
         backend(
             "plpython3u, smtplib",
             Role::Peer,
@@ -162,22 +161,22 @@ fn tls(stage: &Stage, key: Key, handshake: Handshake) -> Workload {
     ];
     if handshake == Handshake::Resumed {
         let kept = Resumption::in_memory_sessions(8);
-        contenders.insert(1, floor("floor, if it resumed", Role::Limit, kept));
+        clients.insert(1, baseline("baseline, if it resumed", Role::Limit, kept));
     }
-    Workload::of_mails(stage.wire().len(), contenders)
+    Workload::of_mails(bed.wire().len(), clients)
 }
 
-fn w4(stage: &Stage) -> Workload {
+fn w4(bed: &TestBed) -> Workload {
     let ours = "SELECT * FROM bench.ours_data($1, $2, $3)";
     let python = "SELECT * FROM bench.python_data($1, $2, repeat(bench.line(), $3))";
     let perl = "SELECT * FROM bench.perl_data($1, $2, repeat(bench.line(), $3))";
     Workload::of_mails(
         large_size(),
         vec![
-            floor_large(stage),
-            on_large(stage, "utl_smtp", Role::Ours(0.50), ours),
-            on_large(stage, "plpython3u, smtplib", Role::Peer, python),
-            on_large(stage, "plperlu, Net::SMTP", Role::Peer, perl),
+            baseline_large(bed),
+            on_large(bed, "utl_smtp", Role::Ours(0.50), ours),
+            on_large(bed, "plpython3u, smtplib", Role::Peer, python),
+            on_large(bed, "plperlu, Net::SMTP", Role::Peer, perl),
         ],
     )
     .named(
@@ -186,22 +185,22 @@ fn w4(stage: &Stage) -> Workload {
     )
 }
 
-fn w4b(stage: &Stage) -> Workload {
+fn w4b(bed: &TestBed) -> Workload {
     let same = "SELECT * FROM bench.calls($2, $3) WHERE $1 > 0";
     let none = "SELECT * FROM bench.bare_calls($2, $3) WHERE $1 > 0";
     let ours = "SELECT * FROM bench.ours_lines($1, $2, $3)";
-    let mail = Arrives::Mail(large_size() as u64);
+    let mail = Delivery::Mail(large_size() as u64);
     Workload {
         scale: Scale::Cost,
-        contenders: vec![
+        clients: vec![
             on_large(
-                stage,
+                bed,
                 "empty C function, same arguments",
                 Role::Reference,
                 same,
             ),
-            on_large(stage, "empty C function, no argument", Role::Peer, none),
-            on_large(stage, "utl_smtp", Role::Ours(1.5), ours).delivering(mail),
+            on_large(bed, "empty C function, no argument", Role::Peer, none),
+            on_large(bed, "utl_smtp", Role::Ours(1.5), ours).delivering(mail),
         ],
         ..Workload::of_mails(0, Vec::new())
     }
@@ -211,13 +210,13 @@ fn w4b(stage: &Stage) -> Workload {
     )
 }
 
-fn w4c(stage: &Stage) -> Workload {
+fn w4c(bed: &TestBed) -> Workload {
     let ours = "SELECT * FROM bench.ours_raw($1, $2, $3)";
-    let contenders = vec![
-        floor_large(stage),
-        on_large(stage, "utl_smtp", Role::Ours(0.35), ours),
+    let clients = vec![
+        baseline_large(bed),
+        on_large(bed, "utl_smtp", Role::Ours(0.35), ours),
     ];
-    Workload::of_mails(large_size(), contenders)
+    Workload::of_mails(large_size(), clients)
         .named("W4c", "10 MiB by write_raw_data, 24 KiB a call")
 }
 
@@ -230,21 +229,22 @@ fn large_size() -> usize {
     message::line().len() * large_lines() + ".\r\n".len()
 }
 
-/// A statement that is told how many lines the large message has, and says how long the sending took.
-fn on_large(stage: &Stage, name: &str, role: Role, statement: &str) -> Contender {
+/// A statement that takes the number of lines of the large message and returns how long sending
+/// took.
+fn on_large(bed: &TestBed, name: &str, role: Role, statement: &str) -> Client {
     let lines = i32::try_from(large_lines()).unwrap();
     let arguments: Vec<Argument> = vec![Box::new(lines)];
-    let port = stage.sink.plain;
-    Contender::timed_sql(name, role, stage.session(), statement, port, arguments)
+    let port = bed.sink.plain;
+    Client::timed_sql(name, role, bed.session(), statement, port, arguments)
 }
 
-fn floor_large(stage: &Stage) -> Contender {
-    Contender::floor_data(stage.sink.plain, large_lines())
+fn baseline_large(bed: &TestBed) -> Client {
+    Client::baseline_data(bed.sink.plain, large_lines())
 }
 
-fn w6(stage: &Stage) -> Workload {
-    let large = stage.large_wallet();
-    let anchors: i64 = stage
+fn w6(bed: &TestBed) -> Workload {
+    let large = bed.large_wallet();
+    let anchors: i64 = bed
         .database
         .superuser()
         .query_one(
@@ -256,15 +256,15 @@ fn w6(stage: &Stage) -> Workload {
     let backend = |name: &str, role, wallet: String| {
         let statement = "SELECT bench.ours_open_tls($1, $2, $3)";
         let wallet: Vec<Argument> = vec![Box::new(wallet)];
-        Contender::sql(
+        Client::sql(
             name,
             role,
-            stage.session(),
+            bed.session(),
             statement,
-            stage.sink.tls(Key::Ecdsa).full,
+            bed.sink.tls(Key::Ecdsa).full,
             wallet,
         )
-        .delivering(Arrives::Conversation)
+        .delivering(Delivery::Conversation)
     };
     let kind = if large == "system:" {
         "system:"
@@ -275,11 +275,11 @@ fn w6(stage: &Stage) -> Workload {
     Workload {
         unit: "connection",
         scale: Scale::Cost,
-        contenders: vec![
+        clients: vec![
             backend(
                 "utl_smtp, one anchor",
                 Role::Reference,
-                stage.wallet(Key::Ecdsa),
+                bed.wallet(Key::Ecdsa),
             ),
             backend(&name, Role::Ours(1.1), large),
         ],
@@ -291,20 +291,17 @@ fn w6(stage: &Stage) -> Workload {
     )
 }
 
-fn w7(stage: &Stage) -> Workload {
+fn w7(bed: &TestBed) -> Workload {
     let backend = |name: &str, role, entries| {
         let (session, database) = session_with_entries(entries);
         let statement = "SELECT bench.ours_open($1, $2)";
-        let contender =
-            Contender::sql(name, role, session, statement, stage.sink.plain, Vec::new());
-        contender
-            .keeping(database)
-            .delivering(Arrives::Conversation)
+        let client = Client::sql(name, role, session, statement, bed.sink.plain, Vec::new());
+        client.keeping(database).delivering(Delivery::Conversation)
     };
     Workload {
         unit: "connection",
         scale: Scale::Cost,
-        contenders: vec![
+        clients: vec![
             backend("utl_smtp, one entry", Role::Reference, 1),
             backend("utl_smtp, 10,000 entries", Role::Ours(1.2), ENTRIES),
         ],
@@ -316,8 +313,8 @@ fn w7(stage: &Stage) -> Workload {
     )
 }
 
-/// A session of a plain role in a database of its own, whose access control list has this length: the one entry that
-/// counts, and others of all kinds.
+/// A session of an unprivileged role in a new database whose access control list has this length:
+/// one matching entry and others of all kinds.
 pub fn session_with_entries(entries: i32) -> (Session, Database) {
     let database = Database::new();
     let role = database.role("app");
@@ -333,15 +330,15 @@ pub fn session_with_entries(entries: i32) -> (Session, Database) {
 }
 
 impl Workload {
-    fn of_mails(size: usize, contenders: Vec<Contender>) -> Self {
-        let arrives = Arrives::Mail(size as u64);
-        let delivering = |contender: Contender| contender.delivering(arrives);
+    fn of_mails(size: usize, clients: Vec<Client>) -> Self {
+        let delivery = Delivery::Mail(size as u64);
+        let delivering = |client: Client| client.delivering(delivery);
         Self {
             id: "",
             title: "",
             unit: "mail",
             scale: Scale::Speed,
-            contenders: contenders.into_iter().map(delivering).collect(),
+            clients: clients.into_iter().map(delivering).collect(),
         }
     }
 

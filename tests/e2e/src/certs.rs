@@ -17,10 +17,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A CA that can sign.
+/// A certificate authority.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    /// The certificates between this CA and its root, its own first; empty for a root.
+    /// The chain below the root, leaf first; empty for a root.
     chain: Vec<CertificateDer<'static>>,
 }
 
@@ -29,7 +29,7 @@ impl Authority {
         Self::with(name, |_| {})
     }
 
-    /// A root whose certificate the test may bend: dates, constraints.
+    /// A root with parameters changed by the test, such as dates or constraints.
     pub fn with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = authority_params(name);
         change(&mut params);
@@ -40,7 +40,7 @@ impl Authority {
         }
     }
 
-    /// A CA below this one.
+    /// An intermediate CA issued by this one.
     pub fn intermediate(
         &self,
         name: &str,
@@ -78,7 +78,7 @@ impl Authority {
         }
     }
 
-    /// A certificate for a client: `issue` with clientAuth instead of serverAuth.
+    /// A client certificate, with clientAuth instead of serverAuth.
     pub fn issue_client(&self, name: &str) -> Identity {
         self.issue_with(&[], |params| {
             params.distinguished_name.push(DnType::CommonName, name);
@@ -86,7 +86,7 @@ impl Authority {
         })
     }
 
-    /// A revocation list that names these serial numbers.
+    /// A revocation list with these serial numbers.
     pub fn revocation_list(&self, serials: &[SerialNumber]) -> String {
         let now = date_time_ymd(2020, 1, 1);
         let revoked = |serial: &SerialNumber| RevokedCertParams {
@@ -137,7 +137,7 @@ fn key() -> KeyPair {
     KeyPair::generate().unwrap()
 }
 
-/// A certificate with its key and the chain to send along.
+/// A certificate with its key and the chain to send.
 pub struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     /// The certificate alone.
@@ -146,7 +146,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A certificate that vouches for itself.
+    /// A self-signed certificate.
     pub fn self_signed(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = leaf_params(names);
         params.use_authority_key_identifier_extension = false;
@@ -160,7 +160,7 @@ impl Identity {
         }
     }
 
-    /// A certificate that somebody else made; `pem` is its whole chain, its own first.
+    /// A certificate from another source; `pem` is the whole chain, leaf first.
     pub fn from_pem(pem: &str, key: &str) -> Self {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
             .map(Result::unwrap)
@@ -193,7 +193,8 @@ impl Identity {
         )
     }
 
-    /// A TLS server that knows only this key exchange: a client that offers another first is asked again.
+    /// A TLS server with this key exchange group only. A client that offers another first gets a
+    /// HelloRetryRequest.
     pub fn server_with_group(&self, group: &'static dyn SupportedKxGroup) -> Arc<ServerConfig> {
         let provider = CryptoProvider {
             kx_groups: vec![group],
@@ -206,7 +207,7 @@ impl Identity {
         )
     }
 
-    /// A TLS server that asks for a client certificate of this CA, and may insist on it.
+    /// A TLS server that requests a client certificate of this CA, or requires it.
     pub fn server_asking(&self, authority: &Authority, insist: bool) -> Arc<ServerConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(authority.der()).unwrap();
@@ -224,12 +225,12 @@ impl Identity {
         )
     }
 
-    /// The certificate and its unencrypted key, as a client identity lies in a wallet.
+    /// The certificate and its unencrypted key, in the wallet format of a client identity.
     pub fn pem_with_key(&self) -> String {
         format!("{}{}", self.pem, self.key.serialize_pem())
     }
 
-    /// Shows the certificate without a look at it: some are bad on purpose.
+    /// Sends the certificate unchecked: some are bad on purpose.
     fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
         let key = any_supported_type(&key).unwrap();
@@ -249,7 +250,7 @@ fn builder(
         .unwrap()
 }
 
-/// The only suites that OCI Email Delivery speaks.
+/// The only cipher suites of OCI Email Delivery.
 pub const ECDHE_GCM: [SupportedCipherSuite; 4] = [
     cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
     cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
@@ -257,7 +258,7 @@ pub const ECDHE_GCM: [SupportedCipherSuite; 4] = [
     cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
 ];
 
-/// A directory of PEM files that the server's user can read; gone at the end of the test.
+/// A directory of PEM files that the server's user can read. It is removed when dropped.
 pub struct Wallet {
     directory: tempfile::TempDir,
 }
@@ -283,7 +284,7 @@ impl Wallet {
         self.add_with_mode(file, content, 0o644)
     }
 
-    /// A file with these permissions, owned by the user that the server runs as.
+    /// Adds a file with these permissions, owned by the server's user.
     pub fn add_with_mode(&self, file: &str, content: &str, mode: u32) -> &Self {
         let path = self.path().join(file);
         std::fs::write(&path, content).unwrap();

@@ -1,4 +1,4 @@
-//! The shared cluster: a database of its own for each test, its sessions and roles.
+//! The shared cluster. Each test gets its own database, with sessions and roles.
 
 use crate::environment::Environment;
 use postgres::error::DbError;
@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Where the cluster is, and what the tests may read of it.
+/// Connection data of a cluster, and the files that tests may read.
 pub struct Cluster {
     pub host: String,
     pub port: u16,
@@ -16,7 +16,7 @@ pub struct Cluster {
     pub data_directory: String,
     pub log: String,
     pub postmaster: u32,
-    /// Where the programs of this PostgreSQL are.
+    /// The directory of this PostgreSQL's programs.
     pub bin: String,
     /// The operating-system user that the server runs as.
     pub user: String,
@@ -53,7 +53,7 @@ impl Cluster {
         self.try_connect_with(database, role, "")
     }
 
-    /// With start-up options, as `PGOPTIONS` gives them.
+    /// Like the above, with start-up options in the syntax of `PGOPTIONS`.
     pub fn try_connect_with(
         &self,
         database: &str,
@@ -81,7 +81,7 @@ impl Cluster {
         })
     }
 
-    /// A database with the extension, which the tests copy.
+    /// The template database with the extension, which every test copies.
     fn template(&self) -> &'static str {
         static TEMPLATE: OnceLock<String> = OnceLock::new();
         TEMPLATE.get_or_init(|| {
@@ -96,7 +96,7 @@ impl Cluster {
     }
 }
 
-/// A database with the extension, gone at the end of the test together with its roles.
+/// A database with the extension. It is dropped with its roles when the test ends.
 pub struct Database {
     name: String,
     roles: Mutex<Vec<String>>,
@@ -107,7 +107,7 @@ impl Database {
         Self::copy_of(Cluster::shared().template(), "")
     }
 
-    /// A database without the extension; `options` goes to CREATE DATABASE.
+    /// A database without the extension; `options` are those of CREATE DATABASE.
     pub fn empty(options: &str) -> Self {
         Self::copy_of("template0", options)
     }
@@ -118,7 +118,7 @@ impl Database {
         let name = format!("e2e_{}_{count}", std::process::id());
         let cluster = Cluster::shared();
         let mut session = cluster.connect("postgres", &cluster.superuser);
-        // A run that was interrupted may have left the name behind.
+        // An interrupted run may have left a database of this name.
         session.run(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         session.run(&format!(
             "CREATE DATABASE {name} TEMPLATE {template} {options}"
@@ -142,14 +142,14 @@ impl Database {
         Cluster::shared().connect(&self.name, role)
     }
 
-    /// With start-up options, as `PGOPTIONS` gives them.
+    /// Like the above, with start-up options in the syntax of `PGOPTIONS`.
     pub fn connect_with(&self, role: &str, options: &str) -> Session {
         Cluster::shared()
             .try_connect_with(&self.name, role, options)
             .unwrap_or_else(|failure| panic!("{failure}"))
     }
 
-    /// Creates a role that may log in and nothing else; the name returned is unique in the cluster.
+    /// Creates a role that may only log in. The returned name is unique in the cluster.
     pub fn role(&self, name: &str) -> String {
         let role = format!("{name}_{}", self.name);
         let mut session = self.superuser();
@@ -159,14 +159,14 @@ impl Database {
         role
     }
 
-    /// A new plain role that may talk to this host and port, and its session.
+    /// A session of a new unprivileged role that may connect to this host and port.
     pub fn role_for(&self, host: &str, port: u16) -> Session {
         let role = self.role("app");
         self.allow(&role, host, port);
         self.connect(&role)
     }
 
-    /// Grants the role this host and port.
+    /// Allows the role to connect to this host and port.
     pub fn allow(&self, role: &str, host: &str, port: u16) {
         let grant = "SELECT dbms_network_acl_admin.append_host_ace(
                          host => $1, lower_port => $2, upper_port => $2,
@@ -178,7 +178,7 @@ impl Database {
             .unwrap_or_else(|error| panic!("{}", Failure::from(error)));
     }
 
-    /// A setting for each later session of this database.
+    /// Sets a parameter for all later sessions of this database.
     pub fn set(&self, name: &str, value: &str) {
         let value = value.replace('\'', "''");
         self.superuser().run(&format!(
@@ -210,7 +210,7 @@ impl Drop for Database {
     }
 }
 
-/// A client connection that remembers the backend's pid and every notice.
+/// A client connection that records the backend's pid and every notice.
 pub struct Session {
     client: Client,
     pid: i32,
@@ -232,7 +232,7 @@ impl Session {
         Ok(self.client.batch_execute(sql)?)
     }
 
-    /// The one value that this query must give.
+    /// The single value that this query returns.
     pub fn value<T>(&mut self, sql: &str) -> T
     where
         T: for<'a> postgres::types::FromSql<'a>,
@@ -270,7 +270,7 @@ impl DerefMut for Session {
     }
 }
 
-/// An error as the client got it, in a form that is easy to judge.
+/// An error as the client received it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
     pub sqlstate: String,
@@ -281,7 +281,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Fails the test unless it is this SQLSTATE.
+    /// Fails the test unless the error has this SQLSTATE.
     #[track_caller]
     pub fn expect(self, sqlstate: &str) -> Self {
         assert_eq!(self.sqlstate, sqlstate, "{self}");

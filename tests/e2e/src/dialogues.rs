@@ -1,7 +1,7 @@
-//! Scripts worded as well-known mail services word them, for one message each.
+//! Peer scripts that use the wording of well-known mail services, one message each.
 //!
-//! The host names, the order of the extensions, the codes and the texts are the services' own; only ids that
-//! change with each message are made up.
+//! Host names, the order of the extensions, codes and texts are those of the services. Only ids
+//! that change with each message are made up.
 
 use crate::certs::{ECDHE_GCM, Identity};
 use crate::peer::Script;
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 pub const OFFICE365: &str = "smtp.office365.com";
 pub const OCI: &str = "smtp.email.eu-frankfurt-1.oci.oraclecloud.com";
 
-/// What Microsoft 365 answers to a mailbox for which SMTP AUTH is off.
+/// The reply of Microsoft 365 for a mailbox with SMTP AUTH disabled.
 pub const OFFICE365_DISABLED: &str = "535 5.7.139 Authentication unsuccessful, \
     SmtpClientAuthentication is disabled for the Tenant. \
     Visit https://aka.ms/smtp_auth_disabled for more information. \
@@ -90,7 +90,7 @@ fn xoauth2(line: &str, response: &str) -> Vec<u8> {
     format!("{answer}\r\n").into_bytes()
 }
 
-/// Microsoft 365 for a tenant without SMTP AUTH: the refusal comes after the password.
+/// Microsoft 365 for a tenant without SMTP AUTH: it refuses after the password.
 pub fn office365_disabled(identity: &Identity) -> Script {
     office365_greeting(identity)
         .expect("AUTH LOGIN")
@@ -128,7 +128,7 @@ fn oci_auth(identity: &Identity, user: &str, password: &str) -> Script {
         .send("235 Authentication successful\r\n")
 }
 
-/// OCI Email Delivery, all welcome.
+/// OCI Email Delivery accepts a message.
 pub fn oci(identity: &Identity, user: &str, password: &str) -> Script {
     oci_auth(identity, user, password)
         .on("MAIL FROM:", "250 Ok")
@@ -139,7 +139,7 @@ pub fn oci(identity: &Identity, user: &str, password: &str) -> Script {
         .on("QUIT", "221 Bye")
 }
 
-/// OCI Email Delivery for a sender that is not among the approved ones: said after the message.
+/// OCI Email Delivery refuses a sender that is not approved, after the message.
 pub fn oci_unapproved(identity: &Identity, user: &str, password: &str, sender: &str) -> Script {
     oci_auth(identity, user, password)
         .on("MAIL FROM:", "250 Ok")
@@ -152,7 +152,7 @@ pub fn oci_unapproved(identity: &Identity, user: &str, password: &str, sender: &
         .on("QUIT", "221 Bye")
 }
 
-/// OCI Email Delivery for a client that forgets STARTTLS.
+/// OCI Email Delivery with a client that omits STARTTLS.
 pub fn oci_without_tls() -> Script {
     Script::new()
         .send(format!("220 {OCI} ESMTP smtp-in\r\n"))

@@ -1,4 +1,4 @@
-//! The `NAME=value` files that the scripts leave for the tests.
+//! Reads the `NAME=value` files that the scripts write for the tests.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 pub struct Environment(HashMap<String, String>);
 
 impl Environment {
-    /// Reads the file that the variable names.
+    /// Reads the file named by this environment variable.
     pub fn from_variable(variable: &str) -> Self {
         let path = std::env::var(variable)
             .unwrap_or_else(|_| panic!("{variable} is not set: run the suite by `make test`"));

@@ -1,30 +1,31 @@
-//! The end-to-end suite: PostgreSQL with the extension on one side, real mail servers and scripted peers on
-//! the other.
+//! Support library of the end-to-end tests. PostgreSQL with the extension is on one side, real mail
+//! servers and scripted peers are on the other.
 //!
-//! - [`cluster`]: a fresh database for each test, sessions, roles and what they may reach
-//! - [`own_cluster`]: a cluster for one test alone
-//! - [`faults`]: a cluster whose system calls fail and lie to order
-//! - [`process`]: signals, and what /proc tells of a backend
-//! - [`resolver`]: a name server of the test's own
+//! - [`cluster`]: a fresh database for each test, sessions, roles and their access control entries
+//! - [`own_cluster`]: a cluster for a single test
+//! - [`faults`]: a cluster in which system calls fail or return wrong results on demand
+//! - [`process`]: signals, and the state of a backend in /proc
+//! - [`resolver`]: a name server for a single test
 //! - [`smtp`]: the SQL functions as Rust calls
-//! - [`scene`]: the stage for a case with a hostile peer
-//! - [`vigil`]: what must hold after any hostile case
-//! - [`mail`]: the private Postfix: its ports, and the mail that it delivered
-//! - [`peer`]: a server that plays a script byte by byte and records what it hears
-//! - [`ports`]: where nobody listens
+//! - [`test_bed`]: the fixture for tests with a hostile peer
+//! - [`invariants`]: what must hold after every hostile test
+//! - [`mail`]: the private mail servers: their ports, and the mail they delivered
+//! - [`peer`]: a server that plays a script byte by byte and records what it receives
+//! - [`ports`]: free and closed ports
 //! - [`certs`]: private CAs, certificates, wallets
-//! - [`sink`]: smtp-sink, a server with faults to order
-//! - [`openssl`]: certificates and servers that the TLS library of the others won't make
-//! - [`waiting`]: a peer for every point at which a conversation can be made to wait
-//! - [`dialogues`]: scripts worded as well-known mail services word them
+//! - [`sink`]: smtp-sink, a server with configurable faults
+//! - [`openssl`]: certificates and servers that rcgen and rustls do not make
+//! - [`wait_points`]: a peer for every point at which a conversation can be made to wait
+//! - [`dialogues`]: peer scripts with the wording of well-known mail services
 //!
-//! The servers are started once, by `make test`, which names them in the environment.
+//! `make test` starts the servers once and names them in the environment.
 
 pub mod certs;
 pub mod cluster;
 pub mod dialogues;
 mod environment;
 pub mod faults;
+pub mod invariants;
 pub mod mail;
 pub mod openssl;
 pub mod own_cluster;
@@ -32,19 +33,18 @@ pub mod peer;
 pub mod ports;
 pub mod process;
 pub mod resolver;
-pub mod scene;
 pub mod sink;
 pub mod smtp;
-pub mod vigil;
-pub mod waiting;
+pub mod test_bed;
+pub mod wait_points;
 
 pub use cluster::{Database, Failure, Session};
 pub use faults::Faults;
+pub use invariants::Invariants;
 pub use mail::MailServer;
 pub use own_cluster::OwnCluster;
 pub use peer::{Peer, Script};
 pub use ports::closed_port;
-pub use scene::Scene;
 pub use sink::Sink;
 pub use smtp::{Open, Reply, Smtp};
-pub use vigil::Vigil;
+pub use test_bed::TestBed;

@@ -1,4 +1,4 @@
-//! The private mail servers: how to reach them, and the mail that they delivered.
+//! The private mail servers: how to reach them, and the mail they delivered.
 
 use crate::environment::Environment;
 use crate::process;
@@ -6,52 +6,53 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub struct MailServer {
-    /// The name to connect to; the certificate is also valid for [`MailServer::name`] and 127.0.0.1.
+    /// The host to connect to. The certificate is also valid for [`MailServer::name`] and
+    /// 127.0.0.1.
     pub host: String,
     pub name: String,
-    /// STARTTLS, then AUTH, before anything else.
+    /// This port requires STARTTLS and AUTH.
     pub submission: u16,
-    /// Neither TLS nor AUTH; only local mailboxes.
+    /// This port has neither TLS nor AUTH and accepts only local mailboxes.
     pub plain: u16,
     pub implicit_tls: u16,
-    /// A directory that holds the CA's certificate and nothing else.
+    /// A wallet that contains only the CA's certificate.
     pub wallet: String,
     pub user: String,
     pub password: String,
-    /// An access token of the same user, for XOAUTH2 and OAUTHBEARER; empty where there are none.
+    /// An access token of the user for XOAUTH2 and OAUTHBEARER; empty if the server has none.
     pub token: String,
     pub size_limit: usize,
     pub log: PathBuf,
     boxes: PathBuf,
 }
 
-/// A certificate that the server takes for a login of [`MailServer::user`], by EXTERNAL.
+/// A client certificate that the server accepts as a login of [`MailServer::user`] by EXTERNAL.
 pub struct ClientCertificate {
-    /// The certificate and its key, which is encrypted.
+    /// The certificate and its encrypted key.
     pub pem: String,
     pub key_password: String,
 }
 
 impl MailServer {
-    /// Postfix with Dovecot's SASL: the server of nearly all tests.
+    /// Postfix with Dovecot's SASL, the server of nearly all tests.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<MailServer> = OnceLock::new();
         SHARED.get_or_init(|| Self::named_by("UTL_SMTP_MAIL"))
     }
 
-    /// Exim: the same ports, users and mailboxes; no tokens.
+    /// Exim, with the same ports, users and mailboxes, but without tokens.
     pub fn exim() -> &'static Self {
         static SHARED: OnceLock<MailServer> = OnceLock::new();
         SHARED.get_or_init(|| Self::named_by("UTL_SMTP_EXIM"))
     }
 
-    /// OpenSMTPD: the plain port only; the others are 0.
+    /// OpenSMTPD, with the plain port only; the others are 0.
     pub fn opensmtpd() -> &'static Self {
         static SHARED: OnceLock<MailServer> = OnceLock::new();
         SHARED.get_or_init(|| Self::named_by("UTL_SMTP_OPENSMTPD"))
     }
 
-    /// What an application that Exim knows by its certificate has in its wallet.
+    /// The wallet content of an application that logs in to Exim by certificate.
     pub fn exim_client() -> ClientCertificate {
         let environment = Environment::from_variable("UTL_SMTP_EXIM");
         let content = |name: &str| std::fs::read_to_string(environment.text(name)).unwrap();
@@ -79,7 +80,7 @@ impl MailServer {
         }
     }
 
-    /// Waits for the message in this mailbox that holds `mark`: the mailbox is shared by all tests.
+    /// Waits for the message that contains `mark`. All tests share the mailboxes.
     #[track_caller]
     pub fn delivered(&self, mailbox: &str, mark: &str) -> Message {
         let directory = self.boxes.join(mailbox).join("new");
@@ -94,7 +95,7 @@ impl MailServer {
         found.unwrap()
     }
 
-    /// How many messages with this mark the mailbox holds now.
+    /// The number of messages with this mark in the mailbox.
     pub fn count(&self, mailbox: &str, mark: &str) -> usize {
         let directory = self.boxes.join(mailbox).join("new");
         messages(&directory)
@@ -114,7 +115,7 @@ fn messages(directory: &Path) -> impl Iterator<Item = Message> {
         .map(|raw| Message { raw })
 }
 
-/// A message as it lies in the Maildir: lines end with LF, dots are no longer doubled.
+/// A message as stored in the Maildir: lines end with LF, dots are not doubled.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub raw: Vec<u8>,
@@ -125,7 +126,7 @@ impl Message {
         String::from_utf8_lossy(&self.raw[..self.split()]).into_owned()
     }
 
-    /// What follows the first empty line.
+    /// The part after the first empty line.
     pub fn body(&self) -> &[u8] {
         &self.raw[(self.split() + 2).min(self.raw.len())..]
     }

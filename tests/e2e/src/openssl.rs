@@ -1,5 +1,6 @@
-//! What rcgen and rustls refuse to make: weak keys, weak signatures, old protocols, renegotiation. By the program
-//! `openssl`, which every mail server brings along.
+//! Certificates and servers that rcgen and rustls refuse to make: weak keys, weak signatures, old
+//! protocols, renegotiation. They come from the `openssl` program, which every mail server depends
+//! on.
 
 use crate::certs::Identity;
 use crate::process;
@@ -8,19 +9,19 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-/// A directory in which `openssl` runs.
-pub struct Workshop {
+/// A directory with the files that `openssl` creates.
+pub struct OpensslFixtures {
     directory: tempfile::TempDir,
 }
 
-impl Workshop {
+impl OpensslFixtures {
     pub fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
         }
     }
 
-    /// Runs `openssl`, whose arguments are split at white space; file names are those of this directory.
+    /// Runs `openssl` in this directory. The arguments are split at white space.
     #[track_caller]
     pub fn run(&self, arguments: &str) -> &Self {
         let output = Command::new("openssl")
@@ -47,19 +48,20 @@ impl Workshop {
         std::fs::read_to_string(self.path(file)).unwrap()
     }
 
-    /// `NAME.key` by these arguments of `genpkey`.
+    /// Creates `NAME.key` with these arguments of `genpkey`.
     pub fn key(&self, name: &str, kind: &str) -> &Self {
         self.run(&format!("genpkey {kind} -out {name}.key"))
     }
 
-    /// A root, `NAME.pem`, with the key `NAME.key`; `options` go to `req`.
+    /// Creates a root `NAME.pem` with the key `NAME.key`; `options` go to `req`.
     pub fn root(&self, name: &str, options: &str) -> &Self {
         self.run(&format!(
             "req -x509 -new -key {name}.key -out {name}.pem -days 30 -subj /CN={name} {options}"
         ))
     }
 
-    /// A server certificate `NAME.pem` for the DNS name, with the key `NAME.key`; `options` go to `x509`.
+    /// Creates a server certificate `NAME.pem` for the DNS name, with the key `NAME.key`; `options`
+    /// go to `x509`.
     pub fn issue(&self, name: &str, issuer: &str, dns: &str, options: &str) -> &Self {
         self.write(
             "extensions",
@@ -72,7 +74,7 @@ impl Workshop {
             ))
     }
 
-    /// `NAME.pem` with `NAME.key`, for a peer.
+    /// The identity of `NAME.pem` and `NAME.key`, for a peer.
     pub fn identity(&self, name: &str) -> Identity {
         Identity::from_pem(
             &self.read(&format!("{name}.pem")),
@@ -80,7 +82,8 @@ impl Workshop {
         )
     }
 
-    /// A TLS server that shows `NAME.pem`, then says this and waits; `options` go to `s_server`.
+    /// A TLS server with the certificate `NAME.pem`, which sends the greeting and waits; `options`
+    /// go to `s_server`.
     pub fn serve(&self, name: &str, options: &str, greeting: &str) -> Server {
         Server::start(self, name, options, greeting)
     }
@@ -90,13 +93,14 @@ impl Workshop {
     }
 }
 
-impl Default for Workshop {
+impl Default for OpensslFixtures {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// `openssl s_server` on a loopback port, without SMTP: it says what it is told to, and keeps what it hears.
+/// `openssl s_server` on a loopback port, without SMTP. It sends what the test asks for, and
+/// records what it receives.
 pub struct Server {
     process: Child,
     port: u16,
@@ -104,14 +108,14 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(workshop: &Workshop, name: &str, options: &str, greeting: &str) -> Self {
-        // Line by line, so that what it prints is seen when it is printed.
+    fn start(openssl: &OpensslFixtures, name: &str, options: &str, greeting: &str) -> Self {
+        // Line-buffered, so that output is visible at once.
         let mut process = Command::new("stdbuf")
             .args(["-oL", "openssl", "s_server", "-accept", "127.0.0.1:0"])
             .args(["-cert", &format!("{name}.pem")])
             .args(["-key", &format!("{name}.key")])
             .args(options.split_whitespace())
-            .current_dir(&workshop.directory)
+            .current_dir(&openssl.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -144,15 +148,15 @@ impl Server {
         self.port
     }
 
-    /// Says this inside TLS, now or once there is a client. A line that starts with a command letter of `s_server`,
-    /// such as `r` for renegotiation, is obeyed instead.
+    /// Sends text inside TLS, now or once there is a client. A line that starts with a command
+    /// letter of `s_server`, such as `r` for renegotiation, is executed instead.
     pub fn say(&mut self, text: &str) {
         let input = self.process.stdin.as_mut().unwrap();
         input.write_all(text.as_bytes()).unwrap();
         input.flush().unwrap();
     }
 
-    /// Waits for this in what it prints: the client's words, and its own notes.
+    /// Waits for this text in the output: received data, and messages of `s_server`.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         process::wait_until(format_args!("s_server prints \"{text}\""), || {

@@ -1,5 +1,5 @@
-//! A cluster of the test's own, for what can't be done to the one that all share: settings that need a start,
-//! a shutdown, a postmaster killed.
+//! A cluster for one test, for what would disturb the shared one: settings that need a restart, a
+//! shutdown, a killed postmaster.
 
 use crate::cluster::{Cluster, Session};
 use crate::environment::Environment;
@@ -9,20 +9,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Stopped, and gone, at the end of the test.
+/// A private cluster. It is stopped and removed when dropped.
 pub struct OwnCluster {
     directory: tempfile::TempDir,
     cluster: Cluster,
 }
 
 impl OwnCluster {
-    /// With these settings, each as it is written in postgresql.conf.
+    /// Starts a cluster with these settings, in the syntax of postgresql.conf.
     pub fn start(settings: &[&str]) -> Self {
         Self::start_in("", settings)
     }
 
-    /// As [`OwnCluster::start`], after these shell commands, which run as the test's own user, where that is root
-    /// with mounts and a host name of their own.
+    /// Like [`OwnCluster::start`], but runs shell commands first, as the test's own user. If that
+    /// is root, they get their own mount and host name namespaces.
     pub fn start_in(prelude: &str, settings: &[&str]) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("own.")
@@ -56,26 +56,27 @@ impl OwnCluster {
         session
     }
 
-    /// All of the server log so far.
+    /// The server log so far.
     pub fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.cluster.log).unwrap()).into_owned()
     }
 
-    /// Whether the postmaster has ended, and cleanly.
+    /// Whether the postmaster has shut down cleanly.
     pub fn is_down(&self) -> bool {
         !Path::new(&self.cluster.data_directory)
             .join("postmaster.pid")
             .exists()
     }
 
-    /// Shuts it down in order, for what is to be done to its files.
+    /// Shuts the cluster down, so that a test can change its files.
     #[track_caller]
     pub fn shut_down(&self) {
         process::signal(self.cluster.postmaster, "INT");
         process::wait_until("the cluster shuts down", || self.is_down());
     }
 
-    /// Runs shell commands as the user of the server. They may start a daemon: they get no pipe of the test's.
+    /// Runs shell commands as the server's user. They may start a daemon, so they do not inherit a
+    /// pipe of the test.
     #[track_caller]
     pub fn as_server(&self, commands: &str) {
         let mut command = if is_root() {
@@ -94,7 +95,7 @@ impl OwnCluster {
         assert!(status.success(), "failed: {commands}\n{said}");
     }
 
-    /// A directory that goes with the cluster.
+    /// The directory of the cluster, removed with it.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -124,13 +125,13 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/cluster.sh")
 }
 
-/// The daemons that it starts must not hold a pipe of the test's.
+/// Daemons must not inherit a pipe of the test.
 fn quietly(mut command: Command, directory: &Path) -> Command {
     let output = std::fs::File::create(directory.join("script.log")).unwrap();
     let shared = Cluster::shared();
     let pristine = Path::new(&shared.data_directory).with_file_name("pristine");
     if pristine.exists() {
-        // What initdb would make again.
+        // Saves an initdb run.
         command.env("CLUSTER_PRISTINE", pristine);
     }
     command

@@ -1,22 +1,22 @@
-//! Ports of loopback: where nobody listens, where a server is to listen, and where a listener takes no more connections.
+//! Loopback ports: closed ones, free ones for servers, and listeners with a full backlog.
 
 use crate::process;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// One that refuses connections, as long as this process lives.
+/// A port that refuses connections as long as this process lives.
 pub fn closed_port() -> u16 {
     reserve(false)
 }
 
-/// One for a program that is told where to listen. It is reserved for as long as this process lives: the system gives it to
-/// nobody else.
+/// A free port for a server that is told where to listen. It stays reserved as long as this process
+/// lives.
 pub fn free_port() -> u16 {
     reserve(true)
 }
 
-/// Takes a port. A bound socket that does not listen keeps others from it, except for a server that asks for it by number:
-/// with SO_REUSEADDR on both sides, that one may listen.
+/// Reserves a port. A bound socket that does not listen keeps others from using the port. With
+/// SO_REUSEADDR on both sides, a server that requests the port by number may still listen on it.
 fn reserve(for_a_server: bool) -> u16 {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(for_a_server).unwrap();
@@ -27,14 +27,14 @@ fn reserve(for_a_server: bool) -> u16 {
     port
 }
 
-/// A listener whose backlog is full: the kernel drops each further SYN.
+/// A listener with a full backlog: the kernel drops further SYNs.
 pub struct FullBacklog {
     listener: Socket,
     _fillers: Vec<Socket>,
 }
 
 impl FullBacklog {
-    /// On this address; 0 is any port.
+    /// Listens on this address; port 0 is any port.
     pub fn on(address: IpAddr, port: u16) -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         listener
@@ -70,7 +70,7 @@ fn port_of(socket: &Socket) -> u16 {
     address.as_socket().unwrap().port()
 }
 
-/// Waits until what the server sent, or its close or reset, has reached the client's end of this connection.
+/// Waits until data, a close or a reset from the server has reached the client's socket.
 #[track_caller]
 pub fn await_arrival(client: u16, server: u16) {
     process::wait_until("something arrives at the client", || {
@@ -83,12 +83,12 @@ pub fn await_arrival(client: u16, server: u16) {
 const ESTABLISHED: u8 = 1;
 const LISTEN: u8 = 10;
 
-/// A line of the kernel's table of TCP sockets.
+/// An entry of the kernel's table of TCP sockets.
 struct Entry {
     local: u16,
     remote: u16,
     state: u8,
-    /// Octets that were received and not yet read; for a listener, the connections not yet accepted.
+    /// Received octets that were not read yet. For a listener: connections not accepted yet.
     unread: u32,
 }
 
@@ -101,7 +101,8 @@ fn entries() -> impl Iterator<Item = Entry> {
 }
 
 impl Entry {
-    /// `sl local_address rem_address st tx_queue:rx_queue …`, all in hexadecimal; `None` for a heading.
+    /// Parses `sl local_address rem_address st tx_queue:rx_queue …`, all hexadecimal; `None` for a
+    /// heading.
     fn read(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split_whitespace().take(5).collect();
         let behind_colon = |number: usize| fields.get(number)?.rsplit(':').next();

@@ -1,19 +1,19 @@
-//! Signals to the server's processes, and what /proc tells of them.
+//! Signals to server processes, and their state in /proc.
 
 use std::path::Path;
 use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The longest wait for an event. No event takes as long, however busy the machine is: a test that waits longer has
-/// found a hang.
+/// The longest wait for an event. No event takes this long, even on a busy machine: a test that
+/// waits longer has found a hang.
 pub const BOUND: Duration = Duration::from_secs(60);
 
-/// A time limit in seconds, for `tx_timeout` and the like, that never ends anything within [`BOUND`].
+/// A time limit in seconds, for `tx_timeout` and the like, that never expires within [`BOUND`].
 pub const NEVER: i32 = 600;
 
-/// Time limits in seconds for a call that a limit is to end, to be tried in turn: where the machine is so busy that a limit
-/// ends an earlier call, the next one is tried.
+/// Time limits in seconds for a call that must time out, to be tried in turn. On a busy machine a
+/// limit may end an earlier call; then the next limit is tried.
 pub const LIMITS: [i32; 4] = [1, 4, 16, 60];
 
 /// Sends a signal, named as in `kill -s`.
@@ -25,14 +25,14 @@ pub fn signal(pid: impl std::fmt::Display, name: &str) {
     assert!(status.success(), "no signal {name} to {pid}");
 }
 
-/// Whether the process is there and not merely waiting to be buried.
+/// Whether the process runs and is not a zombie.
 pub fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
     Path::new(&format!("/proc/{pid}")).exists() && !state.starts_with('Z')
 }
 
-/// The files that the process has mapped, each as often as it is.
+/// The files that the process has mapped, one item per mapping.
 pub fn libraries(pid: i32) -> Vec<String> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let paths = maps
@@ -41,7 +41,7 @@ pub fn libraries(pid: i32) -> Vec<String> {
     paths.collect()
 }
 
-/// What the process has computed so far, in user and system mode together.
+/// The CPU time of the process, user and system together.
 pub fn processor_time(pid: i32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let after_name = stat.rsplit(')').next().unwrap();
@@ -55,7 +55,7 @@ pub fn processor_time(pid: i32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// How often the process has gone to sleep of its own accord.
+/// The number of voluntary context switches.
 pub fn sleeps(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
@@ -64,12 +64,12 @@ pub fn sleeps(pid: i32) -> u64 {
     line.unwrap().trim().parse().unwrap()
 }
 
-/// How many threads the process has.
+/// The number of threads.
 pub fn threads(pid: i32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
-/// Waits until this holds. Fails the test after [`BOUND`].
+/// Waits until the condition holds. Fails the test after [`BOUND`].
 #[track_caller]
 pub fn wait_until(what: impl std::fmt::Display, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -81,7 +81,7 @@ pub fn wait_until(what: impl std::fmt::Display, mut holds: impl FnMut() -> bool)
     }
 }
 
-/// What the thread returns. Fails the test if it is still running after [`BOUND`].
+/// Joins the thread. Fails the test if it is still running after [`BOUND`].
 #[track_caller]
 pub fn join<T>(what: impl std::fmt::Display, thread: JoinHandle<T>) -> T {
     wait_until(format_args!("{what} ends"), || thread.is_finished());

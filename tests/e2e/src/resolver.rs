@@ -1,4 +1,4 @@
-//! A name server of the test's own, which knows what the test tells it, may change its mind, and counts.
+//! A name server for one test. The test sets its answers, can change them, and sees what was asked.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -12,17 +12,17 @@ const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 const NO_SUCH_NAME: u8 = 3;
 
-/// What a name is, each time it is asked for.
+/// The answer to one look-up of a name.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Addresses(Vec<IpAddr>),
-    /// Another name, and the addresses of that.
+    /// A CNAME, and the addresses of its target.
     Alias(&'static str, Vec<IpAddr>),
     /// No answer, or none before [`Resolver::give_up`].
     Silence,
 }
 
-/// It listens on port 53 of a loopback address, which takes root.
+/// A name server on port 53 of a loopback address, which requires root.
 pub struct Resolver {
     address: Ipv4Addr,
     socket: UdpSocket,
@@ -34,7 +34,7 @@ struct Shared {
     over: AtomicBool,
     zone: Mutex<HashMap<String, Vec<Answer>>>,
     queries: Mutex<Vec<(String, u16)>>,
-    /// Queries that were met with silence, and where they came from.
+    /// Unanswered queries, and their senders.
     unanswered: Mutex<Vec<(Vec<u8>, SocketAddr)>>,
 }
 
@@ -64,8 +64,9 @@ impl Resolver {
         }
     }
 
-    /// Shell commands for [`crate::OwnCluster::start_in`]: whatever starts after them asks this resolver, and
-    /// for nothing but `localhost` another. It waits many minutes for an answer, and asks once.
+    /// Shell commands for [`crate::OwnCluster::start_in`]: every process started after them uses
+    /// this resolver for all names except `localhost`. It waits many minutes for an answer, and
+    /// asks once.
     pub fn prelude(&self) -> String {
         format!(
             "printf 'nameserver %s\\noptions timeout:30 attempts:5\\n' {} >$1/resolv.conf
@@ -77,20 +78,20 @@ impl Resolver {
         )
     }
 
-    /// What the name is from now on, at each look-up; the last answer stays.
+    /// Sets the answers for a name, one per look-up; the last one is repeated.
     pub fn say(&self, name: &str, answers: &[Answer]) {
         let mut zone = self.shared.zone.lock().unwrap();
         zone.insert(name.to_owned(), answers.to_vec());
         self.shared.queries.lock().unwrap().clear();
     }
 
-    /// The addresses of a name, the same at each look-up.
+    /// Sets the addresses of a name, the same for each look-up.
     pub fn add(&self, name: &str, addresses: &[&str]) {
         let addresses = addresses.iter().map(|one| one.parse().unwrap()).collect();
         self.say(name, &[Answer::Addresses(addresses)]);
     }
 
-    /// Answers what was met with silence, now and from now on: there is no such name.
+    /// Answers unanswered queries with NXDOMAIN, now and from now on.
     pub fn give_up(&self) {
         let mut zone = self.shared.zone.lock().unwrap();
         zone.clear();
@@ -101,7 +102,7 @@ impl Resolver {
         }
     }
 
-    /// The names asked for since the zone was last changed, each look-up once.
+    /// The names queried since the zone was last changed, each look-up once.
     pub fn asked(&self) -> Vec<String> {
         let queries = self.shared.queries.lock().unwrap();
         let of_a = queries.iter().filter(|(_, kind)| *kind == A);
@@ -164,7 +165,7 @@ struct Reply {
 }
 
 impl Reply {
-    /// An answer that repeats the header and the question, and has no record yet.
+    /// A response with the header and the question, without records yet.
     fn to(question: &[u8]) -> Self {
         let mut bytes = question.to_vec();
         bytes[2..4].copy_from_slice(&[0x81, 0x80]);
@@ -188,7 +189,7 @@ impl Reply {
         }
     }
 
-    /// The place of the other name, for the records behind it.
+    /// The offset of the target name, for the records after it.
     fn add_alias(&mut self, other: &str) -> usize {
         let mut data = Vec::new();
         for label in other.split('.') {
@@ -199,7 +200,7 @@ impl Reply {
         self.add(12, CNAME, &data)
     }
 
-    /// One record that may be kept for no time; the place of its data.
+    /// Appends one record with TTL 0; returns the offset of its data.
     fn add(&mut self, owner: usize, kind: u16, data: &[u8]) -> usize {
         let owner = 0xc000 | owner as u16;
         for number in [owner, kind, 1, 0, 0, data.len() as u16] {
@@ -212,7 +213,7 @@ impl Reply {
     }
 }
 
-/// The name in the question, in lower case, and where it ends.
+/// The name in the question, in lower case, and its end.
 fn read_name(query: &[u8]) -> (String, usize) {
     let mut labels = Vec::new();
     let mut at = 12;

@@ -1,5 +1,6 @@
-//! `smtp-sink`, which Postfix brings along: a server that misbehaves in the ways its options name, and that keeps the
-//! messages it was sent. Not ours, so that it judges what goes over the wire by its own reading of SMTP.
+//! Postfix's `smtp-sink`: a server that misbehaves as its options say and stores the messages it
+//! receives. It is an independent implementation, so it checks the wire format by its own reading
+//! of SMTP.
 
 use crate::own_cluster::is_root;
 use crate::ports::free_port;
@@ -8,7 +9,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
-/// One `smtp-sink`, gone at the end of the test.
+/// A running `smtp-sink`, stopped when dropped.
 pub struct Sink {
     process: Child,
     port: u16,
@@ -16,7 +17,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// With these options, as they are written in a shell, but without quotes.
+    /// Starts it with these options, separated by spaces, without shell quoting.
     #[track_caller]
     pub fn start(options: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -51,8 +52,8 @@ impl Sink {
         self.port
     }
 
-    /// The one message that got here, in full or not, without the header that smtp-sink puts before it; its lines end
-    /// with LF, and its dots are no longer doubled.
+    /// The only message received, complete or not, without the header that smtp-sink adds. Lines
+    /// end with LF, dots are not doubled.
     #[track_caller]
     pub fn only_message(&self) -> Vec<u8> {
         let mut messages = self.messages();
@@ -60,15 +61,15 @@ impl Sink {
         messages.remove(0)
     }
 
-    /// All messages, in no order. smtp-sink writes the last of one once it has answered its final dot, and then closes
-    /// the file.
+    /// All messages, in no particular order. smtp-sink closes a message's file after it has
+    /// answered the final dot.
     #[track_caller]
     pub fn messages(&self) -> Vec<Vec<u8>> {
         process::wait_until("smtp-sink closes its files", || !self.is_writing());
         self.messages_so_far()
     }
 
-    /// Whether one of the files is open.
+    /// Whether a message file is open.
     fn is_writing(&self) -> bool {
         let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.id()));
         let mut targets = open
@@ -78,7 +79,7 @@ impl Sink {
         targets.any(|target| target.starts_with(self.directory.path()))
     }
 
-    /// All messages, and what there is of those that are not ended.
+    /// All messages, including incomplete ones.
     pub fn messages_so_far(&self) -> Vec<Vec<u8>> {
         let entries = std::fs::read_dir(&self.directory).unwrap().flatten();
         entries
@@ -94,7 +95,8 @@ impl Drop for Sink {
     }
 }
 
-/// The header ends with a field `Received` of three lines, and an empty line follows the message.
+/// Removes the header, which ends with a `Received` field of three lines, and the empty line after
+/// the message.
 fn without_header(dump: &[u8]) -> Vec<u8> {
     let mut lines = dump.split_inclusive(|byte| *byte == b'\n');
     lines

@@ -1,5 +1,5 @@
-//! The SQL functions of schema `utl_smtp` as Rust calls. Every argument is a bound parameter, so that no
-//! secret gets into a statement's text.
+//! The SQL functions of schema `utl_smtp` as Rust calls. Every argument is a bound parameter, so no
+//! secret appears in a statement's text.
 
 use crate::cluster::{Failure, Session};
 use postgres::types::ToSql;
@@ -25,7 +25,7 @@ pub struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    /// With a time-out of a minute: a test should fail rather than wait.
+    /// With a timeout of a minute, so that a test fails instead of waiting.
     pub fn to(host: &'a str, port: u16) -> Self {
         Self {
             host,
@@ -80,7 +80,8 @@ impl<'a> Open<'a> {
         })
     }
 
-    /// Oracle's reply-returning overload: no connection when the server did not welcome it.
+    /// Oracle's overload that returns the reply. There is no connection if the greeting was
+    /// negative.
     pub fn open_reply(&self, session: &mut Session) -> Result<(Option<Smtp>, Reply), Failure> {
         let sql = "SELECT c::text, (reply).code, (reply).text
                      FROM utl_smtp.open_connection_reply($1, $2, $3, $4, $5, $6, $7)";
@@ -108,7 +109,7 @@ impl<'a> Open<'a> {
     }
 }
 
-/// A `utl_smtp.connection`, kept by the test in its text form.
+/// A `utl_smtp.connection` in its text form.
 #[derive(Clone, Debug)]
 pub struct Smtp {
     pub handle: String,
@@ -190,7 +191,7 @@ impl Smtp {
         self.reply(session, "command", &[&command, &argument])
     }
 
-    /// Any function that returns one reply.
+    /// Calls a function that returns one reply.
     pub fn reply(
         &self,
         session: &mut Session,
@@ -205,7 +206,7 @@ impl Smtp {
         })
     }
 
-    /// Any function that returns an array of replies.
+    /// Calls a function that returns an array of replies.
     pub fn replies(
         &self,
         session: &mut Session,

@@ -1,4 +1,4 @@
-//! Memory that can't be allocated: each failure is an ERROR of the call, and the server and the session go on.
+//! Failed memory allocations. Each is an ERROR of the call; the server and the session continue.
 
 use e2e::certs::{Authority, Identity, Wallet};
 use e2e::{Failure, Faults, Open, OwnCluster, Peer, Script, Session, Smtp};
@@ -39,7 +39,7 @@ BEGIN
 END
 $body$";
 
-/// A server that serves any number of conversations, broken off or not.
+/// A server for any number of conversations, complete or not.
 fn server(identity: &Identity) -> Peer {
     Peer::start(
         Script::greeting()
@@ -70,30 +70,30 @@ fn answer(line: &str) -> Vec<u8> {
     }
 }
 
-struct Stage {
+struct Fixture {
     faults: Faults,
     peer: Peer,
     plain: Peer,
     authority: Authority,
     wallet: Wallet,
-    /// Certificates of others, more than wallets are remembered.
+    /// Certificates of other CAs, more than the wallet cache holds.
     others: Vec<String>,
     session: Session,
-    /// A connection of the same backend to which nothing happens.
-    bystander: Smtp,
+    /// Another connection of the same backend, which must not be affected.
+    other_connection: Smtp,
 }
 
-impl Stage {
-    fn set() -> Self {
+impl Fixture {
+    fn new() -> Self {
         let authority = Authority::new("Private CA");
         let identity = authority.issue(&["localhost"]);
         let faults = Faults::start();
         let mut session = faults.cluster.superuser();
         session.run(CONVERSE);
         let plain = plain_server();
-        let bystander = Open::to("127.0.0.1", plain.port()).open(&mut session);
+        let other_connection = Open::to("127.0.0.1", plain.port()).open(&mut session);
         Self {
-            bystander: bystander.unwrap(),
+            other_connection: other_connection.unwrap(),
             peer: server(&identity),
             plain,
             wallet: Wallet::of(&authority),
@@ -113,20 +113,20 @@ impl Stage {
             .try_run(&format!("SELECT converse({port}, '{wallet}', {encrypted})"))
     }
 
-    /// Lets the first allocation of a conversation fail, then the second, and so on to the last. How many there were,
-    /// and how many of the conversations failed.
-    fn strike_everywhere(&mut self, call: &str, encrypted: bool) -> (i32, usize) {
+    /// Makes the first allocation of a conversation fail, then the second, and so on to the last.
+    /// Returns the number of allocations and of failed conversations.
+    fn fail_each_call(&mut self, call: &str, encrypted: bool) -> (i32, usize) {
         let mut failed = 0;
         for time in 1.. {
             let at = format!("{call} {time}, encrypted: {encrypted}");
             assert!(time < 20_000, "{at}: there is no end of allocations");
-            // So that the wallet is read anew, and no earlier TLS session can be resumed under it.
+            // Changes the wallet, so that it is read again and no TLS session can be resumed.
             let other = &self.others[time as usize % self.others.len()];
             self.wallet.add("other.pem", other);
             self.faults.arm(call, time);
             let outcome = self.converse(encrypted);
             if !self.faults.disarm() {
-                outcome.unwrap_or_else(|failure| panic!("{at}, not struck: {failure}"));
+                outcome.unwrap_or_else(|failure| panic!("{at}, not failed: {failure}"));
                 return (time - 1, failed);
             }
             if let Err(failure) = outcome {
@@ -156,12 +156,12 @@ impl Stage {
             "SELECT utl_smtp.close_connection(format('(,,,%s,)', handle)::utl_smtp.connection)
                        FROM utl_smtp.connections() WHERE host <> '127.0.0.1'";
         self.session.run(close);
-        let reply = self.bystander.noop(&mut self.session).unwrap();
+        let reply = self.other_connection.noop(&mut self.session).unwrap();
         assert_eq!(reply.code, 250, "{at}");
     }
 
-    fn strike(mut self, pid: i32) {
-        self.bystander.quit(&mut self.session).unwrap();
+    fn finish(mut self, pid: i32) {
+        self.other_connection.quit(&mut self.session).unwrap();
         assert_eq!(self.session.pid(), pid);
         assert_unharmed(&self.faults.cluster);
     }
@@ -182,84 +182,84 @@ fn assert_unharmed(cluster: &OwnCluster) {
 
 #[test]
 fn an_allocation_that_fails_is_an_error_or_is_served_from_the_reserve() {
-    let mut stage = Stage::set();
-    let pid = stage.session.pid();
+    let mut fixture = Fixture::new();
+    let pid = fixture.session.pid();
     for encrypted in [false, true] {
-        let (struck, failed) = stage.strike_everywhere("memory", encrypted);
-        eprintln!("encrypted: {encrypted}, {struck} allocations, {failed} were errors");
-        assert!(struck > 100, "only {struck} allocations");
-        assert!(failed > 0 && failed < struck as usize / 4, "{failed}");
+        let (attempts, failed) = fixture.fail_each_call("memory", encrypted);
+        eprintln!("encrypted: {encrypted}, {attempts} allocations, {failed} were errors");
+        assert!(attempts > 100, "only {attempts} allocations");
+        assert!(failed > 0 && failed < attempts as usize / 4, "{failed}");
     }
-    stage.strike(pid);
+    fixture.finish(pid);
 }
 
 #[test]
 fn allocations_that_fail_from_some_point_on_are_an_error() {
-    let mut stage = Stage::set();
-    let pid = stage.session.pid();
+    let mut fixture = Fixture::new();
+    let pid = fixture.session.pid();
     for encrypted in [false, true] {
-        let (struck, failed) = stage.strike_everywhere("memory ends", encrypted);
-        eprintln!("encrypted: {encrypted}, {struck} allocations, {failed} were errors");
+        let (attempts, failed) = fixture.fail_each_call("memory ends", encrypted);
+        eprintln!("encrypted: {encrypted}, {attempts} allocations, {failed} were errors");
         assert!(failed > 0, "{failed}");
     }
-    stage.strike(pid);
+    fixture.finish(pid);
 }
 
 /// A reply that takes more memory than the reserve has ends the connection, by an error.
 #[test]
 fn a_reply_too_big_for_the_reserve_is_an_error() {
-    let mut stage = Stage::set();
-    let pid = stage.session.pid();
-    let port = stage.plain.port();
+    let mut fixture = Fixture::new();
+    let pid = fixture.session.pid();
+    let port = fixture.plain.port();
     let smtp = Open::to("127.0.0.1", port)
-        .open(&mut stage.session)
+        .open(&mut fixture.session)
         .unwrap();
-    stage.faults.arm("memory ends", 1);
-    let failure = smtp.replies(&mut stage.session, "help", &[&"x"]);
+    fixture.faults.arm("memory ends", 1);
+    let failure = smtp.replies(&mut fixture.session, "help", &[&"x"]);
     assert!(
         failure.is_ok(),
         "a short reply needs no more than the reserve"
     );
     let failure = smtp
-        .replies(&mut stage.session, "help", &[&None::<&str>])
+        .replies(&mut fixture.session, "help", &[&None::<&str>])
         .unwrap_err();
     assert_eq!(failure.message, "out of memory");
     failure.expect("53200");
-    assert!(stage.faults.disarm());
-    let gone = smtp.noop(&mut stage.session).unwrap_err().expect("U9278");
+    assert!(fixture.faults.disarm());
+    let gone = smtp.noop(&mut fixture.session).unwrap_err().expect("U9278");
     assert!(gone.detail.contains("no open connection"), "{gone}");
-    let bystander = stage.bystander.clone();
-    let lines = bystander.replies(&mut stage.session, "help", &[&None::<&str>]);
+    let other_connection = fixture.other_connection.clone();
+    let lines = other_connection.replies(&mut fixture.session, "help", &[&None::<&str>]);
     assert_eq!(lines.unwrap().len(), 9001);
-    stage.strike(pid);
+    fixture.finish(pid);
 }
 
 /// A wallet whose parts do not fit into the reserve.
 #[test]
 fn a_wallet_too_big_for_the_reserve_is_an_error() {
-    let mut stage = Stage::set();
-    let pid = stage.session.pid();
-    let bundle = stage.authority.pem().repeat(2000);
-    stage.wallet.add("bundle.pem", &bundle);
+    let mut fixture = Fixture::new();
+    let pid = fixture.session.pid();
+    let bundle = fixture.authority.pem().repeat(2000);
+    fixture.wallet.add("bundle.pem", &bundle);
     let sql = format!(
         "SELECT count(*) FROM utl_smtp.wallet_certificates('{}')",
-        stage.wallet.locator()
+        fixture.wallet.locator()
     );
-    assert_eq!(stage.session.value::<i64>(&sql), 2001);
+    assert_eq!(fixture.session.value::<i64>(&sql), 2001);
     for call in ["memory", "memory ends"] {
         for time in [1, 10, 100, 1000, 10_000, 30_000] {
-            stage.wallet.add("bundle.pem", &bundle);
-            stage.faults.arm(call, time);
-            let outcome = stage.session.try_run(&sql);
-            if stage.faults.disarm()
+            fixture.wallet.add("bundle.pem", &bundle);
+            fixture.faults.arm(call, time);
+            let outcome = fixture.session.try_run(&sql);
+            if fixture.faults.disarm()
                 && let Err(failure) = outcome
             {
                 failure.expect("53200");
             }
         }
     }
-    assert_eq!(stage.session.value::<i64>(&sql), 2001);
-    stage.strike(pid);
+    assert_eq!(fixture.session.value::<i64>(&sql), 2001);
+    fixture.finish(pid);
 }
 
 /// As where memory is limited for good.
@@ -272,7 +272,7 @@ fn limited(settings: &[&str]) -> (OwnCluster, Session) {
 }
 
 #[test]
-fn a_huge_argument_is_an_error_where_memory_is_limited() {
+fn a_huge_argument_is_an_error_if_memory_is_limited() {
     let (cluster, mut session) = limited(&[]);
     let peer = plain_server();
     let smtp = Open::to("127.0.0.1", peer.port())
@@ -304,7 +304,7 @@ fn a_huge_argument_is_an_error_where_memory_is_limited() {
 
 /// Plain SQL takes all of the memory, then the extension asks for some.
 #[test]
-fn a_full_backend_gets_errors() {
+fn out_of_memory_is_an_error_of_the_call() {
     for settings in [&[][..], &["shared_preload_libraries = 'utl_smtp'"]] {
         let (cluster, mut session) = limited(settings);
         let peer = plain_server();

@@ -1,20 +1,21 @@
-//! Mail as people send it: ported Oracle blocks, triggers, attachments, against the private Postfix.
+//! Mail through the private Postfix as applications send it: ported Oracle blocks, triggers,
+//! attachments.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::{Database, MailServer, Open, Session, Smtp, closed_port};
 
-/// A plain role's session that may talk to one port of the mail server.
+/// A session of an unprivileged role that may connect to one port of the mail server.
 fn app(database: &Database, port: u16) -> Session {
     database.role_for(&MailServer::shared().host, port)
 }
 
-/// Something to know a message by among those of other tests.
+/// Distinguishes the message from those of other tests.
 fn mark(test: &str) -> String {
     format!("{test}-{}", std::process::id())
 }
 
-/// Up to the point where the submission port accepts mail.
+/// Runs everything up to the point where the submission port accepts mail.
 fn submission(session: &mut Session) -> Smtp {
     let mail = MailServer::shared();
     let smtp = Open::to(&mail.host, mail.submission)
@@ -332,7 +333,7 @@ fn an_unknown_recipient_is_a_permanent_error_in_the_servers_words() {
 
 /// With `raise_reply_errors` off the caller judges, as with Oracle's function forms.
 #[test]
-fn a_refusal_is_returned_when_the_caller_wants_to_judge() {
+fn a_refusal_is_returned_if_raise_reply_errors_is_off() {
     let mail = MailServer::shared();
     let database = Database::new();
     let mut session = app(&database, mail.plain);

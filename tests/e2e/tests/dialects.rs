@@ -1,4 +1,4 @@
-//! The same conversation with servers that word and order things in their own ways.
+//! The same conversation with servers that differ in wording and order.
 
 use e2e::certs::Wallet;
 use e2e::{Database, Failure, MailServer, Open, Reply, Session, Smtp};
@@ -122,7 +122,7 @@ impl Application {
         }
     }
 
-    /// By default a role may talk to the host, and not show who it is.
+    /// By default the role may connect to the host, but not use the client certificate.
     fn allow_client_certificates(&self) {
         self.database.superuser().run(&format!(
             "SELECT dbms_network_acl_admin.append_host_ace(
@@ -135,7 +135,7 @@ impl Application {
         ));
     }
 
-    /// Up to the second EHLO, under TLS.
+    /// Runs everything up to the second EHLO, under TLS.
     fn secured(&self, session: &mut Session) -> Result<Smtp, Failure> {
         let exim = MailServer::exim();
         let smtp = Open::to(&exim.host, exim.submission)
@@ -149,7 +149,7 @@ impl Application {
     }
 }
 
-/// EXTERNAL: the password is the key's, and nobody's at the server.
+/// EXTERNAL: the password is that of the key; the server gets none.
 fn external(session: &mut Session, smtp: &Smtp, user: &str) -> Result<Reply, Failure> {
     smtp.reply(session, "auth", &[&user, &None::<&str>, &"EXTERNAL"])
 }
@@ -176,7 +176,8 @@ fn exim_lets_a_client_certificate_log_in_by_external() {
     assert_eq!(exim.delivered("relayed", &mark).body(), b"known\n");
 }
 
-/// The certificate is for alice; whoever else it claims to be for, the server says no, and the session goes on.
+/// The certificate is for alice. The server refuses every other identity, and the session
+/// continues.
 #[test]
 fn exim_refuses_external_for_somebody_else_than_the_certificate_names() {
     let application = Application::new();
@@ -192,7 +193,8 @@ fn exim_refuses_external_for_somebody_else_than_the_certificate_names() {
     smtp.quit(&mut session).unwrap();
 }
 
-/// Not granted, the certificate stays here. Exim offers EXTERNAL to those who have shown one.
+/// Without the privilege the certificate is not sent. Exim offers EXTERNAL only to clients that
+/// sent one.
 #[test]
 fn external_without_a_client_certificate_is_no_supported_scheme() {
     let exim = MailServer::exim();

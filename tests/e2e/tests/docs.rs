@@ -1,4 +1,4 @@
-//! What the documentation says, held against what is: every SQL block runs, and every list and picture equals the
+//! The documentation against the code: every SQL block runs, and every list and diagram matches the
 //! catalog or the code.
 
 use base64::Engine as _;
@@ -114,7 +114,7 @@ fn every_promise_names_tests_that_exist() {
     }
 }
 
-/// 75 characters each, whole characters in each, and nothing lost.
+/// Words of at most 75 characters, split between characters, without loss.
 #[test]
 fn encoded_words_of_the_recipe_keep_to_rfc_2047() {
     let text = page("docs/messages.md");
@@ -189,7 +189,7 @@ fn the_message_with_html_and_attachment_has_all_its_parts() {
     }
 }
 
-/// A part that has no parts.
+/// A leaf part.
 struct Leaf {
     /// The media types from the whole message down to this part.
     path: String,
@@ -277,7 +277,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
     assert!(broken.is_empty(), "broken links: {broken:#?}");
 }
 
-/// The headings of a page, in the form in which GitHub makes them targets of links.
+/// The headings of a page as GitHub's link anchors.
 fn anchors(page: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(page).unwrap();
     let headings = text.lines().filter(|line| line.starts_with('#'));
@@ -323,7 +323,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The first column of a query, in a database that has the extension and has loaded its library.
+/// The first column of a query, in a database with the extension and a session that has loaded it.
 fn listed(query: &str) -> BTreeSet<String> {
     let database = Database::new();
     let mut session = database.superuser();
@@ -360,7 +360,7 @@ fn script(text: &str) -> (String, usize) {
     (script, count)
 }
 
-/// The examples name a server, a login and a wallet by literals, which this replaces by those of the tests.
+/// Replaces the server, login and wallet literals of the examples by those of the tests.
 fn for_the_test_server(script: &str) -> String {
     let mail = MailServer::shared();
     let (_, domain) = mail.user.split_once('@').unwrap();

@@ -1,9 +1,9 @@
-//! System calls that fail, calls that lie so that Rust panics, and a clock that is stepped: in the library as it is
-//! shipped. A panic is an ERROR, its connection is dropped, and nothing is poisoned for the next.
+//! Failing system calls, wrong results that make Rust panic, and a stepped clock, with the released
+//! library. A panic is an ERROR, its connection is dropped, and later calls are not affected.
 
 use e2e::certs::{Authority, Identity, Wallet};
 use e2e::process::{BOUND, LIMITS};
-use e2e::{Failure, Faults, Open, Peer, Script, Session, Smtp, process, vigil, waiting};
+use e2e::{Failure, Faults, Open, Peer, Script, Session, Smtp, invariants, process, wait_points};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -46,33 +46,33 @@ fn server(identity: &Identity) -> Peer {
     )
 }
 
-struct Stage {
+struct Fixture {
     faults: Faults,
     peer: Peer,
     authority: Authority,
     wallet: Wallet,
     session: Session,
-    /// A connection of the same backend to which nothing happens.
-    bystander: Smtp,
-    _quiet: Peer,
-    /// How many connections outlived what struck them: where nothing had been sent yet.
+    /// Another connection of the same backend, which must not be affected.
+    other_connection: Smtp,
+    _other_peer: Peer,
+    /// The number of connections that survived a failure because nothing had been sent yet.
     survivors: usize,
 }
 
-impl Stage {
-    fn set() -> Self {
+impl Fixture {
+    fn new() -> Self {
         let authority = Authority::new("Private CA");
         let identity = authority.issue(&["localhost"]);
         let faults = Faults::start();
         let mut session = faults.cluster.superuser();
         session.run(CONVERSE);
         let peer = server(&identity);
-        let quiet = Peer::start(Script::greeting().answer_all(|_| b"250 ok\r\n".to_vec()));
-        let open = Open::to("127.0.0.1", quiet.port());
-        let bystander = open.open(&mut session).unwrap();
-        let mut stage = Self {
-            bystander,
-            _quiet: quiet,
+        let other_peer = Peer::start(Script::greeting().answer_all(|_| b"250 ok\r\n".to_vec()));
+        let open = Open::to("127.0.0.1", other_peer.port());
+        let other_connection = open.open(&mut session).unwrap();
+        let mut fixture = Self {
+            other_connection,
+            _other_peer: other_peer,
             survivors: 0,
             peer,
             wallet: Wallet::of(&authority),
@@ -80,8 +80,8 @@ impl Stage {
             faults,
             session,
         };
-        stage.converse().unwrap();
-        stage
+        fixture.converse().unwrap();
+        fixture
     }
 
     fn converse(&mut self) -> Result<(), Failure> {
@@ -90,19 +90,19 @@ impl Stage {
             .try_run(&format!("SELECT converse({port}, '{wallet}')"))
     }
 
-    /// Lets the call strike at its first time, at its second, and so on until there are no more of them in a
-    /// conversation; after each one a conversation must go through. The errors that came of it, and how many.
-    fn strike_everywhere(&mut self, call: &str) -> (Vec<Failure>, i32) {
+    /// Makes the first call fail, then the second, and so on to the last call of a conversation;
+    /// after each failure a conversation must succeed. Returns the errors and the number of calls.
+    fn fail_each_call(&mut self, call: &str) -> (Vec<Failure>, i32) {
         let before = self.descriptors();
         let mut failures = Vec::new();
         for time in 1.. {
             assert!(time < 2000, "{call} is called without end");
-            // What is kept must be made anew, so that making it can fail as well.
+            // Changes the wallet, so that cached state is rebuilt and can fail as well.
             self.wallet.add("ca.pem", &self.authority.pem());
             self.faults.arm(call, time);
             let outcome = self.converse();
             if !self.faults.disarm() {
-                outcome.unwrap_or_else(|failure| panic!("{call}, not struck: {failure}"));
+                outcome.unwrap_or_else(|failure| panic!("{call}, not failed: {failure}"));
                 return (failures, time - 1);
             }
             if let Err(failure) = outcome {
@@ -132,9 +132,12 @@ impl Stage {
         unreachable!("it is called only so often")
     }
 
-    /// The bystander is in step, and so is whatever else is left, which is then closed; how many that were.
+    /// The other_connection is in step, and so is whatever else is left, which is then closed; how many that were.
     fn check_connections(&mut self, after: &str) -> usize {
-        assert_eq!(self.bystander.noop(&mut self.session).unwrap().code, 250);
+        assert_eq!(
+            self.other_connection.noop(&mut self.session).unwrap().code,
+            250
+        );
         let sql = "SELECT format('(,,,%s,)', handle) FROM utl_smtp.connections() WHERE host <> '127.0.0.1'";
         let rows = self.session.query(sql, &[]).unwrap();
         for row in &rows {
@@ -152,13 +155,13 @@ impl Stage {
     }
 
     fn descriptors(&self) -> Vec<String> {
-        let mut open = vigil::descriptors(self.session.pid());
+        let mut open = invariants::descriptors(self.session.pid());
         open.retain(|one| !one.starts_with(&self.faults.cluster.data_directory));
         open
     }
 
     /// The end: one backend has gone through all of it.
-    fn strike(mut self, pid: i32) {
+    fn finish(mut self, pid: i32) {
         assert_eq!(self.session.pid(), pid);
         let log = self.faults.cluster.log_text();
         for word in [
@@ -170,7 +173,7 @@ impl Stage {
         ] {
             assert!(!log.contains(word), "in the server log: {word}\n{log}");
         }
-        self.bystander.quit(&mut self.session).unwrap();
+        self.other_connection.quit(&mut self.session).unwrap();
         drop(self.session);
         self.peer.finish();
     }
@@ -187,36 +190,36 @@ fn codes(failures: &[Failure]) -> BTreeSet<&str> {
 /// in TLS while it verifies, on the way out of a wait, in the thread that looks names up. None tells the password.
 #[test]
 fn a_panic_anywhere_is_an_error_and_poisons_nothing() {
-    let mut stage = Stage::set();
-    let pid = stage.session.pid();
+    let mut fixture = Fixture::new();
+    let pid = fixture.session.pid();
     for (call, at_least) in [("clock_gettime", 15), ("recv", 15), ("send", 2)] {
-        let (failures, struck) = stage.strike_everywhere(call);
+        let (failures, attempts) = fixture.fail_each_call(call);
         eprintln!(
-            "{call}: {struck} struck, {} failed: {:?}",
+            "{call}: {attempts} calls, {} failed: {:?}",
             failures.len(),
             codes(&failures)
         );
-        assert!(struck >= at_least, "{call}: only {struck}");
+        assert!(attempts >= at_least, "{call}: only {attempts}");
         assert_eq!(codes(&failures), BTreeSet::from(["XX000"]), "{failures:?}");
         assert_eq!(
             failures.len() as i32,
-            struck,
+            attempts,
             "{call}: a panic was swallowed"
         );
     }
-    assert_eq!(stage.survivors, 0, "a panic drops its connection");
+    assert_eq!(fixture.survivors, 0, "a panic drops its connection");
     // The thread is nobody's but its own: its end is an answer that did not come.
-    let (failures, struck) = stage.strike_everywhere("getaddrinfo");
-    eprintln!("getaddrinfo: {struck} struck: {:?}", codes(&failures));
+    let (failures, attempts) = fixture.fail_each_call("getaddrinfo");
+    eprintln!("getaddrinfo: {attempts} calls: {:?}", codes(&failures));
     assert_eq!(codes(&failures), BTreeSet::from(["U9278"]), "{failures:?}");
-    stage.strike(pid);
+    fixture.finish(pid);
 }
 
 /// A system call that fails, whichever it is and wherever, is an error that names the trouble.
 #[test]
 fn a_system_call_that_fails_is_an_error_like_any_other() {
-    let mut stage = Stage::set();
-    let pid = stage.session.pid();
+    let mut fixture = Fixture::new();
+    let pid = fixture.session.pid();
     for call in [
         "socket",
         "connect",
@@ -231,9 +234,9 @@ fn a_system_call_that_fails_is_an_error_like_any_other() {
         "read",
         "openat",
     ] {
-        let (failures, struck) = stage.strike_everywhere(call);
-        eprintln!("{call}: {struck} struck: {:?}", codes(&failures));
-        assert!(struck > 0, "{call} is not called");
+        let (failures, attempts) = fixture.fail_each_call(call);
+        eprintln!("{call}: {attempts} calls: {:?}", codes(&failures));
+        assert!(attempts > 0, "{call} is not called");
         let expected: &[&str] = match call {
             "getrandom" => &["XX000", "U9278", "U8860"],
             "openat" | "read" => &["U8759"],
@@ -245,7 +248,7 @@ fn a_system_call_that_fails_is_an_error_like_any_other() {
             "{call}: {failures:?}"
         );
     }
-    stage.strike(pid);
+    fixture.finish(pid);
 }
 
 /// The time of day is stepped by an hour, forth and back, while the extension waits.
@@ -269,7 +272,7 @@ fn a_stepped_clock_moves_no_deadline() {
             let (outcome, stepped) = std::thread::scope(|scope| {
                 let waiting = scope.spawn(|| smtp.noop(&mut session));
                 process::wait_until("the backend waits", || {
-                    waiting.is_finished() || waiting::is_waiting(&mut observer, pid)
+                    waiting.is_finished() || wait_points::is_waiting(&mut observer, pid)
                 });
                 faults.step_clock(step);
                 let seen = observer.value::<i64>(now);

@@ -1,11 +1,11 @@
-//! The same script for every server that is not ours, and what each of them has on its disk afterwards.
+//! The same script against every third-party server, and the message that each of them stored.
 
 use e2e::process::BOUND;
 use e2e::{Database, MailServer, Sink};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-/// One message by write_data or by write_raw_data, the same to every server: `mark` is what tells it apart.
+/// Sends the same message to every server, with write_data or write_raw_data; `mark` identifies it.
 const SCRIPT: &str = r"
 CREATE FUNCTION send_awkward(host text, port integer, mark text, raw boolean) RETURNS void
 LANGUAGE plpgsql AS $body$
@@ -35,7 +35,7 @@ BEGIN
 END
 $body$";
 
-/// What follows the header, with the line ends of a mailbox.
+/// The body, with the line endings of a mailbox.
 fn awkward_body() -> Vec<u8> {
     let lines = [
         ".",
@@ -62,8 +62,8 @@ fn awkward_body() -> Vec<u8> {
     (lines + &".dots\n".repeat(5000) + "the end\n").into_bytes()
 }
 
-/// Postfix, Exim, OpenSMTPD and smtp-sink have the same octets of the same script on their disks,
-/// and each of them has one message.
+/// Postfix, Exim, OpenSMTPD and smtp-sink store the same octets for the same script, as exactly one
+/// message.
 #[test]
 fn every_server_keeps_the_same_message_of_the_same_script() {
     let database = Database::new();
@@ -105,7 +105,7 @@ fn every_server_keeps_the_same_message_of_the_same_script() {
     }
 }
 
-/// What a server answers to all of this, said at once, behind the greeting or before it.
+/// The replies of a server to all of this, sent at once, before or after its greeting.
 fn answer_to(port: u16, after_greeting: bool, said: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
@@ -118,7 +118,8 @@ fn answer_to(port: u16, after_greeting: bool, said: &str) -> String {
     String::from_utf8_lossy(&answer).to_lowercase()
 }
 
-/// The judges are strict. One that forgave bare line ends, or words out of turn, would find no fault in ours.
+/// The servers are strict. One that accepted bare line endings or commands out of order would not
+/// detect errors in the extension.
 #[test]
 fn the_servers_refuse_bare_line_ends_and_words_out_of_turn() {
     let postfix = MailServer::shared().plain;

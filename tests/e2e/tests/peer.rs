@@ -1,4 +1,4 @@
-//! The scripted peer itself: what it records is what the other tests believe.
+//! The scripted peer itself. The other tests depend on what it records.
 
 use e2e::certs::{Authority, Identity};
 use e2e::dialogues;
@@ -96,7 +96,7 @@ fn records_clear_text_and_what_comes_inside_tls_apart() {
 }
 
 #[test]
-fn a_refused_certificate_is_a_client_that_left() {
+fn a_client_that_refuses_the_certificate_counts_as_disconnected() {
     let (_, identity) = issued("mail.example.test");
     let peer = Peer::start(
         Script::new()
@@ -149,7 +149,7 @@ fn a_message_is_what_lies_between_data_and_the_dot() {
 }
 
 #[test]
-fn a_holding_script_ends_with_the_test() {
+fn a_script_on_hold_ends_with_the_test() {
     let peer = Peer::start(Script::greeting().hold());
     let mut stream = connect(&peer);
     read_line(&mut stream);
@@ -157,7 +157,7 @@ fn a_holding_script_ends_with_the_test() {
 }
 
 #[test]
-fn a_released_script_goes_on() {
+fn a_released_script_continues() {
     let peer = Peer::start(Script::greeting().await_release().send("250 now\r\n"));
     let mut stream = connect(&peer);
     read_line(&mut stream);

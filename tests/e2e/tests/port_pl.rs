@@ -1,4 +1,4 @@
-//! The script of the migration page, over Oracle's source and over what ora2pg makes of it.
+//! The script of the migration page, run on Oracle source and on the output of ora2pg.
 
 use e2e::{Database, MailServer};
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! The dialogues of Microsoft 365 and OCI Email Delivery, to the byte.
+//! The dialogues of Microsoft 365 and OCI Email Delivery, byte by byte.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

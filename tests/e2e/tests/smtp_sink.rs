@@ -1,11 +1,11 @@
-//! Postfix's smtp-sink with each of its faults: a judge that none of us wrote. Whatever it does, the error is of the
-//! right class, the session is in step or over, and nothing is left behind.
+//! Every fault of Postfix's smtp-sink, an independent server. Whatever it does, the error has the
+//! right class, the session is in step or closed, and nothing leaks.
 
 use e2e::process::{LIMITS, NEVER};
-use e2e::scene::{CLIENT, cancel_waiting, lasts};
-use e2e::{Failure, Open, Reply, Scene, Session, Sink, Smtp, vigil};
+use e2e::test_bed::{CLIENT, cancel_waiting, lasts};
+use e2e::{Failure, Open, Reply, Session, Sink, Smtp, TestBed, invariants};
 
-/// What is said up to and with a command, by the name that smtp-sink has for it.
+/// The commands, by smtp-sink's names; each stands for the conversation up to it.
 fn steps_to(command: &str) -> &'static [&'static str] {
     match command {
         "CONNECT" => &[],
@@ -27,7 +27,7 @@ const COMMANDS: [&str; 11] = [
     "CONNECT", "HELO", "EHLO", "VRFY", "NOOP", "QUIT", "MAIL", "RSET", "RCPT", "DATA", ".",
 ];
 
-/// The phase after this command was refused; none where the session is over.
+/// The phase after this command was refused; none if the session is closed.
 fn phase_after_refusal(command: &str) -> Option<&'static str> {
     match command {
         "CONNECT" | "QUIT" => None,
@@ -57,7 +57,8 @@ fn say(session: &mut Session, smtp: &Smtp, command: &str) -> Result<Reply, Failu
     }
 }
 
-/// Says what leads to the command, then the command; its outcome, with the connection if one was opened.
+/// Runs the conversation up to the command, then the command. Returns its outcome, and the
+/// connection if one was opened.
 fn run_to(
     session: &mut Session,
     sink: &Sink,
@@ -83,7 +84,7 @@ fn phase(session: &mut Session) -> Option<String> {
     rows.unwrap().first().map(|row| row.get(0))
 }
 
-/// To the mail that the session has under way, or a new one, so that the server's word counts again.
+/// Continues the session's mail, or starts a new one, so that the server's reply counts again.
 #[track_caller]
 fn still_works(session: &mut Session, smtp: &Smtp, refused: &str) {
     if !["EHLO", "HELO"].contains(&refused) {
@@ -97,14 +98,14 @@ fn still_works(session: &mut Session, smtp: &Smtp, refused: &str) {
     assert_eq!(say(session, smtp, "QUIT").unwrap().code, 221, "{refused}");
 }
 
-/// `-f` and `-r`: each command refused for good and for now.
+/// `-f` and `-r`: each command refused permanently and temporarily.
 #[test]
 fn each_refused_command_is_an_error_of_its_class_and_leaves_the_session_in_step() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for (option, sqlstate, text) in [("-f", "U9279", "500 5.3.0"), ("-r", "U9278", "450 4.3.0")] {
         for command in COMMANDS {
             let sink = Sink::start(&format!("{option} {command}"));
-            scene.watch(&[], |session| {
+            bed.check_invariants(&[], |session| {
                 let (smtp, outcome) = run_to(session, &sink, command);
                 if command == "VRFY" {
                     let code = text[..3].parse::<i32>().unwrap();
@@ -119,7 +120,7 @@ fn each_refused_command_is_an_error_of_its_class_and_leaves_the_session_in_step(
                     "{command}"
                 );
                 match (smtp, phase_after_refusal(command)) {
-                    (Some(smtp), None) => vigil::assert_over(session, &smtp),
+                    (Some(smtp), None) => invariants::assert_over(session, &smtp),
                     (Some(smtp), Some(_)) => still_works(session, &smtp, command),
                     (None, _) => assert_eq!(command, "CONNECT"),
                 }
@@ -128,14 +129,14 @@ fn each_refused_command_is_an_error_of_its_class_and_leaves_the_session_in_step(
     }
 }
 
-/// `-q` and `-Q`: the connection is cut at each command, without a word and after 421.
+/// `-q` and `-Q`: the connection is cut at each command, without a reply and after 421.
 #[test]
 fn a_connection_cut_at_any_command_is_421_and_over() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for option in ["-q", "-Q"] {
         for command in COMMANDS {
             let sink = Sink::start(&format!("{option} {command}"));
-            scene.watch(&[], |session| {
+            bed.check_invariants(&[], |session| {
                 let (smtp, outcome) = run_to(session, &sink, command);
                 let case = format!("{option} {command}");
                 match (command, option) {
@@ -152,7 +153,7 @@ fn a_connection_cut_at_any_command_is_421_and_over() {
                 }
                 assert_eq!(phase(session), None, "{case}");
                 if let Some(smtp) = smtp {
-                    vigil::assert_over(session, &smtp);
+                    invariants::assert_over(session, &smtp);
                 }
             });
         }
@@ -171,10 +172,10 @@ fn send(session: &mut Session, smtp: &Smtp, body: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is not announced is not used, and what is announced is used.
+/// Extensions that are not offered are not used, and offered ones are.
 #[test]
 fn what_is_not_announced_is_not_used() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for (option, missing) in [
         ("-8", "8BITMIME"),
         ("-a", "AUTH"),
@@ -183,7 +184,7 @@ fn what_is_not_announced_is_not_used() {
     ] {
         let sink = Sink::start(option);
         let message = format!("Subject: {option}\n\nnaïve\n");
-        scene.watch(&["wonderland"], |session| {
+        bed.check_invariants(&["wonderland"], |session| {
             let warnings = session.notices().len();
             let smtp = Open::to("127.0.0.1", sink.port()).open(session).unwrap();
             smtp.ehlo(session, CLIENT).unwrap();
@@ -207,13 +208,13 @@ fn what_is_not_announced_is_not_used() {
     }
 }
 
-/// `-e` and `-P`: a server of the time before ESMTP, and one behind a firewall that stars out its greeting.
+/// `-e` and `-P`: a server without ESMTP, and one behind a firewall that masks its greeting.
 #[test]
 fn a_server_without_esmtp_takes_mail_after_helo() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for option in ["-e", "-P"] {
         let sink = Sink::start(option);
-        scene.watch(&[], |session| {
+        bed.check_invariants(&[], |session| {
             let smtp = Open::to("127.0.0.1", sink.port()).open(session).unwrap();
             if let Err(failure) = smtp.ehlo(session, CLIENT) {
                 failure.expect("U9279");
@@ -226,14 +227,14 @@ fn a_server_without_esmtp_takes_mail_after_helo() {
     }
 }
 
-/// Smtp-sink believes any password; it is sent in clear only where the superuser allows that.
+/// smtp-sink accepts any password. It is sent without TLS only if the superuser allows that.
 #[test]
 fn a_password_goes_out_in_clear_only_where_the_superuser_allows_it() {
-    let mut scene = Scene::new();
-    scene.database.set("utl_smtp.allow_cleartext_auth", "on");
-    let mut session = scene.database.connect(&scene.role);
+    let mut bed = TestBed::new();
+    bed.database.set("utl_smtp.allow_cleartext_auth", "on");
+    let mut session = bed.database.connect(&bed.role);
     let sink = Sink::start("");
-    scene.watch(&["wonderland"], |_| {
+    bed.check_invariants(&["wonderland"], |_| {
         let smtp = Open::to("127.0.0.1", sink.port())
             .open(&mut session)
             .unwrap();
@@ -247,10 +248,10 @@ fn a_password_goes_out_in_clear_only_where_the_superuser_allows_it() {
     });
 }
 
-/// `-w` and `-W`: a late reply is waited for, and one that is too late ends the session.
+/// `-w` and `-W`: a late reply is awaited, and one that exceeds the limit ends the session.
 #[test]
 fn a_late_reply_is_waited_for_as_long_as_the_limit_allows() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for (option, command) in [
         ("-w 1", "DATA"),
         ("-W EHLO:1", "EHLO"),
@@ -260,7 +261,7 @@ fn a_late_reply_is_waited_for_as_long_as_the_limit_allows() {
         ("-W NOOP:1", "NOOP"),
     ] {
         let sink = Sink::start(option);
-        scene.watch(&[], |session| {
+        bed.check_invariants(&[], |session| {
             let (smtp, outcome) = lasts(1, || run_to(session, &sink, command));
             assert!(outcome.unwrap().code < 400, "{option}");
             smtp.unwrap().close_connection(session).unwrap();
@@ -273,19 +274,19 @@ fn a_late_reply_is_waited_for_as_long_as_the_limit_allows() {
     ] {
         let sink = Sink::start(option);
         let (last, before) = steps_to(command).split_last().unwrap();
-        scene.watch(&[], |session| {
+        bed.check_invariants(&[], |session| {
             let (smtp, limit) = within_limits(session, &sink, before);
             let failure = lasts(limit, || say(session, &smtp, last).unwrap_err());
             let failure = failure.expect("U9278");
             let ended = format!("tx_timeout of {limit} s");
             assert!(failure.detail.contains(&ended), "{option}: {failure}");
-            vigil::assert_over(session, &smtp);
+            invariants::assert_over(session, &smtp);
             assert_eq!(phase(session), None);
         });
     }
 }
 
-/// Lines with dots, bare line ends, eight-bit text and long lines, as text and as raw octets.
+/// Lines with dots, bare line endings, eight-bit text and long lines, as text and as raw octets.
 fn awkward_pieces() -> Vec<String> {
     let mut pieces: Vec<String> = [
         "Subject: awkward\r\n\r",
@@ -307,16 +308,16 @@ fn awkward_pieces() -> Vec<String> {
     pieces
 }
 
-/// What a server has of them on its disk.
+/// The message as the server stores it.
 fn as_kept(pieces: &[String]) -> Vec<u8> {
     let text = pieces.concat().replace("\r\n", "\n").replace('\r', "\n");
     (text + "\n").into_bytes()
 }
 
-/// The octets that arrived are the octets that left.
+/// The received octets equal the sent octets.
 #[test]
 fn the_message_arrives_as_it_was_written() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let pieces = awkward_pieces();
     for (raw, option) in [
         (false, ""),
@@ -325,7 +326,7 @@ fn the_message_arrives_as_it_was_written() {
         (true, "-H 1 -T 512"),
     ] {
         let sink = Sink::start(option);
-        scene.watch(&[], |session| {
+        bed.check_invariants(&[], |session| {
             let smtp = Open::to("127.0.0.1", sink.port()).open(session).unwrap();
             smtp.ehlo(session, CLIENT).unwrap();
             smtp.mail(session, "a@example.test").unwrap();
@@ -347,7 +348,7 @@ fn the_message_arrives_as_it_was_written() {
     }
 }
 
-/// Two megabytes: more than the buffers of a socket with so small a window hold.
+/// Two megabytes: more than the socket buffers hold with such a small window.
 const BODY: &str = "SELECT utl_smtp.data($1::text::utl_smtp.connection, repeat(repeat('x', 98) || E'\\r\\n', 20000))";
 
 fn body(session: &mut Session, smtp: &Smtp) -> Result<(), Failure> {
@@ -357,7 +358,7 @@ fn body(session: &mut Session, smtp: &Smtp) -> Result<(), Failure> {
 
 const TO_RCPT: [&str; 3] = ["EHLO", "MAIL", "RCPT"];
 
-/// Opened with this time limit, and these commands said.
+/// Opens a connection with this time limit and sends these commands.
 fn said(
     session: &mut Session,
     sink: &Sink,
@@ -372,7 +373,7 @@ fn said(
     Ok(smtp)
 }
 
-/// The same with the shortest time limit that does not end any of it, and that limit in seconds.
+/// The same with the shortest time limit that is sufficient; also returns that limit in seconds.
 #[track_caller]
 fn within_limits(session: &mut Session, sink: &Sink, commands: &[&str]) -> (Smtp, i32) {
     let within = LIMITS.into_iter().find_map(|limit| {
@@ -382,13 +383,13 @@ fn within_limits(session: &mut Session, sink: &Sink, commands: &[&str]) -> (Smtp
     within.expect("the commands take more than a minute")
 }
 
-/// `-T`, `-H`: a window of next to nothing, and a server that does not read at first.
+/// `-T`, `-H`: a tiny window, and a server that does not read at first.
 #[test]
 fn a_slow_window_takes_the_whole_message() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for option in ["-T 1024 -H 1", "-T 4096"] {
         let sink = Sink::start(option);
-        scene.watch(&[], |session| {
+        bed.check_invariants(&[], |session| {
             let smtp = said(session, &sink, NEVER, &TO_RCPT).unwrap();
             session.query_one(BODY, &[&smtp.handle]).unwrap();
             smtp.quit(session).unwrap();
@@ -398,14 +399,14 @@ fn a_slow_window_takes_the_whole_message() {
     }
 }
 
-/// The same with a cancel inside, and with a limit: no part of the message counts.
+/// The same with a cancel, and with a time limit: no part of the message counts.
 #[test]
 fn a_slow_window_can_be_cancelled_and_meets_the_deadline() {
-    let mut scene = Scene::new();
-    let mut observer = scene.database.superuser();
+    let mut bed = TestBed::new();
+    let mut observer = bed.database.superuser();
     for cancelled in [true, false] {
         let sink = Sink::start("-T 1 -H 300");
-        scene.watch(&[], |session| {
+        bed.check_invariants(&[], |session| {
             let smtp = if cancelled {
                 let smtp = said(session, &sink, NEVER, &TO_RCPT).unwrap();
                 let failure =
@@ -418,7 +419,7 @@ fn a_slow_window_can_be_cancelled_and_meets_the_deadline() {
                 failure.expect("U9278");
                 smtp
             };
-            vigil::assert_over(session, &smtp);
+            invariants::assert_over(session, &smtp);
             assert_eq!(phase(session), None);
         });
         let received = sink.messages_so_far();
@@ -426,32 +427,32 @@ fn a_slow_window_can_be_cancelled_and_meets_the_deadline() {
     }
 }
 
-/// `-A`: a refusal in the middle of the message by a server that has stopped reading. One that comes when
-/// all is on its way, the end included, is the verdict on the message.
+/// `-A`: a server refuses in the middle of the message and stops reading. A refusal that arrives
+/// after the whole message was sent is the reply to the message.
 #[test]
 fn a_refusal_in_the_middle_of_a_message_ends_the_session() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for option in ["-A 0", "-A 1 -T 1024"] {
         let sink = Sink::start(option);
-        scene.watch(&[], |session| {
+        bed.check_invariants(&[], |session| {
             let (smtp, _) = within_limits(session, &sink, &TO_RCPT);
             let failure = body(session, &smtp).unwrap_err();
             if failure.sqlstate == "U9279" {
                 assert!(failure.message.contains("550 This violates"), "{failure}");
             } else {
                 failure.expect("U9278");
-                vigil::assert_over(session, &smtp);
+                invariants::assert_over(session, &smtp);
             }
         });
     }
 }
 
-/// One server, many sessions one after another and at once; none is left.
+/// One server, many sessions in sequence and in parallel; none is left.
 #[test]
 fn many_sessions_leave_nothing_behind() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let sink = Sink::start("-m 8");
-    scene.watch(&[], |session| {
+    bed.check_invariants(&[], |session| {
         for _ in 0..20 {
             let open: Vec<Smtp> = (0..8)
                 .map(|_| Open::to("127.0.0.1", sink.port()).open(session).unwrap())

@@ -1,20 +1,23 @@
-//! Cancels at random instants, and signals by the thousand: whatever is interrupted, no reply ever meets the
-//! wrong command, and nothing is left behind.
+//! Cancels at random moments, and thousands of signals. No reply is ever paired with the wrong
+//! command, and nothing leaks.
 //!
-//! `UTL_SMTP_CANCELS` is how many cancels there are, `UTL_SMTP_SEED` where they fall.
+//! `UTL_SMTP_CANCELS` is the number of cancels, `UTL_SMTP_SEED` the seed.
 
 use e2e::certs::{Authority, Identity, Wallet};
 use e2e::process::{BOUND, LIMITS, NEVER};
-use e2e::scene::lasts;
-use e2e::{Database, Failure, Open, Peer, Script, Session, Smtp, Vigil, process, vigil, waiting};
+use e2e::test_bed::lasts;
+use e2e::{
+    Database, Failure, Invariants, Open, Peer, Script, Session, Smtp, invariants, process,
+    wait_points,
+};
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// Rounds before anything is measured: what a backend keeps, it has by then.
+/// Warm-up rounds. By then a backend has allocated what it keeps.
 const WARM_UP: u32 = 100;
 
-/// A number from a variable of the environment.
+/// A number from an environment variable.
 fn given(variable: &str, default: u32) -> u32 {
     std::env::var(variable).map_or(default, |text| {
         text.parse()
@@ -22,7 +25,7 @@ fn given(variable: &str, default: u32) -> u32 {
     })
 }
 
-/// Pseudo-random numbers that a seed decides (Marsaglia's xorshift).
+/// Pseudo-random numbers from a seed (Marsaglia's xorshift).
 struct Random(u64);
 
 impl Random {
@@ -38,7 +41,7 @@ impl Random {
     }
 }
 
-/// Every reply repeats the line that it answers: one that met another command would show.
+/// Every reply repeats the line that it answers, so a reply to another command is noticed.
 fn echo(line: &str) -> Vec<u8> {
     match line {
         "DATA" => b"354 go ahead\r\n".to_vec(),
@@ -57,7 +60,7 @@ fn echoing_peers(identity: &Identity) -> [Peer; 2] {
     [Peer::start(clear), Peer::start(tls)]
 }
 
-/// Opens a connection, with TLS on every second call, and talks over it, checking each reply.
+/// Opens a connection, every second time with TLS, and runs a conversation that checks each reply.
 const TALK: &str = "
 CREATE FUNCTION talk(peer_port integer, wallet text, round integer) RETURNS void
 LANGUAGE plpgsql AS $body$
@@ -102,7 +105,7 @@ BEGIN
 END
 $body$;";
 
-/// Cancels one backend, each time after the delay it is given, and reports that it has.
+/// Cancels one backend after each delay that it receives, and reports each cancel.
 fn canceller(database: &Database, pid: i32) -> (Sender<Duration>, Receiver<()>) {
     let (orders, ordered) = channel::<Duration>();
     let (done, report) = channel();
@@ -119,15 +122,15 @@ fn canceller(database: &Database, pid: i32) -> (Sender<Duration>, Receiver<()>) 
     (orders, report)
 }
 
-/// Swallows a cancel that came too late for its statement.
+/// Ignores a cancel that arrived after its statement.
 fn settle(session: &mut Session) {
     while let Err(failure) = session.try_run("SELECT 1") {
         failure.expect("57014");
     }
 }
 
-/// What a cancel left open is in step: its next reply is the next command's. The peer that goes on to TLS
-/// answers nothing else before.
+/// A connection that a cancel left open is in step: the next reply belongs to the next command. A
+/// peer that expects a TLS handshake answers nothing else first.
 fn check_what_is_left(session: &mut Session, round: u32, tls_peer: &Peer) -> usize {
     let sql = "SELECT handle, phase, tls_version IS NULL AND port = $1 FROM utl_smtp.connections()";
     let rows = session.query(sql, &[&i32::from(tls_peer.port())]).unwrap();
@@ -144,7 +147,7 @@ fn check_what_is_left(session: &mut Session, round: u32, tls_peer: &Peer) -> usi
     rows.len()
 }
 
-/// A thousand cancels, wherever they fall.
+/// A thousand cancels at random moments.
 #[test]
 fn cancels_at_random_instants_never_put_a_session_out_of_step() {
     let authority = Authority::new("Private CA");
@@ -156,8 +159,8 @@ fn cancels_at_random_instants_never_put_a_session_out_of_step() {
     session.run(TALK);
     let (orders, report) = canceller(&database, session.pid());
     let mut random = Random::new(given("UTL_SMTP_SEED", 20_260_101));
-    let mut watch = Vigil::begin(&mut session);
-    let descriptors = vigil::descriptors(session.pid()).len();
+    let mut invariants = Invariants::record(&mut session);
+    let descriptors = invariants::descriptors(session.pid()).len();
     let (mut hit, mut left) = (0, 0);
     let mut longest = [Duration::from_millis(16); 2];
     let rounds = given("UTL_SMTP_CANCELS", 1000);
@@ -168,7 +171,7 @@ fn cancels_at_random_instants_never_put_a_session_out_of_step() {
         }
         assert!(round < 10 * (rounds + WARM_UP), "the cancels missed: {hit}");
         if round == WARM_UP {
-            watch = Vigil::begin(&mut session);
+            invariants = Invariants::record(&mut session);
         }
         let kind = usize::from(round % 2 == 0);
         let (port, locator) = match kind {
@@ -197,16 +200,16 @@ fn cancels_at_random_instants_never_put_a_session_out_of_step() {
     }
     // A look-up that was given up ends by itself, soon.
     let pid = session.pid();
-    let ended = || vigil::descriptors(pid).len() <= descriptors;
+    let ended = || invariants::descriptors(pid).len() <= descriptors;
     process::wait_until("the look-ups end", ended);
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
     eprintln!("{hit} of {rounds} cancels hit a conversation, {left} of which could go on");
     for peer in peers {
         peer.finish();
     }
 }
 
-/// Signals without end, until it is dropped.
+/// Sends signals until it is dropped.
 struct Storm(Child);
 
 impl Storm {
@@ -300,7 +303,7 @@ fn send(session: &mut Session, open: &Open<'_>, message: &str) -> Result<Smtp, F
     Ok(smtp)
 }
 
-/// A peer that resets while we write ends the session, not the process.
+/// A peer that resets during a write ends the session, not the process.
 #[test]
 fn writing_to_a_peer_that_has_reset_is_an_error_and_no_signal() {
     let peer = Peer::start(
@@ -314,7 +317,7 @@ fn writing_to_a_peer_that_has_reset_is_an_error_and_no_signal() {
     );
     let database = Database::new();
     let mut session = database.superuser();
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     let smtp = Open::to("127.0.0.1", peer.port())
         .open(&mut session)
         .unwrap();
@@ -332,17 +335,17 @@ fn writing_to_a_peer_that_has_reset_is_an_error_and_no_signal() {
         let failure = failure.expect("U9278");
         assert!(failure.message.contains("421"), "{failure}");
     }
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
     peer.finish();
 }
 
-/// A cancel that is there before the wait begins ends it as soon as it does.
+/// A cancel that arrives before the wait ends the wait at once.
 #[test]
 fn a_cancel_just_before_the_wait_is_not_lost() {
     let peer = Peer::start(Script::greeting().line().hold());
     let database = Database::new();
     let mut session = database.superuser();
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     let smtp = Open::to("127.0.0.1", peer.port())
         .timeout(90)
         .open(&mut session)
@@ -359,8 +362,8 @@ fn a_cancel_just_before_the_wait_is_not_lost() {
         .unwrap_err();
     failure.expect("57014");
     assert!(began.elapsed() < BOUND);
-    vigil::assert_over(&mut session, &smtp);
-    watch.end(&mut session, &[]);
+    invariants::assert_over(&mut session, &smtp);
+    invariants.check(&mut session, &[]);
     peer.finish();
 }
 
@@ -395,9 +398,9 @@ fn tx_timeout_may_be_zero_null_or_huge_but_not_negative() {
     peer.finish();
 }
 
-/// PostgreSQL compares keys with a page of the index locked, and holds interrupts off meanwhile. A comparison
-/// that talks to a silent server is bounded by its own time limit, computes nothing, and what was asked for meanwhile
-/// comes afterwards.
+/// PostgreSQL compares keys while it holds a lock on an index page, with interrupts held off. A
+/// comparison that talks to a silent server is bounded by its own time limit and uses no CPU;
+/// pending interrupts are handled afterwards.
 #[test]
 fn a_wait_with_interrupts_held_off_is_bounded_by_the_time_limit() {
     let peer = Peer::start(Script::greeting().line().hold());
@@ -437,8 +440,9 @@ fn a_wait_with_interrupts_held_off_is_bounded_by_the_time_limit() {
     peer.finish();
 }
 
-/// Looks a key up by a comparison that waits for a silent server, with this time limit in seconds and statement_timeout in
-/// milliseconds, and cancels it in the wait; false if that was over, or not reached, when the cancel came.
+/// Looks up a key with a comparison that waits for a silent server, with this time limit in seconds
+/// and statement_timeout in milliseconds, and cancels it in the wait. Returns false if the wait was
+/// over, or not reached, when the cancel came.
 fn compare_while_cancelled(
     session: &mut Session,
     observer: &mut Session,
@@ -458,7 +462,7 @@ fn compare_while_cancelled(
     let outcome = std::thread::scope(|scope| {
         let looking = scope.spawn(|| session.try_run(&statement));
         process::wait_until("the backend waits", || {
-            met = waiting::is_waiting(observer, pid);
+            met = wait_points::is_waiting(observer, pid);
             met || looking.is_finished()
         });
         observer.run(&format!("SELECT pg_cancel_backend({pid})"));
@@ -478,6 +482,6 @@ fn compare_while_cancelled(
     assert!(took >= limit, "not held off: {took:?}");
     let computed = process::processor_time(pid) - computed;
     assert!(computed < limit / 2, "{computed:?}");
-    vigil::assert_over(session, &smtp);
+    invariants::assert_over(session, &smtp);
     true
 }

@@ -1,11 +1,12 @@
-//! Every released version updates to what a fresh installation is, and keeps the access control list.
+//! Updates from every released version give the same catalog as a fresh installation, and keep the
+//! access control list.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use e2e::{Database, Open, Peer, Script, Session};
 
-/// What `sql/` holds beside the current version's parts.
+/// The scripts in `sql/` other than the current version's parts.
 struct Scripts {
     /// `sql/utl_smtp--A.sql`: the frozen version A.
     releases: BTreeSet<String>,
@@ -39,7 +40,7 @@ impl Scripts {
     }
 }
 
-/// Each object of the extension with all that can be said of it, in words that no OID is in.
+/// Each object of the extension with all its properties, without OIDs.
 const CATALOG: &str = r#"
 WITH member AS (
     SELECT d.classid, d.objid, i.type, i.identity
@@ -104,7 +105,7 @@ CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS c (relation, condition
 WHERE e.extname = 'utl_smtp'
 "#;
 
-/// The rows of an administrator, in every table that pg_dump keeps.
+/// An administrator's rows in every table that pg_dump dumps.
 const ENTRIES: &str = "
 SELECT format('host_ace %s', e) FROM utl_smtp.host_ace AS e
 UNION ALL SELECT format('acl %s', e) FROM utl_smtp.acl AS e
@@ -173,7 +174,7 @@ fn a_released_version_updates_to_the_fresh_catalog_and_keeps_its_entries() {
     }
 }
 
-/// A session keeps its connections while the extension is updated, and lists them before and after.
+/// A session keeps and lists its connections while the extension is updated.
 #[test]
 fn an_open_connection_survives_the_update() {
     let version = current(&mut Database::empty("").superuser());
@@ -216,7 +217,7 @@ fn every_upgrade_script_is_on_a_way_to_the_current_version() {
     }
 }
 
-/// SQL of an older version names what the library no longer has.
+/// The SQL of an older version refers to symbols that the library no longer has.
 #[test]
 fn a_removed_routine_asks_for_the_update_and_leaves_the_session_alive() {
     let database = Database::new();
@@ -235,7 +236,7 @@ fn a_removed_routine_asks_for_the_update_and_leaves_the_session_alive() {
     assert_eq!(session.value::<i32>("SELECT 1"), 1);
 }
 
-/// SQL of a newer version names what the library doesn't have yet.
+/// The SQL of a newer version refers to symbols that the library does not have yet.
 #[test]
 fn a_routine_that_the_library_does_not_have_is_an_error_and_not_a_crash() {
     let database = Database::new();
@@ -255,7 +256,7 @@ fn a_routine_that_the_library_does_not_have_is_an_error_and_not_a_crash() {
     );
 }
 
-/// What the extension created is no longer what the library was built for.
+/// The extension's objects differ from what the library was built for.
 #[test]
 fn a_type_or_table_that_was_altered_is_an_error_and_not_a_crash() {
     let peer = Peer::start(Script::greeting().answer_all(|_| b"250 ok\r\n".to_vec()));

@@ -1,4 +1,4 @@
-//! AUTH: the loop of challenges and its limits, and the exchange that the caller drives line by line.
+//! AUTH: the challenge loop and its limits, and exchanges that the caller drives line by line.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! What commands become on the wire, and which ones the session refuses.
+//! Commands on the wire, and commands that the session refuses.
 
 use smtp_core::command::Command;
 use smtp_core::limits;

@@ -1,5 +1,5 @@
-//! Whole conversations of a [`smtp_core::session::Session`], both directions, byte by byte; see [`script`] for how they are
-//! written down.
+//! Whole conversations of a [`smtp_core::session::Session`], both directions, byte by byte. See
+//! [`script`] for the notation.
 
 #![allow(clippy::unwrap_used)] // A test may panic wherever it stands.
 

@@ -1,4 +1,4 @@
-//! The data phase: what may be said in it, and what a message becomes on the wire.
+//! The data phase: which commands it allows, and the message on the wire.
 
 use smtp_core::command::{Command, Verb};
 use smtp_core::session::{CommandError, OrderError, Session};

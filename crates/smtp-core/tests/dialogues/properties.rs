@@ -1,4 +1,4 @@
-//! What holds whatever a server says and in whatever order a caller calls.
+//! Properties that hold for every server and every order of calls.
 
 use proptest::prelude::*;
 use smtp_core::auth::{Credentials, SchemeList};

@@ -1,4 +1,4 @@
-//! Which reply may follow which command, and what ends a session.
+//! Which reply is accepted for which command, and what closes a session.
 
 use smtp_core::command::Verb;
 use smtp_core::session::OrderError;
@@ -6,7 +6,7 @@ use smtp_core::session::OrderError;
 use super::script::plain;
 
 /// What is said, the phase before it is the end of the conversation so far.
-const SAID: &[(&str, &str)] = &[
+const REPLIES: &[(&str, &str)] = &[
     ("EHLO", "S: 220 mx\nC: EHLO db.example.com\n"),
     ("HELO", "S: 220 mx\nC: HELO db.example.com\n"),
     ("MAIL", "S: 220 mx\nC: MAIL FROM:<a@example.com>\n"),
@@ -75,7 +75,7 @@ fn the_last_accepted_greeting_tells_the_capabilities() {
 /// An intermediate reply where none is due ends the session, whatever was said.
 #[test]
 fn an_intermediate_reply_must_be_the_one_that_is_due() {
-    for (name, said) in SAID {
+    for (name, said) in REPLIES {
         for code in [300, 334, 354, 399] {
             if matches!((*name, code), ("DATA", 354) | ("QUIT", _)) {
                 continue;
@@ -105,7 +105,7 @@ fn message_data_needs_354() {
 /// 421 is a reply to everything, and the last.
 #[test]
 fn a_421_anywhere_is_the_end() {
-    for (name, said) in SAID {
+    for (name, said) in REPLIES {
         let conversation = plain(&format!(
             "{said}S: 421-4.3.2 shutting\nS: 421 down\n= closed"
         ));
@@ -116,8 +116,8 @@ fn a_421_anywhere_is_the_end() {
 
 /// The first digit decides; after a failure the session goes on.
 #[test]
-fn unknown_codes_count_by_their_first_digit() {
-    for (name, said) in SAID {
+fn unknown_codes_are_judged_by_their_first_digit() {
+    for (name, said) in REPLIES {
         if matches!(*name, "greeting" | "QUIT") {
             continue;
         }
@@ -167,7 +167,7 @@ fn surplus_that_is_no_reply_ends_the_session_too() {
 #[test]
 fn what_is_not_a_reply_ends_the_session() {
     for line in ["2a0 x", "25 x", "2500 x", "abc", "", "199 x", "600 x", "-1"] {
-        for (_, said) in SAID {
+        for (_, said) in REPLIES {
             plain(&format!(
                 "{said}S: {line}\n! malformed reply: \"{line}\"\n= closed"
             ));
@@ -196,7 +196,7 @@ fn the_transcript_has_one_line_for_each_line() {
 /// One command is unanswered at most, and none is sent when the session is over.
 #[test]
 fn nothing_is_sent_while_a_reply_is_due_or_after_the_end() {
-    for (name, said) in SAID {
+    for (name, said) in REPLIES {
         let verb = match *name {
             "MAIL" => "MAIL FROM",
             "RCPT" => "RCPT TO",

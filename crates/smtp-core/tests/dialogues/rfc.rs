@@ -1,4 +1,4 @@
-//! The examples of the RFCs, as they stand there but for source routes and what depends on a password.
+//! The examples of the RFCs, unchanged except for source routes and what depends on a password.
 
 use super::script::{Setup, encrypted, plain};
 

@@ -1,5 +1,5 @@
-//! Secrets stay secret even when a server repeats them. The runner looks after every step of every
-//! script; here are the servers that try.
+//! Servers that repeat secrets. The runner checks after every step of every script that none is
+//! visible.
 
 use super::script::{encrypted, plain};
 

@@ -1,4 +1,4 @@
-//! The conversations of the services that must be reachable, in their own words.
+//! Dialogues of well-known services, with their own wording.
 
 use super::script::{encrypted, plain};
 

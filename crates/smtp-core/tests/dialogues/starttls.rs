@@ -1,4 +1,4 @@
-//! STARTTLS: which reply starts a handshake, and what is left of the time before it.
+//! STARTTLS: which reply starts a handshake, and which state survives it.
 
 use super::script::{Setup, encrypted, plain};
 

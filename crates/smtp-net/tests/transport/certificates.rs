@@ -1,4 +1,4 @@
-//! Which certificates are believed, and what is said about those that aren't.
+//! Which certificates are trusted, and the errors for the others.
 
 use std::slice::from_ref;
 

@@ -1,4 +1,4 @@
-//! The client certificate: when it is sent, and when its key may not be used.
+//! The client certificate: when it is sent, and when its key is refused.
 
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -21,13 +21,13 @@ use crate::support::{
 
 const PASSWORD: &str = "correct horse";
 
-struct Scene {
+struct Fixture {
     root: Issuer,
     client: Credentials,
     server: Credentials,
 }
 
-impl Scene {
+impl Fixture {
     fn new() -> Self {
         let root = root("root");
         let client = Credentials::issued(leaf_params(&["client.example.test"]), &root);
@@ -105,35 +105,35 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 #[test]
 fn the_identity_is_sent_when_the_server_asks() {
-    let scene = Scene::new();
-    let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
-    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let fixture = Fixture::new();
+    let file = fixture.client.pem.clone() + &fixture.client.key.serialize_pem();
+    let (_directory, wallet) = fixture.wallet(&file, 0o600);
     let identity = unsealed(&wallet, None).unwrap().unwrap();
     assert_eq!(identity.subject(), "CN=the server");
-    let seen = scene.seen(&wallet, Some(identity));
-    assert_eq!(seen.as_ref(), Some(&scene.client.chain[0]));
+    let seen = fixture.seen(&wallet, Some(identity));
+    assert_eq!(seen.as_ref(), Some(&fixture.client.chain[0]));
 }
 
 /// A session belongs to whom the server took us for when it began.
 #[test]
 fn a_ticket_never_serves_another_identity_of_ours() {
-    let scene = Scene::new();
-    let other = Credentials::issued(leaf_params(&["other.example.test"]), &scene.root);
+    let fixture = Fixture::new();
+    let other = Credentials::issued(leaf_params(&["other.example.test"]), &fixture.root);
     let setup = ServerSetup {
-        client_issuers: vec![scene.root.der().clone()],
+        client_issuers: vec![fixture.root.der().clone()],
         ..ServerSetup::default()
     };
-    let server = Server::with(&scene.server, setup);
+    let server = Server::with(&fixture.server, setup);
     let file = |client: &Credentials| client.pem.clone() + &client.key.serialize_pem();
-    let (_directory, wallet) = scene.wallet(&file(&scene.client), 0o600);
+    let (_directory, wallet) = fixture.wallet(&file(&fixture.client), 0o600);
     let mut client = Client::new(Arc::clone(&wallet), NAME);
     for (credentials, seen) in [
-        (Some(&scene.client), Some(&scene.client.chain[0])),
+        (Some(&fixture.client), Some(&fixture.client.chain[0])),
         (Some(&other), Some(&other.chain[0])),
         (None, None),
     ] {
         client.options.client_identity = credentials.map(|credentials| {
-            let (_directory, wallet) = scene.wallet(&file(credentials), 0o600);
+            let (_directory, wallet) = fixture.wallet(&file(credentials), 0o600);
             unsealed(&wallet, None).unwrap().unwrap()
         });
         let mut stream = client.connect(server.address).unwrap();
@@ -145,17 +145,17 @@ fn a_ticket_never_serves_another_identity_of_ours() {
 
 #[test]
 fn without_an_identity_none_is_sent_and_the_server_decides() {
-    let scene = Scene::new();
-    let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
-    let (_directory, wallet) = scene.wallet(&file, 0o600);
-    assert_eq!(scene.seen(&wallet, None), None);
+    let fixture = Fixture::new();
+    let file = fixture.client.pem.clone() + &fixture.client.key.serialize_pem();
+    let (_directory, wallet) = fixture.wallet(&file, 0o600);
+    assert_eq!(fixture.seen(&wallet, None), None);
 
     let setup = ServerSetup {
-        client_issuers: vec![scene.root.der().clone()],
+        client_issuers: vec![fixture.root.der().clone()],
         client_required: true,
         ..ServerSetup::default()
     };
-    let server = Server::with(&scene.server, setup);
+    let server = Server::with(&fixture.server, setup);
     let outcome = Client::new(wallet, NAME)
         .connect(server.address)
         .and_then(|mut stream| {
@@ -171,14 +171,14 @@ fn without_an_identity_none_is_sent_and_the_server_decides() {
 /// The certificates beside a key are its chain, whatever their order, and trust nobody.
 #[test]
 fn certificates_beside_a_key_are_its_chain_and_no_anchors() {
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     let other = root("other");
-    let file = other.pem() + &scene.client.key.serialize_pem() + &scene.client.pem;
-    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let file = other.pem() + &fixture.client.key.serialize_pem() + &fixture.client.pem;
+    let (_directory, wallet) = fixture.wallet(&file, 0o600);
     let identity = unsealed(&wallet, None).unwrap();
     assert_eq!(
-        scene.seen(&wallet, identity),
-        Some(scene.client.chain[0].clone())
+        fixture.seen(&wallet, identity),
+        Some(fixture.client.chain[0].clone())
     );
 
     let stranger = Credentials::issued(leaf_params(&[NAME]), &other);
@@ -187,35 +187,35 @@ fn certificates_beside_a_key_are_its_chain_and_no_anchors() {
 
 #[test]
 fn a_key_must_fit_a_certificate_beside_it() {
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     let stranger = rcgen::KeyPair::generate().unwrap();
-    let file = scene.client.pem.clone() + &stranger.serialize_pem();
-    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let file = fixture.client.pem.clone() + &stranger.serialize_pem();
+    let (_directory, wallet) = fixture.wallet(&file, 0o600);
     let detail = wallet_error(unsealed(&wallet, None));
     assert!(detail.contains("does not match"), "{detail}");
 }
 
 #[test]
 fn a_key_that_others_can_read_is_not_used() {
-    let scene = Scene::new();
-    let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
+    let fixture = Fixture::new();
+    let file = fixture.client.pem.clone() + &fixture.client.key.serialize_pem();
     for mode in [0o644, 0o604, 0o660] {
-        let (_directory, wallet) = scene.wallet(&file, mode);
+        let (_directory, wallet) = fixture.wallet(&file, mode);
         let detail = wallet_error(unsealed(&wallet, None));
         assert!(detail.contains("\"client.pem\""), "{detail}");
         // Nobody who doesn't use the key is kept from the rest of the wallet.
-        assert_eq!(scene.seen(&wallet, None), None);
+        assert_eq!(fixture.seen(&wallet, None), None);
     }
 }
 
 #[test]
 fn an_encrypted_key_needs_its_password() {
-    let scene = Scene::new();
-    let key = scene.client.key.serialize_der();
-    let file = scene.client.pem.clone() + &encrypted(&key, 1000);
-    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let fixture = Fixture::new();
+    let key = fixture.client.key.serialize_der();
+    let file = fixture.client.pem.clone() + &encrypted(&key, 1000);
+    let (_directory, wallet) = fixture.wallet(&file, 0o600);
     let identity = unsealed(&wallet, Some(PASSWORD)).unwrap();
-    assert!(scene.seen(&wallet, identity).is_some());
+    assert!(fixture.seen(&wallet, identity).is_some());
     let none = wallet_error(unsealed(&wallet, None));
     assert!(none.contains("no password was given"), "{none}");
     let wrong = wallet_error(unsealed(&wallet, Some("battery staple")));
@@ -226,8 +226,8 @@ fn an_encrypted_key_needs_its_password() {
 #[test]
 fn a_key_that_asks_for_endless_work_is_refused() {
     use base64::Engine as _;
-    let scene = Scene::new();
-    let text = encrypted(&scene.client.key.serialize_der(), 0x8000);
+    let fixture = Fixture::new();
+    let text = encrypted(&fixture.client.key.serialize_der(), 0x8000);
     let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
     let mut der = base64::engine::general_purpose::STANDARD
         .decode(body)
@@ -238,8 +238,8 @@ fn a_key_that_asks_for_endless_work_is_refused() {
         .position(|w| w == [2, 3, 0, 0x80, 0])
         .unwrap();
     der[rounds + 2..rounds + 5].copy_from_slice(&[0x7f, 0xff, 0xff]);
-    let file = scene.client.pem.clone() + &pem("ENCRYPTED PRIVATE KEY", &der);
-    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let file = fixture.client.pem.clone() + &pem("ENCRYPTED PRIVATE KEY", &der);
+    let (_directory, wallet) = fixture.wallet(&file, 0o600);
     let detail = wallet_error(unsealed(&wallet, Some(PASSWORD)));
     assert!(detail.contains("too much work"), "{detail}");
 }
@@ -257,10 +257,10 @@ fn a_key_that_takes_long_to_decrypt_is_given_up_at_the_deadline_or_for_an_interr
             Ok(())
         }
     }
-    let scene = Scene::new();
-    let key = scene.client.key.serialize_der();
-    let file = scene.client.pem.clone() + &encrypted(&key, 10_000);
-    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let fixture = Fixture::new();
+    let key = fixture.client.key.serialize_der();
+    let file = fixture.client.pem.clone() + &encrypted(&key, 10_000);
+    let (_directory, wallet) = fixture.wallet(&file, 0o600);
     let password = Secret::new(PASSWORD);
     let open = |deadline| {
         let wait = Counting(AtomicU32::new(0));
@@ -280,9 +280,9 @@ fn a_key_that_takes_long_to_decrypt_is_given_up_at_the_deadline_or_for_an_interr
 
 #[test]
 fn openssl_legacy_encryption_is_told() {
-    let scene = Scene::new();
+    let fixture = Fixture::new();
     let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
-    let (_directory, wallet) = scene.wallet(&(scene.client.pem.clone() + legacy), 0o600);
+    let (_directory, wallet) = fixture.wallet(&(fixture.client.pem.clone() + legacy), 0o600);
     let outcome = unsealed(&wallet, Some(PASSWORD));
     let hint = outcome.as_ref().err().and_then(NetError::hint).unwrap();
     assert!(hint.contains("openssl pkcs8 -topk8"), "{hint}");
@@ -290,12 +290,12 @@ fn openssl_legacy_encryption_is_told() {
 
 #[test]
 fn keys_and_passwords_are_in_no_debug_output() {
-    let scene = Scene::new();
-    let file = scene.client.pem.clone() + &scene.client.key.serialize_pem();
-    let (_directory, wallet) = scene.wallet(&file, 0o600);
+    let fixture = Fixture::new();
+    let file = fixture.client.pem.clone() + &fixture.client.key.serialize_pem();
+    let (_directory, wallet) = fixture.wallet(&file, 0o600);
     let identity = unsealed(&wallet, None).unwrap();
     let text = format!("{wallet:?} {identity:?}");
-    let key = scene.client.key.serialize_der();
+    let key = fixture.client.key.serialize_der();
     let octets = key[key.len() - 8..].iter();
     let octets: Vec<String> = octets.map(u8::to_string).collect();
     assert!(!text.contains(&octets.join(", ")));

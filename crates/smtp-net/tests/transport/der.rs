@@ -1,4 +1,4 @@
-//! Certificates and revocation lists that rcgen does not make, written as DER.
+//! DER for certificates and revocation lists that rcgen does not make.
 
 use base64::Engine as _;
 use rcgen::{KeyPair, PublicKeyData, SigningKey};

@@ -1,4 +1,4 @@
-//! The handshake: versions, names asked for, deadlines, and peers that don't speak TLS.
+//! The handshake: versions, SNI, deadlines, and peers that do not speak TLS.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, mpsc};
@@ -225,7 +225,7 @@ fn a_silent_or_slow_peer_meets_the_deadline() {
 }
 
 #[test]
-fn no_time_at_all_is_no_wait_at_all() {
+fn a_timeout_of_zero_does_not_wait() {
     let silent = listen(|mut socket| {
         let _ = socket.read_to_end(&mut Vec::new());
     });

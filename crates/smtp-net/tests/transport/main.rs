@@ -1,4 +1,5 @@
-//! The transport against real sockets on loopback: certificates made for each test, servers in threads.
+//! The transport on real loopback sockets. Certificates are made for each test; servers run in
+//! threads.
 
 #![allow(clippy::unwrap_used)] // A test may panic wherever it stands.
 

@@ -1,4 +1,4 @@
-//! What is said of certificates that are refused.
+//! The errors for refused certificates.
 
 use rcgen::{BasicConstraints, IsCa, KeyPair, KeyUsagePurpose};
 

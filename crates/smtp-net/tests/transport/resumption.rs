@@ -1,4 +1,4 @@
-//! Tickets: used again where everything that led to trust is the same, and nowhere else.
+//! Session tickets: they are used only if everything that led to trust is unchanged.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Revocation lists that can't do their work: they are used for what they name, and warned about.
+//! Incomplete revocation lists: they apply to what they name, and cause a warning.
 
 use rcgen::{KeyPair, SerialNumber};
 

@@ -1,4 +1,4 @@
-//! Reading, writing and ending, plain and encrypted.
+//! Reading, writing and closing, plain and encrypted.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

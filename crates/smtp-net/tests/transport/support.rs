@@ -1,4 +1,4 @@
-//! Certificates, wallets and servers to test with.
+//! Certificates, wallets and servers for the tests.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -203,12 +203,12 @@ pub const BOUND: Duration = Duration::from_secs(60);
 /// A TLS server on loopback, and what it saw of each connection.
 pub struct Server {
     pub address: SocketAddr,
-    seen: Receiver<Seen>,
+    seen: Receiver<Observed>,
 }
 
 /// What a server saw of one connection.
 #[derive(Debug)]
-pub struct Seen {
+pub struct Observed {
     pub server_name: Option<String>,
     pub client_certificate: Option<CertificateDer<'static>>,
     /// What came after the greeting.
@@ -231,7 +231,7 @@ impl Server {
     }
 
     /// The next connection's report; the connection must be over.
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> Observed {
         self.seen.recv_timeout(BOUND).unwrap()
     }
 }
@@ -249,7 +249,7 @@ pub fn listen(mut serve: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
 }
 
 /// One connection: greets, then takes in what comes until the end.
-fn serve(mut socket: TcpStream, config: Arc<ServerConfig>, polite: bool) -> Seen {
+fn serve(mut socket: TcpStream, config: Arc<ServerConfig>, polite: bool) -> Observed {
     socket.set_read_timeout(Some(BOUND)).unwrap();
     let mut connection = ServerConnection::new(config).unwrap();
     let mut received = Vec::new();
@@ -269,7 +269,7 @@ fn serve(mut socket: TcpStream, config: Arc<ServerConfig>, polite: bool) -> Seen
         }
         tls.read_to_end(&mut received).map(drop)
     })();
-    Seen {
+    Observed {
         server_name: connection.server_name().map(str::to_owned),
         client_certificate: connection
             .peer_certificates()

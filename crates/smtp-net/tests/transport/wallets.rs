@@ -1,4 +1,4 @@
-//! Wallets on disk: what is read, what is left out with a warning, and what is refused.
+//! Wallets on disk: what is read, what is skipped with a warning, and what is refused.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -192,12 +192,12 @@ fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
 /// A root with the wallets `a`, `a/sub`, `b` (a link to `secret` outside, which looks like `a`) and
 /// `linked` (with a link to a file in `a/sub`), and the source that `path` below the root
 /// resolved to.
-struct Swapped {
+struct SwapFixture {
     place: TempDir,
     source: WalletSource,
 }
 
-impl Swapped {
+impl SwapFixture {
     fn new(path: &str) -> Self {
         let place = directory(&[]);
         for (side, name) in [("root/a", "inside"), ("secret", "outside")] {
@@ -235,17 +235,17 @@ impl Swapped {
 #[test]
 fn a_directory_that_becomes_a_link_out_of_the_roots_is_not_read() {
     for path in ["a", "a/sub"] {
-        let swapped = Swapped::new(path);
+        let fixture = SwapFixture::new(path);
         let mut cache = WalletCache::default();
-        assert!(cache.open(&swapped.source).is_ok());
-        Swapped::swap(swapped.place.path());
+        assert!(cache.open(&fixture.source).is_ok());
+        SwapFixture::swap(fixture.place.path());
         for _ in 0..2 {
-            let outcome = cache.open(&swapped.source);
-            Swapped::check(&outcome);
+            let outcome = cache.open(&fixture.source);
+            SwapFixture::check(&outcome);
             assert!(outcome.is_err(), "{path}");
         }
-        Swapped::swap(swapped.place.path());
-        assert!(cache.open(&swapped.source).is_ok());
+        SwapFixture::swap(fixture.place.path());
+        assert!(cache.open(&fixture.source).is_ok());
     }
 }
 
@@ -259,15 +259,15 @@ fn a_directory_that_is_swapped_all_the_time_shows_nothing_from_outside() {
 }
 
 fn swap_in_a_loop(wallet: &str) {
-    let swapped = Swapped::new(wallet);
-    let path = swapped.place.path().to_owned();
+    let fixture = SwapFixture::new(wallet);
+    let path = fixture.place.path().to_owned();
     let roots = [path.join("root")];
     let locator = Locator::parse(roots[0].join(wallet).to_str().unwrap()).unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                Swapped::swap(&path);
+                SwapFixture::swap(&path);
             }
         });
         let result = std::panic::catch_unwind(|| {
@@ -277,7 +277,7 @@ fn swap_in_a_loop(wallet: &str) {
             while (read < 300 || refused < 300) && begun.elapsed() < Duration::from_secs(60) {
                 let source = locator.resolve(Some(&roots));
                 let outcome = source.and_then(|source| cache.open(&source));
-                Swapped::check(&outcome);
+                SwapFixture::check(&outcome);
                 match outcome {
                     Ok(_) => read += 1,
                     Err(_) => refused += 1,
@@ -391,7 +391,7 @@ fn the_system_store_is_read_once() {
 }
 
 #[test]
-fn nothing_stays_open_after_failures() {
+fn failures_leave_nothing_open() {
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
     let place = directory(&[("x.pem", "nothing")]);
     let before = descriptors();

@@ -1,19 +1,19 @@
-//! Mixed good and bad conversations, tens of thousands of them, in one backend and then in ten: memory, descriptors
-//! and processor time per conversation must stay flat. `soak COUNT`, by way of scripts/soak.sh.
+//! Tens of thousands of good and bad conversations, in one backend and then in ten. Memory,
+//! descriptors and CPU time per conversation must stay flat. Run it with scripts/soak.sh.
 
 use e2e::certs::{Authority, Wallet};
 use e2e::cluster::Cluster;
-use e2e::{Database, Peer, Script, Session, process, vigil};
+use e2e::{Database, Peer, Script, Session, invariants, process};
 use std::time::{Duration, Instant};
 
-/// How often a backend is looked at.
+/// Samples per backend.
 const SAMPLES: usize = 20;
-/// Samples before the figures count: what a backend keeps, it has by then.
+/// Samples before the figures count. By then a backend has allocated what it keeps.
 const WARM_UP: usize = 4;
 const BACKENDS: usize = 10;
-/// What a backend may grow by after that, in kB.
+/// The allowed growth of a backend after that, in kB.
 const GROWTH: u64 = 1024;
-/// By what factor a conversation may come to cost more.
+/// The factor by which a conversation may become slower.
 const SLOWER: f64 = 1.5;
 
 fn main() {
@@ -22,80 +22,80 @@ fn main() {
             .unwrap_or_else(|_| panic!("usage: soak [COUNT], not \"{text}\""))
     });
     let began = Instant::now();
-    let stage = Stage::set();
+    let fixture = Fixture::new();
     let log_before = std::fs::metadata(&Cluster::shared().log).unwrap().len();
 
     println!("{count} conversations in one backend");
-    judge(vec![stage.soak(count)]);
+    check_growth(vec![fixture.soak(count)]);
 
     println!("{count} conversations in {BACKENDS} backends");
     let soaked = std::thread::scope(|scope| {
         let running: Vec<_> = (0..BACKENDS)
-            .map(|_| scope.spawn(|| stage.soak(count / BACKENDS)))
+            .map(|_| scope.spawn(|| fixture.soak(count / BACKENDS)))
             .collect();
         running.into_iter().map(|one| one.join().unwrap()).collect()
     });
-    judge(soaked);
+    check_growth(soaked);
 
     check_log(log_before);
-    stage.strike();
+    fixture.finish();
     println!("done in {} s", began.elapsed().as_secs());
 }
 
 /// The database, and a peer for each kind of conversation.
-struct Stage {
+struct Fixture {
     database: Database,
     role: String,
     kinds: Vec<Kind>,
     wallet: Wallet,
-    stranger: Wallet,
+    other_wallet: Wallet,
 }
 
-/// A kind of conversation, and how it must end.
+/// A kind of conversation, and its expected outcome.
 struct Kind {
     name: &'static str,
     peer: Option<Peer>,
-    manner: Manner,
+    behaviour: Behaviour,
     outcome: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum Behaviour {
     Plain,
     StartTls,
     ImplicitTls,
-    /// STARTTLS with a wallet that does not know the server's CA.
-    Distrustful,
-    /// Gives up after a moment, by statement_timeout.
-    Impatient,
-    /// Hangs up in the middle of the message.
-    Unfinished,
-    /// Sends an argument with a line end.
-    Injecting,
+    /// STARTTLS with a wallet that does not contain the server's CA.
+    UntrustedCa,
+    /// Is ended early by statement_timeout.
+    StatementTimeout,
+    /// Closes the connection in the middle of the message.
+    AbortedMessage,
+    /// Passes an address with a line break.
+    LineBreakInAddress,
 }
 
-/// The conversation; it returns `done` or the SQLSTATE that ended it.
+/// Runs a conversation; returns `done` or the SQLSTATE that ended it.
 const CONVERSE: &str = "
-CREATE FUNCTION converse(manner text, port integer, wallet text) RETURNS text
+CREATE FUNCTION converse(behaviour text, port integer, wallet text) RETURNS text
 LANGUAGE plpgsql AS $body$
 DECLARE
     c utl_smtp.connection;
 BEGIN
-    c := utl_smtp.open_connection('localhost', port, 60, wallet, NULL, manner = 'ImplicitTls');
+    c := utl_smtp.open_connection('localhost', port, 60, wallet, NULL, behaviour = 'ImplicitTls');
     PERFORM utl_smtp.ehlo(c, 'client.example.test');
-    IF manner IN ('StartTls', 'Distrustful') THEN
+    IF behaviour IN ('StartTls', 'UntrustedCa') THEN
         PERFORM utl_smtp.starttls(c);
         PERFORM utl_smtp.ehlo(c, 'client.example.test');
         PERFORM utl_smtp.auth(c, 'alice', 'wonderland', 'PLAIN');
     END IF;
     PERFORM utl_smtp.mail(c, 'sender@example.test');
-    PERFORM utl_smtp.rcpt(c, CASE manner WHEN 'Injecting' THEN E'a@b\\r\\nDATA' ELSE 'recipient@example.test' END);
+    PERFORM utl_smtp.rcpt(c, CASE behaviour WHEN 'LineBreakInAddress' THEN E'a@b\\r\\nDATA' ELSE 'recipient@example.test' END);
     PERFORM utl_smtp.open_data(c);
     PERFORM utl_smtp.write_data(c, E'Subject: soak\\n\\n');
     FOR i IN 1..5 LOOP
         PERFORM utl_smtp.write_data(c, repeat('.line ', i * 20) || E'\\n');
     END LOOP;
-    IF manner = 'Unfinished' THEN
+    IF behaviour = 'AbortedMessage' THEN
         PERFORM utl_smtp.close_connection(c);
         RETURN 'done';
     END IF;
@@ -107,10 +107,10 @@ EXCEPTION WHEN OTHERS THEN
 END
 $body$";
 
-impl Stage {
-    fn set() -> Self {
+impl Fixture {
+    fn new() -> Self {
         let authority = Authority::new("Private CA");
-        let (wallet, stranger) = (
+        let (wallet, other_wallet) = (
             Wallet::of(&authority),
             Wallet::of(&Authority::new("Another CA")),
         );
@@ -122,7 +122,11 @@ impl Stage {
                 database.allow(&role, "localhost", peer.port());
             }
         }
-        let roots = format!("{},{}", wallet.path().display(), stranger.path().display());
+        let roots = format!(
+            "{},{}",
+            wallet.path().display(),
+            other_wallet.path().display()
+        );
         database.set("utl_smtp.wallet_roots", &roots);
         database.superuser().run(CONVERSE);
         Self {
@@ -130,11 +134,11 @@ impl Stage {
             role,
             kinds,
             wallet,
-            stranger,
+            other_wallet,
         }
     }
 
-    /// So many conversations in one backend.
+    /// Runs this many conversations in one backend.
     fn soak(&self, count: usize) -> Vec<Sample> {
         let mut session = self.database.connect(&self.role);
         session.run("SELECT utl_smtp.close_all_connections()");
@@ -148,7 +152,8 @@ impl Stage {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                // Every kind in turn, so that each sample has the same mix, and now and then one out of turn.
+                // Every kind in turn, so that each sample has the same mix, and sometimes a random
+                // one.
                 let at = if random.is_multiple_of(8) {
                     random as usize
                 } else {
@@ -166,18 +171,18 @@ impl Stage {
     }
 
     fn converse(&self, session: &mut Session, kind: &Kind) {
-        let wallet = match kind.manner {
-            Manner::Distrustful => &self.stranger,
+        let wallet = match kind.behaviour {
+            Behaviour::UntrustedCa => &self.other_wallet,
             _ => &self.wallet,
         };
-        // 1 is a port that the role may not talk to.
+        // Port 1 is not in the access control list.
         let port = kind.peer.as_ref().map_or(1, Peer::port);
         let call = format!(
             "SELECT converse('{:?}', {port}, '{}')",
-            kind.manner,
+            kind.behaviour,
             wallet.locator()
         );
-        let outcome = if kind.manner == Manner::Impatient {
+        let outcome = if kind.behaviour == Behaviour::StatementTimeout {
             insist(session, "SET statement_timeout = 20");
             let failure = session.try_run(&call).expect_err("nobody answered");
             insist(session, "RESET statement_timeout");
@@ -188,8 +193,8 @@ impl Stage {
         assert_eq!(outcome, kind.outcome, "{}", kind.name);
     }
 
-    /// Fails if a script heard what it should not have.
-    fn strike(self) {
+    /// Fails if a script received something unexpected.
+    fn finish(self) {
         for kind in self.kinds {
             if let Some(peer) = kind.peer {
                 assert!(peer.finish().accepted() > 0, "{}", kind.name);
@@ -198,23 +203,23 @@ impl Stage {
     }
 }
 
-/// Runs a statement that the time limit may end, too, on a busy machine.
+/// Repeats a statement that the time limit may also end, on a busy machine.
 fn insist(session: &mut Session, sql: &str) {
     while let Err(failure) = session.try_run(sql) {
         failure.expect("57014");
     }
 }
 
-impl std::fmt::Debug for Manner {
+impl std::fmt::Debug for Behaviour {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Plain => "Plain",
             Self::StartTls => "StartTls",
             Self::ImplicitTls => "ImplicitTls",
-            Self::Distrustful => "Distrustful",
-            Self::Impatient => "Impatient",
-            Self::Unfinished => "Unfinished",
-            Self::Injecting => "Injecting",
+            Self::UntrustedCa => "UntrustedCa",
+            Self::StatementTimeout => "StatementTimeout",
+            Self::AbortedMessage => "AbortedMessage",
+            Self::LineBreakInAddress => "LineBreakInAddress",
         })
     }
 }
@@ -228,13 +233,13 @@ fn kinds(authority: &Authority) -> Vec<Kind> {
             .on("EHLO", "250-peer\r\n250 AUTH PLAIN")
     };
     let addressed = || greeted().on("MAIL", "250 ok").on("RCPT", "250 ok");
-    let kind = |name, manner, outcome, script| Kind {
+    let kind = |name, behaviour, outcome, script| Kind {
         name,
         peer: Some(Peer::start(script)),
-        manner,
+        behaviour,
         outcome,
     };
-    use Manner::*;
+    use Behaviour::*;
     vec![
         kind("plain", Plain, "done", greeted().transaction()),
         kind(
@@ -261,7 +266,7 @@ fn kinds(authority: &Authority) -> Vec<Kind> {
         ),
         kind(
             "unknown CA",
-            Distrustful,
+            UntrustedCa,
             "U9024",
             greeted().starttls(server()),
         ),
@@ -333,35 +338,35 @@ fn kinds(authority: &Authority) -> Vec<Kind> {
             greeted().line().send("250-half").cut(),
         ),
         kind("reset", Plain, "U9278", addressed().line().reset()),
-        kind("silent", Impatient, "57014", Script::new().drain()),
+        kind("silent", StatementTimeout, "57014", Script::new().drain()),
         kind(
             "silent in the handshake",
-            Impatient,
+            StatementTimeout,
             "57014",
             Script::greeting().line().drain(),
         ),
         kind(
             "unfinished",
-            Unfinished,
+            AbortedMessage,
             "done",
             addressed().on("DATA", "354 go ahead").drain(),
         ),
         kind(
             "injection",
-            Injecting,
+            LineBreakInAddress,
             "22023",
             greeted().on("MAIL", "250 ok").drain(),
         ),
         Kind {
             name: "not allowed",
             peer: None,
-            manner: Plain,
+            behaviour: Plain,
             outcome: "42501",
         },
     ]
 }
 
-/// A backend after its share of conversations.
+/// The state of a backend after its share of conversations.
 struct Sample {
     pid: i32,
     share: usize,
@@ -382,8 +387,8 @@ impl Sample {
         Self {
             pid,
             share,
-            memory: vigil::anonymous_memory(pid),
-            descriptors: vigil::descriptors(pid).len(),
+            memory: invariants::anonymous_memory(pid),
+            descriptors: invariants::descriptors(pid).len(),
             processor,
             elapsed,
         }
@@ -408,8 +413,8 @@ impl std::fmt::Display for Sample {
     }
 }
 
-/// Fails where a figure has risen since the warm-up.
-fn judge(backends: Vec<Vec<Sample>>) {
+/// Fails if a figure has grown since the warm-up.
+fn check_growth(backends: Vec<Vec<Sample>>) {
     for samples in backends {
         let (first, last) = (&samples[WARM_UP], &samples[SAMPLES - 1]);
         let pid = last.pid;
@@ -422,7 +427,7 @@ fn judge(backends: Vec<Vec<Sample>>) {
         assert!(
             last.descriptors <= first.descriptors,
             "backend {pid}: {:?}",
-            vigil::descriptors(pid)
+            invariants::descriptors(pid)
         );
         let (early, late) = (
             mean(&samples[WARM_UP..SAMPLES / 2]),
@@ -439,7 +444,7 @@ fn judge(backends: Vec<Vec<Sample>>) {
     }
 }
 
-/// The seconds of the processor that a conversation took, and how many there were in a sample.
+/// The CPU seconds per conversation, and the number of conversations per sample.
 fn mean(samples: &[Sample]) -> (f64, usize) {
     let sum: f64 = samples.iter().map(|one| one.processor.as_secs_f64()).sum();
     (sum / samples.len() as f64, samples[0].share)

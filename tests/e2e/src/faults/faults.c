@@ -24,9 +24,9 @@
 
 /* Shared with the test; see mod.rs. */
 struct control {
-    char call[16];     /* which one is to strike */
-    int32_t countdown; /* the how-manieth time */
-    int32_t struck;    /* how often it has */
+    char call[16];     /* which call fails */
+    int32_t remaining; /* calls left until it fails */
+    int32_t fired;     /* how often it failed */
     int64_t step;      /* added to the time of day, in seconds */
 };
 
@@ -42,18 +42,18 @@ __attribute__((constructor)) static void begin(void) {
     close(file);
 }
 
-static int strikes(const char *call, void *caller) {
+static int fires(const char *call, void *caller) {
     Dl_info info;
     if (strcmp((const char *)control->call, call) != 0) return 0;
     if (!dladdr(caller, &info) || !strstr(info.dli_fname, "utl_smtp")) return 0;
-    if (__sync_sub_and_fetch(&control->countdown, 1) != 0) return 0;
-    __sync_add_and_fetch(&control->struck, 1);
+    if (__sync_sub_and_fetch(&control->remaining, 1) != 0) return 0;
+    __sync_add_and_fetch(&control->fired, 1);
     return 1;
 }
 
-#define STRIKES(call) strikes(call, __builtin_return_address(0))
+#define FIRES(call) fires(call, __builtin_return_address(0))
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-#define FAIL(call, error) if (STRIKES(call)) { errno = error; return -1; }
+#define FAIL(call, error) if (FIRES(call)) { errno = error; return -1; }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     FAIL("clock_gettime", EINVAL)
@@ -75,13 +75,13 @@ time_t time(time_t *store) {
 }
 
 ssize_t recv(int fd, void *buffer, size_t length, int flags) {
-    if (STRIKES("recv")) return length + 1;
+    if (FIRES("recv")) return length + 1;
     FAIL("recv fails", EIO)
     return NEXT(recv)(fd, buffer, length, flags);
 }
 
 ssize_t send(int fd, const void *data, size_t length, int flags) {
-    if (STRIKES("send")) return length + 1;
+    if (FIRES("send")) return length + 1;
     FAIL("send fails", EIO)
     return NEXT(send)(fd, data, length, flags);
 }
@@ -92,9 +92,9 @@ ssize_t writev(int fd, const struct iovec *pieces, int count) {
 }
 
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
-    int is_struck = STRIKES("getaddrinfo");
+    int fails = FIRES("getaddrinfo");
     int result = NEXT(getaddrinfo)(node, service, hints, found);
-    if (is_struck && result == 0) (*found)->ai_addrlen = 1;
+    if (fails && result == 0) (*found)->ai_addrlen = 1;
     return result;
 }
 
@@ -143,12 +143,12 @@ int openat(int directory, const char *path, int flags, ...) {
 }
 
 static int memory_fails(void *caller) {
-    if (strikes("memory", caller)) return 1;
+    if (fires("memory", caller)) return 1;
     Dl_info info;
     if (strcmp((const char *)control->call, "memory ends") != 0) return 0;
     if (!dladdr(caller, &info) || !strstr(info.dli_fname, "utl_smtp")) return 0;
-    if (__sync_sub_and_fetch(&control->countdown, 1) > 0) return 0;
-    __sync_add_and_fetch(&control->struck, 1);
+    if (__sync_sub_and_fetch(&control->remaining, 1) > 0) return 0;
+    __sync_add_and_fetch(&control->fired, 1);
     return 1;
 }
 
@@ -177,6 +177,6 @@ int posix_memalign(void **block, size_t alignment, size_t size) {
 
 int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict how, void *(*run)(void *),
                    void *restrict argument) {
-    if (STRIKES("pthread_create")) return EAGAIN;
+    if (FIRES("pthread_create")) return EAGAIN;
     return NEXT(pthread_create)(thread, how, run, argument);
 }

@@ -1,5 +1,5 @@
-//! A cluster whose system calls fail or lie to order, and whose clock can be stepped: a library in C that is preloaded
-//! into it. The extension is the one that is shipped.
+//! A cluster in which system calls fail or return wrong results on demand, and whose clock can be
+//! stepped. A C library is preloaded into the server; the extension is the released one.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -7,14 +7,14 @@ use std::process::Command;
 
 use crate::own_cluster::OwnCluster;
 
-/// The fields of `struct control` in faults.c.
+/// Offsets of the fields of `struct control` in faults.c.
 const CALL: u64 = 0;
-const COUNTDOWN: u64 = 16;
-const STRUCK: u64 = 20;
+const REMAINING: u64 = 16;
+const FIRED: u64 = 20;
 const STEP: u64 = 24;
 const SIZE: u64 = 32;
 
-/// The cluster, and what the library in it is told.
+/// The cluster and the control file of the preloaded library.
 pub struct Faults {
     pub cluster: OwnCluster,
     control: File,
@@ -22,7 +22,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// A cluster in which nothing fails yet.
+    /// Starts a cluster in which nothing fails yet.
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mode = |path: &std::path::Path, mode| {
@@ -61,26 +61,26 @@ impl Faults {
         }
     }
 
-    /// Lets this call strike the `time`th time that the extension makes it from now on, and then no more; "memory ends"
-    /// strikes from then on.
+    /// Makes the `time`th of the extension's next calls of this kind fail, once. With "memory
+    /// ends", all later calls fail, too.
     pub fn arm(&self, call: &str, time: i32) {
         self.disarm();
-        self.put(STRUCK, &0i32.to_ne_bytes());
-        self.put(COUNTDOWN, &time.to_ne_bytes());
+        self.put(FIRED, &0i32.to_ne_bytes());
+        self.put(REMAINING, &time.to_ne_bytes());
         let mut name = [0; 16];
         name[..call.len()].copy_from_slice(call.as_bytes());
         self.put(CALL, &name);
     }
 
-    /// Nothing fails any more; tells whether something did.
+    /// Stops failing calls; returns whether one failed.
     pub fn disarm(&self) -> bool {
         self.put(CALL, &[0; 16]);
-        let mut struck = [0; 4];
-        self.control.read_exact_at(&mut struck, STRUCK).unwrap();
-        i32::from_ne_bytes(struck) > 0
+        let mut fired = [0; 4];
+        self.control.read_exact_at(&mut fired, FIRED).unwrap();
+        i32::from_ne_bytes(fired) > 0
     }
 
-    /// Sets the time of day that the cluster sees so many seconds off.
+    /// Shifts the cluster's time of day by this many seconds.
     pub fn step_clock(&self, seconds: i64) {
         self.put(STEP, &seconds.to_ne_bytes());
     }

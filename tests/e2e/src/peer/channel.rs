@@ -1,5 +1,5 @@
-//! One connection as the peer sees it: TCP, later perhaps TLS, with short reads so that a script can be
-//! ended at any time.
+//! The peer's side of one connection, plain or TLS. Reads time out quickly, so that a script can be
+//! stopped at any time.
 
 use super::record::Handshake;
 use crate::process::BOUND;
@@ -16,8 +16,8 @@ pub enum Channel {
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
-/// What one short read brought.
-pub enum Heard {
+/// The result of one read.
+pub enum ReadResult {
     Bytes(Vec<u8>),
     Nothing,
     Closed,
@@ -33,17 +33,17 @@ impl Channel {
         Self::Plain(stream)
     }
 
-    pub fn read(&mut self) -> Heard {
+    pub fn read(&mut self) -> ReadResult {
         let mut buffer = [0; 16384];
         let result = match self {
             Self::Plain(stream) => stream.read(&mut buffer),
             Self::Tls(stream) => stream.read(&mut buffer),
         };
         match result {
-            Ok(0) => Heard::Closed,
-            Ok(length) => Heard::Bytes(buffer[..length].to_vec()),
-            Err(error) if is_tick(&error) => Heard::Nothing,
-            Err(_) => Heard::Closed,
+            Ok(0) => ReadResult::Closed,
+            Ok(length) => ReadResult::Bytes(buffer[..length].to_vec()),
+            Err(error) if is_tick(&error) => ReadResult::Nothing,
+            Err(_) => ReadResult::Closed,
         }
     }
 
@@ -58,7 +58,7 @@ impl Channel {
         matches!(self, Self::Tls(_))
     }
 
-    /// Shakes hands as the server; on failure the connection is closed.
+    /// Performs the handshake as the server. On failure the connection is closed.
     pub fn start_tls(self, config: Arc<ServerConfig>) -> Result<(Self, Handshake), String> {
         let Self::Plain(mut tcp) = self else {
             return Err("TLS inside TLS".to_owned());
@@ -76,7 +76,7 @@ impl Channel {
         Ok((Self::Tls(Box::new(StreamOwned::new(tls, tcp))), handshake))
     }
 
-    /// Says that nothing more will be written.
+    /// Closes the sending side.
     pub fn close_notify(&mut self) {
         if let Self::Tls(stream) = self {
             stream.conn.send_close_notify();
@@ -85,12 +85,12 @@ impl Channel {
         let _ = self.tcp().shutdown(Shutdown::Write);
     }
 
-    /// Closes without a word of TLS.
+    /// Closes without close_notify.
     pub fn cut(&self) {
         let _ = self.tcp().shutdown(Shutdown::Both);
     }
 
-    /// Makes the close that follows a reset.
+    /// Turns the next close into a reset.
     pub fn reset_on_close(&self) {
         socket2::SockRef::from(self.tcp())
             .set_linger(Some(Duration::ZERO))

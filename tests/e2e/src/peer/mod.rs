@@ -1,9 +1,9 @@
-//! A scripted SMTP peer: it listens on a loopback port, plays a [`Script`] to each connection and records
-//! every byte it hears, what came before TLS apart from what came inside.
+//! A scripted SMTP peer. It listens on a loopback port, plays a [`Script`] to each connection and
+//! records every byte it receives, plain text and TLS separately.
 //!
-//! A script that hears something other than it expects, or that is still busy long after the test is over,
-//! fails the test in [`Peer::finish`]. A client that leaves early is no failure: hostile scripts aim at that;
-//! ask [`Conversation::completed`].
+//! A script fails the test in [`Peer::finish`] if it receives something unexpected, or if it is
+//! still running long after the test is over. A client that disconnects early is not a failure,
+//! because hostile scripts provoke that; see [`Conversation::completed`].
 
 mod channel;
 mod player;
@@ -26,31 +26,32 @@ pub struct Peer {
     listener: Option<JoinHandle<()>>,
 }
 
-/// What the test, the listening thread and the playing threads share.
+/// State shared by the test, the listening thread and the playing threads.
 #[derive(Default)]
 struct Shared {
     finishing: AtomicBool,
     released: AtomicUsize,
     busy: AtomicUsize,
-    /// How many scripts have come to a step in which they hold the client up.
+    /// The number of scripts that are at a step that keeps the client waiting.
     holding: AtomicUsize,
-    /// The port of each connection's client.
+    /// The client port of each connection.
     clients: Mutex<Vec<u16>>,
     conversations: Mutex<Vec<Conversation>>,
 }
 
 impl Peer {
-    /// Plays this script to every connection.
+    /// Plays the script to every connection.
     pub fn start(script: Script) -> Self {
         Self::start_each(vec![script])
     }
 
-    /// Plays the first script to the first connection, and so on; the last one to all further ones.
+    /// Plays the first script to the first connection, and so on; the last one to all further
+    /// connections.
     pub fn start_each(scripts: Vec<Script>) -> Self {
         Self::listen("127.0.0.1:0", scripts)
     }
 
-    /// As [`Peer::start_each`], on this address, such as `[::1]:0`.
+    /// Like [`Peer::start_each`], on this address, such as `[::1]:0`.
     pub fn listen(address: &str, scripts: Vec<Script>) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -73,20 +74,20 @@ impl Peer {
         self.address
     }
 
-    /// Lets one `await_release` of each connection go on.
+    /// Lets one `await_release` of each connection continue.
     pub fn release(&self) {
         self.shared.released.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// As [`Peer::release`], and waits until what the script does next, such as a word or a close, has reached the client of
-    /// the latest connection, which must be idle.
+    /// Like [`Peer::release`], and waits until the script's next action, such as sent text or a
+    /// close, has reached the client of the latest connection, which must be idle.
     #[track_caller]
     pub fn release_and_arrive(&self) {
         self.release();
         self.await_arrival();
     }
 
-    /// Waits until something has reached the client of the latest connection that it has not read yet.
+    /// Waits until the latest connection's client has unread data.
     #[track_caller]
     pub fn await_arrival(&self) {
         let client = *self.shared.clients.lock().unwrap().last().unwrap();
@@ -106,12 +107,12 @@ impl Peer {
         self.shared.holding.load(Ordering::SeqCst) > 0
     }
 
-    /// How many connections were accepted so far.
+    /// The number of connections accepted so far.
     pub fn accepted(&self) -> usize {
         self.shared.conversations.lock().unwrap().len()
     }
 
-    /// Waits until these bytes were heard in some connection.
+    /// Waits until these bytes were received in some connection.
     #[track_caller]
     pub fn wait_for(&self, bytes: &[u8]) {
         process::wait_until(
@@ -123,11 +124,11 @@ impl Peer {
         );
     }
 
-    /// Ends the listening, waits for the scripts, and hands over what was heard.
+    /// Stops listening, waits for the scripts, and returns what was received.
     ///
     /// # Panics
     ///
-    /// When a script heard something that it did not expect, or does not end.
+    /// If a script received something unexpected, or does not end.
     #[track_caller]
     pub fn finish(mut self) -> Record {
         self.shared.finishing.store(true, Ordering::SeqCst);
@@ -155,7 +156,7 @@ impl Drop for Peer {
 
 fn accept(listener: &TcpListener, scripts: &[Script], shared: &Arc<Shared>) {
     loop {
-        // Looked at before the accept: a connection made before `finish` is always played to.
+        // Read before the accept, so that a connection made before `finish` is always served.
         let finishing = shared.finishing.load(Ordering::SeqCst);
         match listener.accept() {
             Ok((stream, client)) => play(stream, client.port(), scripts, shared),

@@ -1,7 +1,7 @@
 //! Plays one script to one connection.
 
 use super::Shared;
-use super::channel::{Channel, Heard};
+use super::channel::{Channel, ReadResult};
 use super::record::{Conversation, Ending, find};
 use super::script::{Expected, Script, Step};
 use crate::process::BOUND;
@@ -11,21 +11,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A script that waits longer than this for its client is stuck. The client may itself wait for other things meanwhile.
-const PATIENCE: Duration = BOUND.saturating_mul(5);
-/// Once the test is over, silence of this length means that nothing more will come.
+/// A script that waits longer than this for its client is stuck. The client may be waiting for
+/// something else in the meantime.
+const SCRIPT_TIMEOUT: Duration = BOUND.saturating_mul(5);
+/// Once the test is over, a silence of this length means that nothing more comes.
 const SILENCE: Duration = Duration::from_millis(200);
 
 pub struct Player<'a> {
     channel: Option<Channel>,
-    /// Heard but not yet asked for.
+    /// Received, but not yet consumed by a step.
     pending: Vec<u8>,
     number: usize,
     shared: &'a Shared,
     releases: usize,
 }
 
-/// Why a step was not done.
+/// Why a step was not completed.
 enum Stop {
     ClientLeft,
     Broken(String),
@@ -129,7 +130,7 @@ impl<'a> Player<'a> {
     }
 
     fn body(&mut self) -> Result<(), Stop> {
-        // The line end before an immediate dot is that of the DATA line, read already.
+        // The line ending before an immediate dot belongs to the DATA line, which was read already.
         while self.pending.len() < 3 {
             self.hear()?;
         }
@@ -159,18 +160,18 @@ impl<'a> Player<'a> {
         let mut over: Option<Instant> = None;
         loop {
             match self.channel.as_mut().ok_or(Stop::ClientLeft)?.read() {
-                Heard::Bytes(bytes) => return self.note(&bytes),
-                Heard::Closed => return Err(Stop::ClientLeft),
-                Heard::Nothing => {}
+                ReadResult::Bytes(bytes) => return self.note(&bytes),
+                ReadResult::Closed => return Err(Stop::ClientLeft),
+                ReadResult::Nothing => {}
             }
             if self.shared.finishing.load(Ordering::SeqCst)
                 && over.get_or_insert_with(Instant::now).elapsed() > SILENCE
             {
                 return Err(Stop::ClientLeft);
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > SCRIPT_TIMEOUT {
                 return Err(Stop::Broken(format!(
-                    "the client was silent for {PATIENCE:?}"
+                    "the client was silent for {SCRIPT_TIMEOUT:?}"
                 )));
             }
         }
@@ -219,7 +220,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// Without a bound: the end of the test ends it.
+    /// Waits without a bound: the end of the test ends it.
     fn hold(&self, until: impl Fn(&Shared) -> bool) {
         self.shared.holding.fetch_add(1, Ordering::SeqCst);
         while !until(self.shared) {
@@ -227,7 +228,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Ends the connection so that nothing sent is lost, and still records what the client says.
+    /// Closes the connection so that nothing sent is lost, and still records what the client sends.
     fn leave(&mut self) {
         let Some(channel) = self.channel.as_mut() else {
             return;

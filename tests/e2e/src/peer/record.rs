@@ -1,4 +1,4 @@
-//! What a peer heard.
+//! What a peer received.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ impl Record {
         self.conversations.len()
     }
 
-    /// The one conversation that there must have been.
+    /// The only conversation there must have been.
     #[track_caller]
     pub fn only(&self) -> &Conversation {
         assert_eq!(self.accepted(), 1, "connections: {:?}", self.conversations);
@@ -23,13 +23,13 @@ impl Record {
 
 #[derive(Clone, Debug, Default)]
 pub struct Conversation {
-    /// Heard in clear; records of TLS are not among it.
+    /// Received as plain text; TLS records are not included.
     pub plain: Vec<u8>,
-    /// Heard inside TLS.
+    /// Received inside TLS, decrypted.
     pub tls: Vec<u8>,
-    /// How often bytes arrived: about the number of the client's packets.
+    /// The number of reads: approximately the number of the client's packets.
     pub reads: usize,
-    /// The handshake, if there was one; an error is in the words of the TLS library.
+    /// The handshake, if there was one; an error has the wording of the TLS library.
     pub handshake: Option<Result<Handshake, String>>,
     pub ending: Ending,
 }
@@ -40,13 +40,13 @@ impl Conversation {
         self.ending == Ending::Completed
     }
 
-    /// Everything heard, in order, as text.
+    /// Everything received, in order, as text.
     pub fn text(&self) -> String {
         let all = [self.plain.as_slice(), self.tls.as_slice()].concat();
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// The lines heard, without their ends.
+    /// The lines received, without their line endings.
     pub fn lines(&self) -> Vec<String> {
         self.text()
             .split_terminator("\r\n")
@@ -54,7 +54,7 @@ impl Conversation {
             .collect()
     }
 
-    /// Between the line DATA and the final dot, both excluded: the message as it went over the wire.
+    /// The message on the wire: between the line DATA and the final dot, both excluded.
     #[track_caller]
     pub fn message(&self) -> Vec<u8> {
         let all = [self.plain.as_slice(), self.tls.as_slice()].concat();
@@ -94,7 +94,7 @@ pub struct Handshake {
     pub cipher: String,
     pub client_certificates: usize,
     pub resumed: bool,
-    /// Whether the server asked for another ClientHello.
+    /// Whether the server sent a HelloRetryRequest.
     pub retried: bool,
 }
 
@@ -106,7 +106,7 @@ pub enum Ending {
     Completed,
     /// The client closed, reset, or refused TLS before this step was done (counted from 0).
     ClientLeft(usize),
-    /// The client said something that the script does not allow.
+    /// The client sent something that the script does not allow.
     Broken(String),
 }
 

@@ -1,4 +1,4 @@
-//! Whose settings count in a SECURITY DEFINER function.
+//! Whose settings apply in a SECURITY DEFINER function.
 
 use super::*;
 use e2e::{Open, OwnCluster, Peer, Script};
@@ -8,7 +8,7 @@ const OFF: &str = "SET utl_smtp.raise_reply_errors = off";
 
 #[test]
 fn what_the_caller_sets_does_not_count() {
-    let stage = Stage::new();
+    let fixture = Fixture::new();
     for loaded_before in [false, true] {
         for set in [
             OFF,
@@ -16,7 +16,7 @@ fn what_the_caller_sets_does_not_count() {
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE; SET utl_smtp.raise_reply_errors TO 'no'",
             "SET UTL_SMTP.RAISE_REPLY_ERRORS = 0",
         ] {
-            let mut session = stage.caller();
+            let mut session = fixture.caller();
             if loaded_before {
                 session.run("SELECT utl_smtp.close_all_connections()");
             }
@@ -25,7 +25,7 @@ fn what_the_caller_sets_does_not_count() {
             assert_eq!(own(&mut session), "returned", "{set}");
             assert_eq!(said(&mut session, "probe"), "raised", "{set}");
         }
-        let mut session = stage.caller();
+        let mut session = fixture.caller();
         session.run(&format!("BEGIN; {}", OFF.replace("SET", "SET LOCAL")));
         if loaded_before {
             assert_eq!(own(&mut session), "returned");
@@ -37,10 +37,10 @@ fn what_the_caller_sets_does_not_count() {
 }
 
 #[test]
-fn what_the_caller_gives_as_a_start_up_option_does_not_count() {
-    let stage = Stage::new();
+fn start_up_options_of_the_caller_do_not_apply() {
+    let fixture = Fixture::new();
     let options = "-c utl_smtp.raise_reply_errors=off";
-    let mut session = stage.database.connect_with(&stage.caller, options);
+    let mut session = fixture.database.connect_with(&fixture.caller, options);
     assert_eq!(said(&mut session, "probe"), "raised");
     assert_eq!(own(&mut session), "returned");
     session.run("SET utl_smtp.raise_reply_errors = on");
@@ -59,23 +59,23 @@ fn what_the_caller_gives_as_a_start_up_option_does_not_count() {
 }
 
 #[test]
-fn what_the_callers_function_sets_does_not_count() {
-    let stage = Stage::new();
-    let mut session = stage.caller();
+fn set_clauses_of_the_callers_function_do_not_apply() {
+    let fixture = Fixture::new();
+    let mut session = fixture.caller();
     session.run("SELECT utl_smtp.close_all_connections()");
     session.run(&format!(
         "CREATE FUNCTION s.through() RETURNS text LANGUAGE sql {OFF} AS 'SELECT s.probe()'"
     ));
     assert_eq!(said(&mut session, "through"), "raised");
     // The call that loads the library is no exception.
-    let mut session = stage.caller();
+    let mut session = fixture.caller();
     assert_eq!(said(&mut session, "through"), "raised");
 }
 
 #[test]
 fn a_function_obeys_its_own_settings() {
-    let stage = Stage::new();
-    let mut owner = stage.database.superuser();
+    let fixture = Fixture::new();
+    let mut owner = fixture.database.superuser();
     owner.run(&format!(
         "CREATE FUNCTION s.sets() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
          BEGIN
@@ -83,9 +83,9 @@ fn a_function_obeys_its_own_settings() {
              RETURN 'returned ' || (utl_smtp.noop(NULL)).code;
          END $$;
          ALTER FUNCTION s.sets() OWNER TO {}",
-        stage.definer
+        fixture.definer
     ));
-    let mut session = stage.caller();
+    let mut session = fixture.caller();
     // PostgreSQL 14 does not tell who set a value before the library was loaded.
     if version(&mut session) < 150_000 {
         own(&mut session);
@@ -99,11 +99,11 @@ fn a_function_obeys_its_own_settings() {
 
 /// Each of nested functions has its own, also after the inner one has ended.
 #[test]
-fn nested_functions_keep_their_settings_apart() {
-    let stage = Stage::new();
-    let inner = stage.database.role("inner");
-    let mut owner = stage.database.superuser();
-    stage.probe(&mut owner, &inner, "inner", "");
+fn nested_functions_have_separate_settings() {
+    let fixture = Fixture::new();
+    let inner = fixture.database.role("inner");
+    let mut owner = fixture.database.superuser();
+    fixture.probe(&mut owner, &inner, "inner", "");
     owner.run(&format!(
         "CREATE FUNCTION s.judge() RETURNS text LANGUAGE sql AS
              'SELECT (utl_smtp.noop(NULL)).code::text';
@@ -111,30 +111,30 @@ fn nested_functions_keep_their_settings_apart() {
              SELECT concat_ws(' ', s.judge(), s.inner(), s.judge(), s.probe())
          $$;
          ALTER FUNCTION s.outer() OWNER TO {}",
-        stage.definer
+        fixture.definer
     ));
-    let mut session = stage.caller();
+    let mut session = fixture.caller();
     assert_eq!(own(&mut session), "raised");
     assert_eq!(said(&mut session, "outer"), "421 raised 421 returned");
     assert_eq!(own(&mut session), "raised");
 }
 
 #[test]
-fn a_setting_counts_for_roles_whose_privileges_its_setter_has() {
-    let stage = Stage::new();
-    let [member, login] = ["member", "login"].map(|name| stage.database.role(name));
-    let Stage {
+fn a_setting_applies_to_roles_whose_privileges_its_setter_has() {
+    let fixture = Fixture::new();
+    let [member, login] = ["member", "login"].map(|name| fixture.database.role(name));
+    let Fixture {
         definer, caller, ..
-    } = &stage;
-    let mut owner = stage.database.superuser();
+    } = &fixture;
+    let mut owner = fixture.database.superuser();
     owner.run(&format!(
         "GRANT {definer} TO {member}; ALTER ROLE {login} NOINHERIT; GRANT {caller}, {definer} TO {login}"
     ));
-    let mut session = stage.database.connect(&member);
+    let mut session = fixture.database.connect(&member);
     session.run(OFF);
     assert_eq!(said(&mut session, "probe"), "returned");
 
-    let mut session = stage.database.connect(&login);
+    let mut session = fixture.database.connect(&login);
     session.run(&format!("SET ROLE {caller}"));
     session.run(OFF);
     assert_eq!(own(&mut session), "returned");
@@ -146,7 +146,7 @@ fn a_setting_counts_for_roles_whose_privileges_its_setter_has() {
     assert_eq!(own(&mut session), "raised");
     assert_eq!(said(&mut session, "probe"), "returned");
 
-    let mut session = stage.database.superuser();
+    let mut session = fixture.database.superuser();
     session.run(OFF);
     assert_eq!(said(&mut session, "probe"), "returned");
     session.run(&format!("SET SESSION AUTHORIZATION {caller}"));
@@ -155,11 +155,11 @@ fn a_setting_counts_for_roles_whose_privileges_its_setter_has() {
 }
 
 #[test]
-fn who_set_a_value_is_restored_with_it() {
-    let stage = Stage::new();
-    let mut session = stage.database.superuser();
+fn the_setter_of_a_value_is_restored_with_it() {
+    let fixture = Fixture::new();
+    let mut session = fixture.database.superuser();
     session.run(OFF);
-    session.run(&format!("SET ROLE {}", stage.caller));
+    session.run(&format!("SET ROLE {}", fixture.caller));
     session.run("BEGIN; SAVEPOINT a; SET LOCAL utl_smtp.raise_reply_errors = on; SAVEPOINT b");
     session.run(OFF);
     assert_eq!(said(&mut session, "probe"), "raised");
@@ -172,19 +172,19 @@ fn who_set_a_value_is_restored_with_it() {
 }
 
 #[test]
-fn configuration_counts_for_everybody() {
-    let stage = Stage::new();
+fn configured_settings_apply_to_every_function() {
+    let fixture = Fixture::new();
     let on = "SET utl_smtp.raise_reply_errors = on";
-    stage.database.set("utl_smtp.raise_reply_errors", "off");
-    let mut session = stage.caller();
+    fixture.database.set("utl_smtp.raise_reply_errors", "off");
+    let mut session = fixture.caller();
     assert_eq!(said(&mut session, "probe"), "returned");
     // The caller's value is passed over, not the configured one.
     session.run(on);
     assert_eq!(said(&mut session, "probe"), "returned");
     assert_eq!(own(&mut session), "raised");
-    let mut owner = stage.database.superuser();
-    owner.run(&format!("ALTER ROLE {} {on}", stage.caller));
-    let mut session = stage.caller();
+    let mut owner = fixture.database.superuser();
+    owner.run(&format!("ALTER ROLE {} {on}", fixture.caller));
+    let mut session = fixture.caller();
     assert_eq!(said(&mut session, "probe"), "raised");
     session.run(OFF);
     assert_eq!(said(&mut session, "probe"), "raised");
@@ -228,13 +228,13 @@ fn a_reload_changes_what_is_configured() {
 
 #[test]
 fn the_time_limit_is_the_functions_own() {
-    let stage = Stage::new();
-    let mut owner = stage.database.superuser();
+    let fixture = Fixture::new();
+    let mut owner = fixture.database.superuser();
     let silent = Script::new().hold();
     let late = Script::new().sleep(Duration::from_secs(2));
     let peer = Peer::start_each(vec![silent, late.then(Script::greeting()).drain()]);
-    for role in [&stage.definer, &stage.caller] {
-        stage.database.allow(role, "127.0.0.1", peer.port());
+    for role in [&fixture.definer, &fixture.caller] {
+        fixture.database.allow(role, "127.0.0.1", peer.port());
     }
     owner.run(&format!(
         "CREATE FUNCTION s.opens() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -244,9 +244,9 @@ fn the_time_limit_is_the_functions_own() {
          END $$;
          ALTER FUNCTION s.opens() OWNER TO {}",
         peer.port(),
-        stage.definer
+        fixture.definer
     ));
-    let mut session = stage.caller();
+    let mut session = fixture.caller();
     session.run("SET utl_smtp.default_timeout = 1");
     let open = Open::to("127.0.0.1", peer.port()).timeout(None);
     open.open(&mut session).unwrap_err().expect("U9278");
@@ -259,9 +259,9 @@ fn version(session: &mut Session) -> i32 {
 
 /// Parallel workers get the settings of their leader, and nothing is lost on the way.
 #[test]
-fn a_parallel_query_takes_the_settings_along() {
-    let stage = Stage::new();
-    let mut session = stage.caller();
+fn parallel_workers_inherit_the_settings() {
+    let fixture = Fixture::new();
+    let mut session = fixture.caller();
     let forced = match version(&mut session) {
         160_000.. => "debug_parallel_query",
         _ => "force_parallel_mode",

@@ -1,5 +1,5 @@
-//! What a role sets must not reach functions that run with another role's rights, nor hide what the administrator
-//! configured.
+//! Settings of a role must not affect functions that run as another role, and must not hide the
+//! administrator's configuration.
 
 mod caller;
 mod startup;
@@ -8,34 +8,34 @@ mod trace;
 use e2e::{Database, Session};
 
 /// A database with a role that owns functions and a role that calls them.
-struct Stage {
+struct Fixture {
     database: Database,
     definer: String,
     caller: String,
 }
 
-impl Stage {
+impl Fixture {
     fn new() -> Self {
         let database = Database::new();
         let [definer, caller] = ["definer", "caller"].map(|name| database.role(name));
         let mut owner = database.superuser();
         owner.run("CREATE SCHEMA s; GRANT USAGE, CREATE ON SCHEMA s TO PUBLIC; LOAD 'utl_smtp'");
-        let stage = Self {
+        let fixture = Self {
             database,
             definer,
             caller,
         };
-        stage.probe(&mut owner, &stage.definer, "probe", "");
-        stage.probe(
+        fixture.probe(&mut owner, &fixture.definer, "probe", "");
+        fixture.probe(
             &mut owner,
-            &stage.definer,
+            &fixture.definer,
             "judging",
             "SET utl_smtp.raise_reply_errors = off",
         );
-        stage
+        fixture
     }
 
-    /// A function of this role that says whether errors are raised in it.
+    /// Creates a function of this role that returns whether errors are raised in it.
     fn probe(&self, owner: &mut Session, role: &str, name: &str, header: &str) {
         owner.run(&format!(
             "CREATE FUNCTION s.{name}() RETURNS text LANGUAGE plpgsql
@@ -55,13 +55,13 @@ impl Stage {
     }
 }
 
-/// What a function of [`Stage`] says.
+/// The result of a function of [`Fixture`].
 #[track_caller]
 fn said(session: &mut Session, function: &str) -> String {
     session.value(&format!("SELECT s.{function}()"))
 }
 
-/// Whether errors are raised to the session's own calls.
+/// Whether errors are raised in the session's own calls.
 fn own(session: &mut Session) -> &'static str {
     match session.try_run("SELECT utl_smtp.noop(NULL)") {
         Ok(()) => "returned",

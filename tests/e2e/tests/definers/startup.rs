@@ -1,10 +1,10 @@
-//! Start-up options of a connection against what the administrator configured.
+//! Start-up options of a connection versus the administrator's configuration.
 
 use super::*;
 use e2e::cluster::Cluster;
 use e2e::{Failure, OwnCluster};
 
-/// What an administrator configures, and what a role would rather have.
+/// Settings of the administrator, and the values that a role would prefer.
 const SETTINGS: [(&str, &str, &str); 5] = [
     ("max_connections", "2", "9"),
     ("min_tls_version", "TLSv1.3", "TLSv1.2"),
@@ -45,7 +45,7 @@ fn every_superuser_setting_is_tried_here() {
 
 #[test]
 fn an_option_that_the_role_may_not_set_keeps_the_library_out() {
-    let stage = Stage::new();
+    let fixture = Fixture::new();
     let spellings = |name: &str, value: &str| {
         [
             format!("-c utl_smtp.{name}={value}"),
@@ -55,9 +55,11 @@ fn an_option_that_the_role_may_not_set_keeps_the_library_out() {
         ]
     };
     for (name, configured, wanted) in SETTINGS {
-        stage.database.set(&format!("utl_smtp.{name}"), configured);
+        fixture
+            .database
+            .set(&format!("utl_smtp.{name}"), configured);
         for options in spellings(name, wanted) {
-            let mut session = stage.database.connect_with(&stage.caller, &options);
+            let mut session = fixture.database.connect_with(&fixture.caller, &options);
             let failure = refused(&mut session);
             assert!(failure.hint.contains("PGOPTIONS"), "{failure}");
             // Nor do another call, another function or a change of mind get past it.
@@ -71,60 +73,60 @@ fn an_option_that_the_role_may_not_set_keeps_the_library_out() {
             session.run(&format!("SET utl_smtp.{name} = '{configured}'"));
             refused(&mut session);
         }
-        let mut session = stage.caller();
+        let mut session = fixture.caller();
         session.run(LOAD);
         assert_eq!(shown(&mut session, name), configured);
     }
 }
 
 #[test]
-fn what_is_configured_for_a_role_holds() {
-    let stage = Stage::new();
-    let mut owner = stage.database.superuser();
+fn settings_configured_for_a_role_apply() {
+    let fixture = Fixture::new();
+    let mut owner = fixture.database.superuser();
     owner.run(LOAD);
     owner.run(&format!(
         "ALTER ROLE {} SET utl_smtp.max_connections = 2",
-        stage.caller
+        fixture.caller
     ));
-    let mut session = stage.caller();
+    let mut session = fixture.caller();
     session.run(LOAD);
     assert_eq!(shown(&mut session, "max_connections"), "2");
     let options = "-c utl_smtp.max_connections=16";
-    refused(&mut stage.database.connect_with(&stage.caller, options));
+    refused(&mut fixture.database.connect_with(&fixture.caller, options));
     // Options that every role may set are no obstacle.
     let options = "-c utl_smtp.trace=notice -c utl_smtp.default_timeout=5";
-    let mut session = stage.database.connect_with(&stage.caller, options);
+    let mut session = fixture.database.connect_with(&fixture.caller, options);
     session.run(LOAD);
     assert_eq!(shown(&mut session, "max_connections"), "2");
     assert_eq!(shown(&mut session, "trace"), "notice");
 }
 
 #[test]
-fn who_may_set_it_may_give_it_as_an_option() {
-    let stage = Stage::new();
+fn a_role_that_may_set_a_setting_may_pass_it_as_an_option() {
+    let fixture = Fixture::new();
     let options = "-c utl_smtp.max_connections=9";
     let superuser = &Cluster::shared().superuser;
-    let mut session = stage.database.connect_with(superuser, options);
+    let mut session = fixture.database.connect_with(superuser, options);
     session.run(LOAD);
     assert_eq!(shown(&mut session, "max_connections"), "9");
     let version: i32 = session.value("SELECT current_setting('server_version_num')::integer");
     if version < 150_000 {
         return;
     }
-    let caller = &stage.caller;
+    let caller = &fixture.caller;
     session.run(&format!(
         "GRANT SET ON PARAMETER utl_smtp.max_connections TO {caller}"
     ));
-    let mut granted = stage.database.connect_with(caller, options);
+    let mut granted = fixture.database.connect_with(caller, options);
     granted.run(LOAD);
     assert_eq!(shown(&mut granted, "max_connections"), "9");
     session.run(&format!(
         "REVOKE SET ON PARAMETER utl_smtp.max_connections FROM {caller}"
     ));
-    refused(&mut stage.database.connect_with(caller, options));
+    refused(&mut fixture.database.connect_with(caller, options));
 }
 
-/// The server loads the library with the session, or with itself: there is no session then.
+/// The library is loaded with the session or with the server; no session starts.
 #[test]
 fn with_the_library_preloaded_the_connection_fails() {
     for preload in [

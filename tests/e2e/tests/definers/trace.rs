@@ -1,15 +1,15 @@
-//! Who gets to see a conversation, and what its transcript takes along into the server log.
+//! Who can see a conversation, and what its transcript puts into the server log.
 
 use super::*;
-use e2e::scene::Scene;
+use e2e::test_bed::TestBed;
 use e2e::{Peer, Script};
 
 const SECRET: &str = "S3cretPW-literal";
 
-/// A mail whose author is told to let errors end the program, to a server that does not do STARTTLS.
+/// A function that relies on errors ending it, with a server that does not support STARTTLS.
 #[test]
 fn a_caller_neither_sees_nor_steers_the_conversation_of_a_function() {
-    let stage = Stage::new();
+    let fixture = Fixture::new();
     let script = || {
         Script::greeting()
             .on("EHLO", "250-peer\r\n250 STARTTLS")
@@ -27,10 +27,10 @@ fn a_caller_neither_sees_nor_steers_the_conversation_of_a_function() {
         ),
     ];
     let peer = Peer::start(script());
-    let mut owner = stage.database.superuser();
-    stage
+    let mut owner = fixture.database.superuser();
+    fixture
         .database
-        .allow(&stage.definer, "127.0.0.1", peer.port());
+        .allow(&fixture.definer, "127.0.0.1", peer.port());
     owner.run(&format!(
         "CREATE FUNCTION s.alert() RETURNS text LANGUAGE plpgsql SECURITY DEFINER
          SET search_path = pg_catalog, pg_temp AS $$
@@ -44,10 +44,10 @@ fn a_caller_neither_sees_nor_steers_the_conversation_of_a_function() {
          END $$;
          ALTER FUNCTION s.alert() OWNER TO {}",
         peer.port(),
-        stage.definer
+        fixture.definer
     ));
     for (options, set) in ways {
-        let mut session = stage.database.connect_with(&stage.caller, options);
+        let mut session = fixture.database.connect_with(&fixture.caller, options);
         session.run(set);
         let failure = session.try_run("SELECT s.alert()").unwrap_err();
         assert!(failure.expect("U9278").message.contains("454"));
@@ -55,7 +55,7 @@ fn a_caller_neither_sees_nor_steers_the_conversation_of_a_function() {
     }
     // The function's own trace is seen, for it is the function's to show.
     owner.run("ALTER FUNCTION s.alert() SET utl_smtp.trace = notice");
-    let mut session = stage.caller();
+    let mut session = fixture.caller();
     session.run("SELECT utl_smtp.close_all_connections()");
     session
         .try_run("SELECT s.alert()")
@@ -72,48 +72,48 @@ fn a_caller_neither_sees_nor_steers_the_conversation_of_a_function() {
     }
 }
 
-/// By a statement and from PL/pgSQL, with the passwords as literals.
+/// From a statement and from PL/pgSQL, with passwords as literals.
 #[test]
 fn the_log_gets_the_transcript_without_statements_and_passwords() {
     for level in ["warning", "debug5"] {
-        let mut scene = Scene::new();
-        scene.database.set("log_min_messages", level);
-        scene.database.set("utl_smtp.allow_cleartext_auth", "on");
-        scene.session = scene.database.connect(&scene.role);
+        let mut bed = TestBed::new();
+        bed.database.set("log_min_messages", level);
+        bed.database.set("utl_smtp.allow_cleartext_auth", "on");
+        bed.session = bed.database.connect(&bed.role);
         for block in [false, true] {
             let script = Script::greeting()
                 .on("EHLO", "250-peer\r\n250 AUTH LOGIN PLAIN")
                 .on("AUTH PLAIN", "235 welcome")
                 .quit();
-            scene.play_each(vec![script], &[SECRET], |stage| {
-                stage.session.run("SET utl_smtp.trace = log");
-                let smtp = stage.greet();
+            bed.play_each(vec![script], &[SECRET], |case| {
+                case.session.run("SET utl_smtp.trace = log");
+                let smtp = case.greet();
                 let auth = format!(
                     "utl_smtp.auth('{}', 'bob', '{SECRET}', 'PLAIN')",
                     smtp.handle
                 );
-                stage.session.run(&match block {
+                case.session.run(&match block {
                     true => format!("DO $$ BEGIN PERFORM {auth}; END $$"),
                     false => format!("SELECT {auth}"),
                 });
-                smtp.quit(stage.session).unwrap();
+                smtp.quit(case.session).unwrap();
             });
         }
     }
 }
 
-/// A notice may be logged as well; its context goes to the client alone. So do those of warnings.
+/// Notices and warnings may be logged as well; their context goes only to the client.
 #[test]
 fn what_is_logged_of_notices_and_warnings_has_no_literals() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for (setting, value) in [
         ("log_min_messages", "notice"),
         ("log_min_error_statement", "notice"),
         ("log_statement", "none"),
     ] {
-        scene.database.set(setting, value);
+        bed.database.set(setting, value);
     }
-    scene.session = scene.database.connect(&scene.role);
+    bed.session = bed.database.connect(&bed.role);
     let script = Script::greeting()
         .on("EHLO", "250 peer")
         .message("250 ok")
@@ -121,17 +121,17 @@ fn what_is_logged_of_notices_and_warnings_has_no_literals() {
     let begin = std::fs::metadata(&e2e::cluster::Cluster::shared().log)
         .unwrap()
         .len();
-    scene.play(script, |stage| {
-        stage.session.run("SET utl_smtp.trace = notice");
-        let smtp = stage.greet();
-        stage.session.run(&format!(
+    bed.play(script, |case| {
+        case.session.run("SET utl_smtp.trace = notice");
+        let smtp = case.greet();
+        case.session.run(&format!(
             "DO $$ BEGIN PERFORM utl_smtp.data('{}', 'Größe {SECRET}'); END $$",
             smtp.handle
         ));
-        let notices = stage.session.notices();
+        let notices = case.session.notices();
         let context = notices.last().and_then(|notice| notice.where_());
         assert!(context.is_some_and(|context| context.contains(SECRET)));
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     let log = std::fs::read(&e2e::cluster::Cluster::shared().log).unwrap();
     let log = String::from_utf8_lossy(&log[usize::try_from(begin).unwrap()..]).into_owned();

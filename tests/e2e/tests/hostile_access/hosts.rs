@@ -1,8 +1,8 @@
-//! Hosts and ports: which entry decides, and what is a host at all.
+//! Hosts and ports: which entry applies, and what is a valid host.
 
 use super::*;
 
-/// For addresses the narrower decides whatever it says, in whichever order they were made.
+/// For addresses the more specific entry decides, in whatever order they were created.
 #[test]
 fn the_narrowest_network_decides() {
     let database = Database::new();
@@ -56,7 +56,7 @@ fn the_narrowest_network_decides() {
     }
 }
 
-/// Within one list the first that applies decides.
+/// Within one list the first matching entry decides.
 #[test]
 fn the_first_entry_of_a_list_decides() {
     let database = Database::new();
@@ -157,7 +157,7 @@ fn a_port_is_from_1_to_65535() {
     }
 }
 
-/// Refused for a superuser too, and with everything granted.
+/// Such hosts are refused for a superuser too, even if everything is granted.
 #[test]
 fn a_host_is_a_name_or_an_address_and_nothing_else() {
     let database = Database::new();
@@ -243,7 +243,7 @@ fn a_host_is_a_name_or_an_address_and_nothing_else() {
     }
 }
 
-/// Full-width digits and dots are what UTS #46 makes of them, which is an address written out.
+/// UTS #46 maps full-width digits and dots to an IP address.
 #[test]
 fn no_spelling_of_an_address_is_a_second_identity() {
     let database = Database::new();
@@ -295,7 +295,7 @@ fn an_entry_for_a_name_is_none_for_its_address_nor_the_reverse() {
     assert_verdict(&mut app, "localhost", port, DENIED);
 }
 
-/// The same words whatever the reason, but for the host in the HINT.
+/// The error is the same whatever the reason, except for the host in the HINT.
 #[test]
 fn a_refusal_tells_nothing_but_what_was_asked() {
     let database = Database::new();
@@ -348,7 +348,7 @@ fn a_refusal_tells_nothing_but_what_was_asked() {
     assert_eq!(peer.finish().accepted(), 1);
 }
 
-/// Whoever may talk to a host learns which of the ports of the entry are open, and of no other.
+/// A role that may connect to a host learns which ports of the entry are open, and of no others.
 #[test]
 fn only_allowed_ports_can_be_probed() {
     let database = Database::new();

@@ -1,5 +1,5 @@
-//! Roles that want to talk to what they may not: the access list as it is met by real roles, names, addresses and
-//! a resolver that can't be trusted.
+//! Roles that try to reach forbidden hosts: the access control list with real roles, names,
+//! addresses and an untrusted resolver.
 
 mod hosts;
 mod names;
@@ -12,12 +12,13 @@ use e2e::cluster::Cluster;
 use e2e::ports::FullBacklog;
 use e2e::process::{LIMITS, wait_until};
 use e2e::resolver::{Answer, Resolver};
-use e2e::scene::{CLIENT, NAME, lasts};
+use e2e::test_bed::{CLIENT, NAME, lasts};
 use e2e::{Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp, closed_port};
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// What asking for a host and port leads to, without a server: a connection refused is a grant.
+/// The result of connecting to a host and port without a server: a refused connection means access
+/// was granted.
 fn verdict(session: &mut Session, host: &str, port: u16) -> Result<(), String> {
     match Open::to(host, port).open(session) {
         Ok(smtp) => {
@@ -42,7 +43,7 @@ fn assert_verdict(session: &mut Session, host: &str, port: u16, expected: Result
     );
 }
 
-/// Grants or denies the role a host, on these ports or all.
+/// Grants or denies the role a host, on these ports or on all.
 fn entry(session: &mut Session, role: &str, host: &str, ports: Option<(i32, i32)>, granted: bool) {
     let sql = "SELECT dbms_network_acl_admin.append_host_ace(
                    host => $1, lower_port => $2, upper_port => $3,
@@ -57,7 +58,7 @@ fn remove_all(session: &mut Session) {
     session.run("DELETE FROM utl_smtp.host_ace");
 }
 
-/// A peer that greets whoever comes and takes anything.
+/// A peer that greets every client and accepts everything.
 fn listening() -> Peer {
     listening_on("127.0.0.1:0")
 }

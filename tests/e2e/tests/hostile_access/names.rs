@@ -1,16 +1,16 @@
-//! Names, with a resolver that the test controls.
+//! Host names, with a resolver that the test controls.
 
 use super::*;
 
-/// A cluster that asks a resolver of the test's, a role that may log in, and the owner of the list.
-struct Named {
+/// A cluster that uses the test's resolver, a role that may log in, and the owner of the list.
+struct DnsFixture {
     resolver: Resolver,
     owner: Session,
     app: Session,
     _cluster: OwnCluster,
 }
 
-impl Named {
+impl DnsFixture {
     fn start() -> Self {
         let resolver = Resolver::start();
         let cluster = OwnCluster::start_in(&resolver.prelude(), &[]);
@@ -33,7 +33,7 @@ impl Named {
         assert_verdict(&mut self.app, host, closed_port(), expected);
     }
 
-    /// Opened by name, and the address that it was connected to.
+    /// Opens a connection by name; returns it with the address used.
     #[track_caller]
     fn open(&mut self, host: &str, port: u16) -> (Smtp, String) {
         let opened = Open::to(host, port).open(&mut self.app);
@@ -49,18 +49,18 @@ impl Named {
     }
 }
 
-/// What is refused is never asked for, and one name has one identity.
+/// A refused name is never looked up, and one name has one identity.
 #[test]
 fn names_are_matched_in_one_spelling_before_any_is_resolved() {
-    let mut named = Named::start();
-    named.resolver.add("mail.us.example.test", &["127.0.0.1"]);
+    let mut dns = DnsFixture::start();
+    dns.resolver.add("mail.us.example.test", &["127.0.0.1"]);
     for host in [
         "mail.us.example.test",
         "localhost",
         "nowhere.example.test",
         "127.0.0.1",
     ] {
-        named.verdict(host, DENIED);
+        dns.verdict(host, DENIED);
     }
     for host in [
         "a..b",
@@ -69,9 +69,9 @@ fn names_are_matched_in_one_spelling_before_any_is_resolved() {
         "mail.us.example.test/x",
         "user@mail.us.example.test",
     ] {
-        named.verdict(host, INVALID);
+        dns.verdict(host, INVALID);
     }
-    assert_eq!(named.resolver.asked(), [""; 0]);
+    assert_eq!(dns.resolver.asked(), [""; 0]);
 
     // Each is narrower than those before it, and says the contrary.
     let patterns = [
@@ -82,7 +82,7 @@ fn names_are_matched_in_one_spelling_before_any_is_resolved() {
         "mail.us.example.test",
     ];
     for (number, pattern) in patterns.iter().enumerate() {
-        named.entry(pattern, number % 2 == 0);
+        dns.entry(pattern, number % 2 == 0);
         let expected = if number % 2 == 0 { Ok(()) } else { DENIED };
         for host in [
             "mail.us.example.test",
@@ -91,26 +91,26 @@ fn names_are_matched_in_one_spelling_before_any_is_resolved() {
             "ＭＡＩＬ.us.example.test",
             "mail。us．example｡test",
         ] {
-            named.verdict(host, expected);
+            dns.verdict(host, expected);
         }
-        named.verdict("mail.us.example.test..", INVALID);
+        dns.verdict("mail.us.example.test..", INVALID);
     }
-    remove_all(&mut named.owner);
+    remove_all(&mut dns.owner);
     // A wildcard is not the domain itself, nor another that ends alike.
-    named.entry("*.example.test", true);
+    dns.entry("*.example.test", true);
     for (host, expected) in [
         ("example.test", DENIED),
         ("notexample.test", DENIED),
         ("a.b.example.test", Ok(())),
     ] {
-        named.verdict(host, expected);
+        dns.verdict(host, expected);
     }
 }
 
 /// A denied name can't be had in another spelling, and what is resolved is what was matched.
 #[test]
 fn international_names_are_matched_and_resolved_as_one_a_label() {
-    let mut named = Named::start();
+    let mut dns = DnsFixture::start();
     let a_label = "xn--bcher-kva.example.test";
     let spellings = [
         "bücher.example.test",
@@ -121,25 +121,25 @@ fn international_names_are_matched_and_resolved_as_one_a_label() {
         "XN--BCHER-KVA.EXAMPLE.TEST",
         "xn--bcher-kva.example.test.",
     ];
-    named.entry("*", true);
-    named.entry("Bücher.Example.Test.", false);
+    dns.entry("*", true);
+    dns.entry("Bücher.Example.Test.", false);
     for host in spellings {
-        named.verdict(host, DENIED);
+        dns.verdict(host, DENIED);
     }
-    remove_all(&mut named.owner);
-    named.entry(a_label, true);
-    named.resolver.add(a_label, &["127.0.0.1"]);
+    remove_all(&mut dns.owner);
+    dns.entry(a_label, true);
+    dns.resolver.add(a_label, &["127.0.0.1"]);
     let peer = listening();
     for host in spellings {
-        let (smtp, _) = named.open(host, peer.port());
-        smtp.quit(&mut named.app).unwrap();
+        let (smtp, _) = dns.open(host, peer.port());
+        smtp.quit(&mut dns.app).unwrap();
     }
-    assert_eq!(named.resolver.asked(), vec![a_label; spellings.len()]);
+    assert_eq!(dns.resolver.asked(), vec![a_label; spellings.len()]);
     // A ligature is its letters, a name in letters of another script is another name.
-    named.entry("file.example.test", true);
-    named.resolver.add("file.example.test", &["127.0.0.1"]);
-    named.open("ﬁle.example.test", peer.port());
-    named.verdict("fіle.example.test", DENIED);
+    dns.entry("file.example.test", true);
+    dns.resolver.add("file.example.test", &["127.0.0.1"]);
+    dns.open("ﬁle.example.test", peer.port());
+    dns.verdict("fіle.example.test", DENIED);
     for host in [
         "xn--zz--.example.test",
         "xn--a.example.test",
@@ -148,15 +148,15 @@ fn international_names_are_matched_and_resolved_as_one_a_label() {
         "a\u{fffd}b.example.test",
         "\u{301}a.example.test",
     ] {
-        named.verdict(host, INVALID);
+        dns.verdict(host, INVALID);
     }
-    named.app.run("SELECT utl_smtp.close_all_connections()");
+    dns.app.run("SELECT utl_smtp.close_all_connections()");
 }
 
 /// What a second look-up would say does not matter, because there is none; not for TLS either.
 #[test]
 fn a_name_is_looked_up_once_an_opening() {
-    let mut named = Named::start();
+    let mut dns = DnsFixture::start();
     let authority = Authority::new("Private CA");
     let wallet = Wallet::of(&authority);
     let identity = authority.issue(&["rebinding.example.test"]);
@@ -171,28 +171,27 @@ fn a_name_is_looked_up_once_an_opening() {
     let first = Peer::listen("127.0.0.2:0", script());
     let port = first.port();
     let second = Peer::listen(&format!("127.0.0.3:{port}"), script());
-    named
-        .owner
+    dns.owner
         .run("ALTER ROLE app SET utl_smtp.wallet_roots = '/tmp'");
-    named.app = named._cluster.connect("postgres", "app");
-    named.entry("rebinding.example.test", true);
-    named.entry("127.0.0.3", false);
+    dns.app = dns._cluster.connect("postgres", "app");
+    dns.entry("rebinding.example.test", true);
+    dns.entry("127.0.0.3", false);
     let answer = |address: &str| Answer::Addresses(vec![address.parse().unwrap()]);
-    named.resolver.say(
+    dns.resolver.say(
         "rebinding.example.test",
         &[answer("127.0.0.2"), answer("127.0.0.3")],
     );
     let open = Open::to("rebinding.example.test", port);
     let locator = wallet.locator();
     let open = open.wallet(&locator);
-    let smtp = open.open(&mut named.app).unwrap();
-    smtp.ehlo(&mut named.app, CLIENT).unwrap();
-    smtp.starttls(&mut named.app).unwrap();
-    smtp.quit(&mut named.app).unwrap();
-    assert_eq!(named.resolver.asked(), ["rebinding.example.test"]);
+    let smtp = open.open(&mut dns.app).unwrap();
+    smtp.ehlo(&mut dns.app, CLIENT).unwrap();
+    smtp.starttls(&mut dns.app).unwrap();
+    smtp.quit(&mut dns.app).unwrap();
+    assert_eq!(dns.resolver.asked(), ["rebinding.example.test"]);
     // The answer has changed: the next opening meets the address that is denied, and does not connect.
-    open.open(&mut named.app).unwrap_err().expect("42501");
-    assert_eq!(named.resolver.asked().len(), 2);
+    open.open(&mut dns.app).unwrap_err().expect("42501");
+    assert_eq!(dns.resolver.asked().len(), 2);
     assert_eq!(first.finish().accepted(), 1);
     assert_eq!(second.finish().accepted(), 0);
 }
@@ -200,35 +199,34 @@ fn a_name_is_looked_up_once_an_opening() {
 /// The denied are not tried, the dead are passed by, IPv6 is as good as IPv4.
 #[test]
 fn of_several_addresses_those_that_are_allowed_are_tried() {
-    let mut named = Named::start();
+    let mut dns = DnsFixture::start();
     let name = "several.example.test";
-    named.entry(name, true);
-    named.entry("127.0.0.2", false);
+    dns.entry(name, true);
+    dns.entry("127.0.0.2", false);
     let good = listening_on("127.0.0.4:0");
     let port = good.port();
     let refused = listening_on(&format!("127.0.0.2:{port}"));
-    named
-        .resolver
+    dns.resolver
         .add(name, &["127.0.0.2", "127.0.0.3", "127.0.0.4"]);
-    let (smtp, address) = named.open(name, port);
+    let (smtp, address) = dns.open(name, port);
     assert_eq!(address, "127.0.0.4");
-    smtp.quit(&mut named.app).unwrap();
+    smtp.quit(&mut dns.app).unwrap();
 
     let v6 = listening_on("[::1]:0");
-    named.resolver.add(name, &["127.0.0.5", "::1"]);
-    let (smtp, address) = named.open(name, v6.port());
+    dns.resolver.add(name, &["127.0.0.5", "::1"]);
+    let (smtp, address) = dns.open(name, v6.port());
     assert_eq!(address, "::1");
-    smtp.quit(&mut named.app).unwrap();
-    named.resolver.add(name, &["127.0.0.4", "::1"]);
-    let (smtp, address) = named.open(name, port);
+    smtp.quit(&mut dns.app).unwrap();
+    dns.resolver.add(name, &["127.0.0.4", "::1"]);
+    let (smtp, address) = dns.open(name, port);
     assert_eq!(address, "127.0.0.4");
-    smtp.quit(&mut named.app).unwrap();
+    smtp.quit(&mut dns.app).unwrap();
 
     // All denied, in either spelling of the address: the refusal is the same as before any look-up.
-    named.resolver.add(name, &["127.0.0.2", "::ffff:127.0.0.2"]);
-    let denied = Open::to(name, port).open(&mut named.app).unwrap_err();
+    dns.resolver.add(name, &["127.0.0.2", "::ffff:127.0.0.2"]);
+    let denied = Open::to(name, port).open(&mut dns.app).unwrap_err();
     let unheard = Open::to("unheard.example.test", port)
-        .open(&mut named.app)
+        .open(&mut dns.app)
         .unwrap_err();
     let blank = |failure: &Failure| {
         let text = format!("{} {}", failure.message, failure.hint);
@@ -245,27 +243,27 @@ fn of_several_addresses_those_that_are_allowed_are_tried() {
 /// An address that never answers leaves time for the others, and all together have no more than the time-out.
 #[test]
 fn silent_addresses_share_the_time() {
-    let mut named = Named::start();
+    let mut dns = DnsFixture::start();
     let name = "silent.example.test";
-    named.entry(name, true);
+    dns.entry(name, true);
     let [first, second] = ["127.0.0.6", "127.0.0.7"].map(|one| one.parse().unwrap());
     let first = FullBacklog::on(first, 0);
     let port = first.port();
     let _second = FullBacklog::on(second, port);
     let good = listening_on(&format!("127.0.0.8:{port}"));
-    named.resolver.add(name, &["127.0.0.6", "127.0.0.8"]);
+    dns.resolver.add(name, &["127.0.0.6", "127.0.0.8"]);
     // Half of the time is left for the second address, which is enough unless the machine is busy.
     let opened = LIMITS.into_iter().find_map(|limit| {
         let open = Open::to(name, port).timeout(2 * limit);
-        let outcome = open.open(&mut named.app);
+        let outcome = open.open(&mut dns.app);
         outcome.map_err(|failure| failure.expect("U9278")).ok()
     });
     let smtp = opened.expect("the first address takes all of the time");
-    assert_eq!(named.connected_to(), "127.0.0.8");
-    smtp.quit(&mut named.app).unwrap();
-    named.resolver.add(name, &["127.0.0.6", "127.0.0.7"]);
+    assert_eq!(dns.connected_to(), "127.0.0.8");
+    smtp.quit(&mut dns.app).unwrap();
+    dns.resolver.add(name, &["127.0.0.6", "127.0.0.7"]);
     let open = Open::to(name, port).timeout(3);
-    let failure = lasts(3, || open.open(&mut named.app).unwrap_err());
+    let failure = lasts(3, || open.open(&mut dns.app).unwrap_err());
     assert!(
         failure.detail.contains("127.0.0.6") && failure.detail.contains("127.0.0.7"),
         "{failure}"
@@ -277,17 +275,16 @@ fn silent_addresses_share_the_time() {
 /// The list and the certificate go by the name that was given; the trace says where it led.
 #[test]
 fn an_alias_is_matched_and_verified_by_the_name_given() {
-    let mut named = Named::start();
+    let mut dns = DnsFixture::start();
     let authority = Authority::new("Private CA");
     let wallet = Wallet::of(&authority);
-    named
-        .owner
+    dns.owner
         .run("ALTER ROLE app SET utl_smtp.wallet_roots = '/tmp'");
-    named.app = named._cluster.connect("postgres", "app");
-    named.entry(NAME, true);
+    dns.app = dns._cluster.connect("postgres", "app");
+    dns.entry(NAME, true);
     let target = "target.internal.test";
     let alias = Answer::Alias(target, vec!["127.0.0.9".parse().unwrap()]);
-    named.resolver.say(NAME, &[alias]);
+    dns.resolver.say(NAME, &[alias]);
     for (certified, sqlstate) in [(NAME, None), (target, Some("U4263"))] {
         let identity = authority.issue(&[certified]);
         let script = Script::new()
@@ -295,30 +292,30 @@ fn an_alias_is_matched_and_verified_by_the_name_given() {
             .send("220 peer\r\n")
             .quit();
         let peer = Peer::listen("127.0.0.9:0", vec![script]);
-        named.app.run("SET utl_smtp.trace = 'notice'");
+        dns.app.run("SET utl_smtp.trace = 'notice'");
         let locator = wallet.locator();
         let opened = Open::to(NAME, peer.port())
             .wallet(&locator)
             .implicit_tls()
-            .open(&mut named.app);
+            .open(&mut dns.app);
         match sqlstate {
-            None => drop(opened.unwrap().quit(&mut named.app).unwrap()),
+            None => drop(opened.unwrap().quit(&mut dns.app).unwrap()),
             Some(sqlstate) => drop(opened.unwrap_err().expect(sqlstate)),
         }
         let place = format!("127.0.0.9:{}", peer.port());
-        let said = named.app.notice_texts();
+        let said = dns.app.notice_texts();
         assert!(said.iter().any(|line| line.contains(&place)), "{said:?}");
     }
-    named.verdict(target, DENIED);
+    dns.verdict(target, DENIED);
 }
 
 /// The unspecified address would be this machine's, past an entry that denies loopback.
 #[test]
 fn a_name_that_resolves_to_the_unspecified_address_leads_nowhere() {
-    let mut named = Named::start();
-    named.entry("*", true);
-    named.entry("127.0.0.0/8", false);
-    named.entry("::1", false);
+    let mut dns = DnsFixture::start();
+    dns.entry("*", true);
+    dns.entry("127.0.0.0/8", false);
+    dns.entry("::1", false);
     let peer = listening_on("0.0.0.0:0");
     for addresses in [
         &["0.0.0.0"][..],
@@ -326,50 +323,49 @@ fn a_name_that_resolves_to_the_unspecified_address_leads_nowhere() {
         &["::ffff:0.0.0.0"],
         &["0.0.0.0", "::"],
     ] {
-        named.resolver.add("evil.example.test", addresses);
+        dns.resolver.add("evil.example.test", addresses);
         let open = Open::to("evil.example.test", peer.port());
-        let failure = open.open(&mut named.app).unwrap_err().expect("U9278");
+        let failure = open.open(&mut dns.app).unwrap_err().expect("U9278");
         assert!(failure.detail.contains("has no address"), "{failure}");
-        let failure = open.open(&mut named.owner).unwrap_err();
+        let failure = open.open(&mut dns.owner).unwrap_err();
         failure.expect("U9278");
     }
-    named
-        .resolver
+    dns.resolver
         .add("evil.example.test", &["0.0.0.0", "127.0.0.1"]);
-    named.verdict("evil.example.test", DENIED);
+    dns.verdict("evil.example.test", DENIED);
     assert_eq!(peer.finish().accepted(), 0);
 }
 
 /// docs/security.md admits it: a wildcard shows which names exist. Without an entry nothing shows.
 #[test]
 fn only_a_role_with_an_entry_learns_whether_a_name_exists() {
-    let mut named = Named::start();
-    named.resolver.add("good.example.test", &["127.0.0.1"]);
+    let mut dns = DnsFixture::start();
+    dns.resolver.add("good.example.test", &["127.0.0.1"]);
     for host in ["good.example.test", "missing.example.test"] {
-        named.verdict(host, DENIED);
+        dns.verdict(host, DENIED);
     }
-    named.entry("*.example.test", true);
-    named.entry("127.0.0.0/8", false);
-    named.verdict("good.example.test", DENIED);
+    dns.entry("*.example.test", true);
+    dns.entry("127.0.0.0/8", false);
+    dns.verdict("good.example.test", DENIED);
     let missing = Open::to("missing.example.test", closed_port()).timeout(4);
-    missing.open(&mut named.app).unwrap_err().expect("U9278");
+    missing.open(&mut dns.app).unwrap_err().expect("U9278");
 }
 
 /// A resolver that does not answer costs the time-out and no more.
 #[test]
 fn a_silent_resolver_meets_the_deadline() {
-    let mut named = Named::start();
-    named.entry("*", true);
-    named.resolver.say("lost.example.test", &[Answer::Silence]);
+    let mut dns = DnsFixture::start();
+    dns.entry("*", true);
+    dns.resolver.say("lost.example.test", &[Answer::Silence]);
     let open = Open::to("lost.example.test", 25).timeout(1);
-    let failure = lasts(1, || open.open(&mut named.app).unwrap_err());
+    let failure = lasts(1, || open.open(&mut dns.app).unwrap_err());
     assert!(failure.detail.contains("tx_timeout of 1 s"), "{failure}");
     failure.expect("U9278");
     // The next name is not held up by it.
-    named.resolver.add("found.example.test", &["127.0.0.1"]);
+    dns.resolver.add("found.example.test", &["127.0.0.1"]);
     let peer = listening();
-    let (smtp, _) = named.open("found.example.test", peer.port());
-    smtp.quit(&mut named.app).unwrap();
+    let (smtp, _) = dns.open("found.example.test", peer.port());
+    smtp.quit(&mut dns.app).unwrap();
 }
 
 /// The resolver of the C library reads variables of the server's environment, which is the administrator's.

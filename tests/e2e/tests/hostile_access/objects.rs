@@ -1,10 +1,10 @@
-//! What a role may do in the database to get round the list.
+//! Database objects that a role creates to bypass the access control list.
 
 use super::*;
 
 /// A caller's schema, operators, temporary objects and settings.
 #[test]
-fn a_callers_own_objects_do_not_come_into_the_look_up() {
+fn objects_of_the_caller_do_not_affect_the_look_up() {
     let database = Database::new();
     let role = database.role("app");
     let mut owner = database.superuser();
@@ -76,7 +76,7 @@ fn a_callers_own_objects_do_not_come_into_the_look_up() {
     }
 }
 
-/// The owner's own row security and a trigger do not open anything either.
+/// Row security and a trigger of the owner do not grant anything either.
 #[test]
 fn row_security_on_the_list_does_not_hide_a_denial() {
     let database = Database::new();
@@ -93,7 +93,7 @@ fn row_security_on_the_list_does_not_hide_a_denial() {
 }
 
 #[test]
-fn nobody_but_the_owner_touches_the_list() {
+fn only_the_owner_can_change_the_list() {
     let database = Database::new();
     let role = database.role("app");
     database.superuser().run(&format!(
@@ -152,9 +152,9 @@ fn nobody_but_the_owner_touches_the_list() {
     }
 }
 
-/// Neither its rows nor what EXPLAIN counts and estimates depend on the entries of others.
+/// Neither the rows nor the estimates of EXPLAIN depend on entries of others.
 #[test]
-fn the_view_of_ones_own_entries_tells_nothing_of_others() {
+fn the_view_of_own_entries_reveals_no_others() {
     let database = Database::new();
     let [app, other] = ["app", "other"].map(|name| database.role(name));
     let mut owner = database.superuser();
@@ -213,7 +213,7 @@ fn the_view_of_ones_own_entries_tells_nothing_of_others() {
     }
 }
 
-/// What PUBLIC may execute is what the documentation says.
+/// PUBLIC may execute exactly what the documentation says.
 #[test]
 fn everybody_may_execute_what_is_documented_and_no_more() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
@@ -257,7 +257,7 @@ fn everybody_may_execute_what_is_documented_and_no_more() {
     app.try_run(append).unwrap_err().expect("42501");
 }
 
-/// Code of the role that is run with somebody else's hands does not mail.
+/// Code of the role that somebody else runs cannot send mail.
 #[test]
 fn nothing_is_sent_in_a_security_restricted_operation() {
     let database = Database::new();
@@ -353,9 +353,9 @@ fn planning_opens_nothing() {
     assert_eq!(peer.finish().accepted(), 0);
 }
 
-/// An ordinary trigger does not mail a second time where rows are replicated.
+/// An ordinary trigger does not send mail again on a replica.
 #[test]
-fn triggers_do_not_mail_from_an_apply_worker() {
+fn triggers_in_an_apply_worker_send_no_mail() {
     let cluster = OwnCluster::start(&["wal_level = logical"]);
     let mut publisher = cluster.superuser();
     let (ordinary, always) = (listening(), listening());
@@ -393,9 +393,9 @@ fn triggers_do_not_mail_from_an_apply_worker() {
     assert_eq!(always.finish().accepted(), 1);
 }
 
-/// A dump has the rows before the triggers.
+/// A dump restores the rows before the triggers.
 #[test]
-fn restoring_a_dump_does_not_mail() {
+fn restoring_a_dump_sends_no_mail() {
     let (source, target) = (Database::new(), Database::empty(""));
     let mut session = source.superuser();
     let peer = listening();

@@ -1,4 +1,4 @@
-//! Two sessions at once: what was looked at before a lock was granted is looked at again.
+//! Concurrent sessions: state that was read before a lock was granted is read again.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ fn overtaken(blocker: &mut Session, waiter: &mut Session, statement: &str) -> Re
     })
 }
 
-/// The look-up finds the table by its name and then waits for its lock.
+/// The look-up resolves the table's name and then waits for its lock.
 #[test]
 fn an_extension_dropped_during_the_look_up_is_a_plain_error() {
     let database = Database::new();

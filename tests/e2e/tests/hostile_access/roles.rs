@@ -1,4 +1,4 @@
-//! Whose entry counts, and when.
+//! Whose entry applies, and when.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn at_first_nobody_but_the_superuser_may_talk_to_anybody() {
 }
 
 #[test]
-fn membership_counts_and_roles_are_known_by_their_identity() {
+fn membership_counts_and_roles_are_identified_by_oid() {
     let database = Database::new();
     let roles = ["mailers", "member", "noinherit", "nobody"].map(|name| database.role(name));
     let [mailers, member, noinherit, nobody] = &roles;
@@ -66,7 +66,7 @@ fn membership_counts_and_roles_are_known_by_their_identity() {
 }
 
 #[test]
-fn the_role_of_the_moment_decides() {
+fn the_current_role_decides() {
     let database = Database::new();
     let [login, mailer, other] = ["login", "mailer", "other"].map(|name| database.role(name));
     let mut owner = database.superuser();
@@ -109,7 +109,7 @@ fn the_role_of_the_moment_decides() {
 }
 
 #[test]
-fn a_definers_function_lends_its_owners_entry() {
+fn a_security_definer_function_uses_its_owners_entry() {
     let database = Database::new();
     let [allowed, nobody] = ["allowed", "nobody"].map(|name| database.role(name));
     let mut owner = database.superuser();
@@ -130,7 +130,7 @@ fn a_definers_function_lends_its_owners_entry() {
     assert_eq!(peer.finish().accepted(), 1);
 }
 
-/// Each routine, with the handle at hand.
+/// Calls each routine with another role's handle.
 #[test]
 fn a_connection_is_for_the_role_that_opened_it() {
     let database = Database::new();
@@ -191,7 +191,7 @@ fn a_connection_is_for_the_role_that_opened_it() {
     assert_eq!(peer.finish().only().lines(), ["NOOP", "QUIT"]);
 }
 
-/// An entry is a row like any other, and what it allowed goes on.
+/// An entry is an ordinary row; connections that it allowed stay open.
 #[test]
 fn an_entry_is_looked_up_at_each_opening_and_binds_no_open_connection() {
     let database = Database::new();
@@ -226,7 +226,8 @@ fn an_entry_is_looked_up_at_each_opening_and_binds_no_open_connection() {
     before.quit(&mut app).unwrap();
 }
 
-/// By the clock, not by the beginning of the transaction, and in no time zone.
+/// Dates are compared with the clock, not with the start of the transaction, and independent of the
+/// time zone.
 #[test]
 fn dates_are_honoured_by_the_clock() {
     let database = Database::new();

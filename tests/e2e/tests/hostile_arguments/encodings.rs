@@ -1,8 +1,8 @@
-//! Databases whose encoding is not UTF-8.
+//! Databases with an encoding other than UTF-8.
 
 use super::*;
 
-/// A role's session in a database of this encoding, and a peer that it may talk to.
+/// A session in a database with this encoding, and a peer that its role may connect to.
 fn encoded(encoding: &str, script: Script) -> (Database, Session, Peer, Smtp) {
     let database = Database::empty(&format!("ENCODING '{encoding}' LOCALE 'C'"));
     database.superuser().run("CREATE EXTENSION utl_smtp");
@@ -15,7 +15,7 @@ fn encoded(encoding: &str, script: Script) -> (Database, Session, Peer, Smtp) {
     (database, session, peer, smtp)
 }
 
-/// A client that speaks UTF-8 to a database that does not.
+/// A client with UTF-8 and a database with another encoding.
 #[test]
 fn text_of_any_database_encoding_goes_out_as_utf_8() {
     for (encoding, word, domain, a_label) in [
@@ -61,7 +61,7 @@ fn text_of_any_database_encoding_goes_out_as_utf_8() {
     }
 }
 
-/// Bytes that are no text in any encoding do not reach the wire.
+/// Bytes that are invalid in the encoding are not sent.
 #[test]
 fn invalid_bytes_of_a_database_without_encoding_are_refused() {
     let script = agreeable(2).message("250 ok").quit();
@@ -103,7 +103,7 @@ fn invalid_bytes_of_a_database_without_encoding_are_refused() {
     assert_eq!(record.only().lines().len(), 7, "{}", record.only());
 }
 
-/// Text of a database that has no equivalent in UTF-8: the connection stays, and a message stays open.
+/// Text without an equivalent in UTF-8: the connection stays, and a message stays open.
 #[test]
 fn characters_without_an_equivalent_in_utf_8_are_refused() {
     for (encoding, odd) in [("WIN1252", r"\x81"), ("EUC_JP", r"\xf5\xa1")] {
@@ -159,7 +159,7 @@ fn characters_without_an_equivalent_in_utf_8_are_refused() {
     }
 }
 
-/// A reply has characters that the database has not.
+/// A reply with characters that the database's encoding lacks.
 #[test]
 fn replies_come_back_in_the_encoding_of_the_database() {
     for (encoding, expected) in [
@@ -184,8 +184,8 @@ fn replies_come_back_in_the_encoding_of_the_database() {
     }
 }
 
-/// Long text is converted in pieces, which are cut between characters; what can't be converted is found before the
-/// first piece is sent.
+/// Long text is converted in pieces, split between characters. Text that cannot be converted is
+/// found before the first piece is sent.
 #[test]
 fn long_text_is_converted_in_pieces() {
     for (encoding, word) in [("LATIN1", "grüße "), ("EUC_JP", "挨拶"), ("EUC_JP", "a挨")] {

@@ -1,8 +1,8 @@
-//! How long an argument may be. What is longer is refused before it is copied, and is not repeated.
+//! Length limits of arguments. A longer argument is refused before it is copied, and is not quoted.
 
 use super::*;
 
-/// Each argument with the octets that it may have.
+/// Each argument with its maximum length in octets.
 const LONGEST: &[(&str, usize)] = &[
     ("open_connection host", 255),
     ("open_connection secure_host", 255),
@@ -30,7 +30,7 @@ const LONGEST: &[(&str, usize)] = &[
     ("contains_host domain", 255),
 ];
 
-/// Those that neither of the other lists has.
+/// Arguments that are in neither of the other lists.
 const MORE: &[(&str, Call)] = &[
     ("wallet_certificates wallet_path", |s, _, x| {
         s.execute("SELECT utl_smtp.wallet_certificates($1)", &[&x])?;
@@ -61,7 +61,7 @@ fn call(name: &str) -> Call {
     *call
 }
 
-/// Schemes are names; everything else is a text without end.
+/// Schemes are names; all others are unlimited text.
 fn text(name: &str, octets: usize) -> String {
     let unit = if name == "auth schemes" {
         "PLAIN "
@@ -74,11 +74,11 @@ fn text(name: &str, octets: usize) -> String {
 }
 
 #[test]
-fn every_argument_has_an_end() {
-    let mut scene = scene();
-    let lines = lines_of(&mut scene, |stage, smtp| {
+fn every_argument_has_a_length_limit() {
+    let mut bed = bed();
+    let lines = lines_of(&mut bed, |case, smtp| {
         for (name, longest) in LONGEST {
-            let failure = call(name)(stage.session, smtp, &text(name, longest + 1)).unwrap_err();
+            let failure = call(name)(case.session, smtp, &text(name, longest + 1)).unwrap_err();
             let failure = failure.expect("22023");
             let expected = format!("A value of {} octets, allowed are {longest}.", longest + 1);
             assert_eq!(failure.detail, expected, "{name}");
@@ -88,13 +88,13 @@ fn every_argument_has_an_end() {
     assert!(lines.is_empty(), "{lines:?}");
 }
 
-/// At the limit it is not the length that an argument fails by, if it fails.
+/// At the limit an argument does not fail because of its length.
 #[test]
 fn an_argument_may_be_as_long_as_its_limit() {
-    let mut scene = scene();
-    lines_of(&mut scene, |stage, smtp| {
+    let mut bed = bed();
+    lines_of(&mut bed, |case, smtp| {
         for (name, longest) in LONGEST {
-            if let Err(failure) = call(name)(stage.session, smtp, &text(name, *longest)) {
+            if let Err(failure) = call(name)(case.session, smtp, &text(name, *longest)) {
                 assert!(!failure.detail.contains("A value of"), "{name}: {failure}");
                 assert!(
                     failure.detail.len() < 600 || *longest == 4096,
@@ -108,8 +108,8 @@ fn an_argument_may_be_as_long_as_its_limit() {
 /// The length of a value that is compressed or stored out of line is known without fetching it.
 #[test]
 fn a_stored_value_is_refused_without_fetching_it() {
-    let mut scene = scene();
-    let owner = &mut scene.database.superuser();
+    let mut bed = bed();
+    let owner = &mut bed.database.superuser();
     owner.run(
         "CREATE TABLE long (kind text, value text);
          INSERT INTO long VALUES ('compressed', repeat('x', 300000));
@@ -117,13 +117,13 @@ fn a_stored_value_is_refused_without_fetching_it() {
          INSERT INTO long VALUES ('external', repeat('x', 300000));
          GRANT SELECT ON long TO PUBLIC",
     );
-    lines_of(&mut scene, |stage, _| {
-        let rows = stage.session.query("SELECT kind FROM long", &[]).unwrap();
+    lines_of(&mut bed, |case, _| {
+        let rows = case.session.query("SELECT kind FROM long", &[]).unwrap();
         assert_eq!(rows.len(), 2);
         for row in rows {
             let kind: String = row.get(0);
             let sql = "SELECT utl_smtp.wallet_certificates(value) FROM long WHERE kind = $1";
-            let failure = Failure::from(stage.session.query(sql, &[&kind]).unwrap_err());
+            let failure = Failure::from(case.session.query(sql, &[&kind]).unwrap_err());
             let failure = failure.expect("22023");
             let expected = "A value of 300000 octets, allowed are 4096.";
             assert_eq!(failure.detail, expected, "{kind}");
@@ -131,14 +131,14 @@ fn a_stored_value_is_refused_without_fetching_it() {
     });
 }
 
-/// A list of schemes in an error names each once.
+/// An error lists each scheme once.
 #[test]
 fn a_list_of_schemes_is_not_repeated_at_length() {
-    let mut scene = scene();
-    lines_of(&mut scene, |stage, smtp| {
+    let mut bed = bed();
+    lines_of(&mut bed, |case, smtp| {
         let schemes = text("auth schemes", 1020).replace("PLAIN", "LOGIN");
         let failure = smtp
-            .auth(stage.session, "user", "secret", schemes.trim())
+            .auth(case.session, "user", "secret", schemes.trim())
             .unwrap_err()
             .expect("U4250");
         assert_eq!(failure.detail.matches("LOGIN").count(), 1, "{failure}");

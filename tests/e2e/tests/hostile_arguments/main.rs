@@ -1,18 +1,18 @@
-//! Arguments that try to be more than one argument: nothing that a caller gives ends a line, begins a second command
-//! or smuggles parameters, and what is refused has sent nothing.
+//! Injection through arguments. No argument can end a line, start a second command or add
+//! parameters, and a refused argument sends nothing.
 
-mod breaks;
 mod encodings;
 mod lengths;
-mod shapes;
+mod line_breaks;
+mod syntax;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use e2e::scene::{CLIENT, Stage};
 use e2e::smtp::Argument;
-use e2e::{Database, Failure, Open, Peer, Scene, Script, Session, Smtp};
+use e2e::test_bed::{CLIENT, Case};
+use e2e::{Database, Failure, Open, Peer, Script, Session, Smtp, TestBed};
 
-/// One text argument of one routine, with everything else as it should be.
+/// Calls a routine with this text argument and valid other arguments.
 type Call = fn(&mut Session, &Smtp, &str) -> Result<(), Failure>;
 
 /// Every text argument that becomes part of a command line.
@@ -51,7 +51,7 @@ const ON_THE_WIRE: &[(&str, Call)] = &[
     }),
 ];
 
-/// Those that are checked and do not appear on the wire.
+/// Arguments that are checked but not sent.
 const ELSEWHERE: &[(&str, Call)] = &[
     ("auth schemes", |s, c, x| {
         discard(c.auth(s, "user", "secret", x))
@@ -74,7 +74,7 @@ fn discard<T>(result: Result<T, Failure>) -> Result<(), Failure> {
     result.map(drop)
 }
 
-/// A server that offers all that would let an argument through, and says yes to everything but AUTH.
+/// A server that offers every extension and accepts everything except AUTH.
 fn agreeable(lines: usize) -> Script {
     const OFFERS: &[u8] =
         b"250-peer\r\n250-SMTPUTF8\r\n250-8BITMIME\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n";
@@ -88,21 +88,21 @@ fn agreeable(lines: usize) -> Script {
     })
 }
 
-/// A scene in which PLAIN may be used in clear, so that AUTH gets as far as its arguments.
-fn scene() -> Scene {
-    let scene = Scene::new();
-    scene.database.set("utl_smtp.allow_cleartext_auth", "on");
-    let session = scene.database.connect(&scene.role);
-    Scene { session, ..scene }
+/// A test bed that allows PLAIN without TLS, so that AUTH gets as far as its arguments.
+fn bed() -> TestBed {
+    let bed = TestBed::new();
+    bed.database.set("utl_smtp.allow_cleartext_auth", "on");
+    let session = bed.database.connect(&bed.role);
+    TestBed { session, ..bed }
 }
 
-/// Plays `act` after EHLO, says QUIT, and hands over the lines between the two.
+/// Runs `act` after EHLO, sends QUIT, and returns the lines between the two.
 #[track_caller]
-fn lines_of(scene: &mut Scene, act: impl FnOnce(&mut Stage<'_>, &Smtp)) -> Vec<String> {
-    let record = scene.play(agreeable(4000), |stage| {
-        let smtp = stage.greet();
-        act(stage, &smtp);
-        assert_eq!(smtp.quit(stage.session).unwrap().code, 221);
+fn lines_of(bed: &mut TestBed, act: impl FnOnce(&mut Case<'_>, &Smtp)) -> Vec<String> {
+    let record = bed.play(agreeable(4000), |case| {
+        let smtp = case.greet();
+        act(case, &smtp);
+        assert_eq!(smtp.quit(case.session).unwrap().code, 221);
     });
     let mut lines = record.only().lines();
     assert_eq!(lines.remove(0), format!("EHLO {CLIENT}"));

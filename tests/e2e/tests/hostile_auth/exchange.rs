@@ -1,15 +1,15 @@
-//! The exchange: which scheme, which lines, and how it ends.
+//! The AUTH exchange: the scheme, the lines, and how it ends.
 
 use super::*;
 
-/// A man in the middle who hides STARTTLS and the better schemes gets no password.
+/// A man in the middle who removes STARTTLS and the stronger schemes gets no password.
 #[test]
 fn schemes_that_show_the_secret_are_not_used_in_clear() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let secret = "cLear-secret-01";
     let script = offering("PLAIN LOGIN XOAUTH2 OAUTHBEARER").then(answering(4, refusing_auth));
-    let record = scene.play_each(vec![script], &[secret], |stage| {
-        let smtp = stage.greet();
+    let record = bed.play_each(vec![script], &[secret], |case| {
+        let smtp = case.greet();
         let lists = [
             &CLEARTEXT[..],
             &[
@@ -19,7 +19,7 @@ fn schemes_that_show_the_secret_are_not_used_in_clear() {
             ],
         ];
         for schemes in lists.concat() {
-            let failure = smtp.auth(stage.session, USER, secret, schemes).unwrap_err();
+            let failure = smtp.auth(case.session, USER, secret, schemes).unwrap_err();
             assert!(
                 failure.hint.to_lowercase().contains("starttls"),
                 "{failure}"
@@ -27,7 +27,7 @@ fn schemes_that_show_the_secret_are_not_used_in_clear() {
             failure.expect("U4250");
         }
         let default = "SELECT code FROM utl_smtp.auth($1::text::utl_smtp.connection, $2, $3)";
-        let failure = stage
+        let failure = case
             .session
             .query_one(default, &[&smtp.handle, &USER, &secret]);
         e2e::Failure::from(failure.unwrap_err()).expect("U4250");
@@ -35,26 +35,26 @@ fn schemes_that_show_the_secret_are_not_used_in_clear() {
             "SET utl_smtp.allow_cleartext_auth = on",
             "SET LOCAL utl_smtp.allow_cleartext_auth = on",
         ] {
-            stage.session.try_run(setting).unwrap_err().expect("42501");
+            case.session.try_run(setting).unwrap_err().expect("42501");
         }
         // The session is in step.
-        smtp.noop(stage.session).unwrap();
-        smtp.quit(stage.session).unwrap();
+        smtp.noop(case.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     assert_eq!(record.only().lines()[1..], ["NOOP", "QUIT"]);
 }
 
-/// The one way round it is the superuser's.
+/// Only the superuser's setting overrides this.
 #[test]
 fn the_superusers_setting_allows_them() {
-    let mut scene = cleartext_scene();
-    let record = scene.play(offering_all().then(answering(2, refusing_auth)), |stage| {
-        let smtp = stage.greet();
+    let mut bed = cleartext_bed();
+    let record = bed.play(offering_all().then(answering(2, refusing_auth)), |case| {
+        let smtp = case.greet();
         let failure = smtp
-            .auth(stage.session, USER, "secret", "PLAIN")
+            .auth(case.session, USER, "secret", "PLAIN")
             .unwrap_err();
         assert!(failure.expect("U9279").message.contains("535"));
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     let response = STANDARD.encode(format!("\0{USER}\0secret"));
     assert_eq!(record.only().lines()[1], format!("AUTH PLAIN {response}"));
@@ -62,17 +62,17 @@ fn the_superusers_setting_allows_them() {
 
 #[test]
 fn the_callers_order_decides_among_what_is_offered() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     let script = offering("LOGIN PLAIN CRAM-MD5").then(answering(6, refusing_auth));
-    let record = scene.play(script, |stage| {
-        let smtp = stage.greet();
+    let record = bed.play(script, |case| {
+        let smtp = case.greet();
         for schemes in [
             "CRAM-MD5 PLAIN",
             "PLAIN CRAM-MD5",
             "SCRAM-SHA-256 LOGIN PLAIN",
             "  cram-md5  ",
         ] {
-            let refused = smtp.auth(stage.session, "u", "p", schemes).unwrap_err();
+            let refused = smtp.auth(case.session, "u", "p", schemes).unwrap_err();
             refused.expect("U9279");
         }
         for (schemes, sqlstate) in [
@@ -84,10 +84,10 @@ fn the_callers_order_decides_among_what_is_offered() {
             ("", "22023"),
             (" ", "22023"),
         ] {
-            let failure = smtp.auth(stage.session, "u", "p", schemes).unwrap_err();
+            let failure = smtp.auth(case.session, "u", "p", schemes).unwrap_err();
             assert_eq!(failure.sqlstate, sqlstate, "{schemes:?}: {failure}");
         }
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     let plain = format!("AUTH PLAIN {}", STANDARD.encode("\0u\0p"));
     let expected = [
@@ -100,18 +100,18 @@ fn the_callers_order_decides_among_what_is_offered() {
     assert_eq!(record.only().lines()[1..], expected);
 }
 
-/// A server that hears a nonce twice could play back what it heard.
+/// A repeated nonce would allow replays.
 #[test]
 fn each_scram_exchange_has_a_nonce_of_its_own() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = offering("SCRAM-SHA-256").then(answering(3, refusing_auth));
-    let record = scene.play(script, |stage| {
-        let smtp = stage.greet();
+    let record = bed.play(script, |case| {
+        let smtp = case.greet();
         for _ in 0..2 {
-            let refused = smtp.auth(stage.session, "u", "p", "SCRAM-SHA-256");
+            let refused = smtp.auth(case.session, "u", "p", "SCRAM-SHA-256");
             refused.unwrap_err().expect("U9279");
         }
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     let nonce = |line: &String| {
         let response = line.strip_prefix("AUTH SCRAM-SHA-256 ").unwrap();
@@ -123,18 +123,18 @@ fn each_scram_exchange_has_a_nonce_of_its_own() {
     assert!(nonces.iter().all(|nonce| nonce.len() >= 32), "{nonces:?}");
 }
 
-/// Nothing is known of a server that was not asked.
+/// Without EHLO the server's schemes are unknown.
 #[test]
 fn without_ehlo_the_first_of_the_list_is_tried() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     let script = Script::greeting().then(answering(3, refusing_auth));
-    let record = scene.play(script, |stage| {
-        let smtp = stage.connect();
-        smtp.auth(stage.session, "u", "p", "LOGIN PLAIN")
+    let record = bed.play(script, |case| {
+        let smtp = case.connect();
+        smtp.auth(case.session, "u", "p", "LOGIN PLAIN")
             .unwrap_err()
             .expect("U9279");
-        smtp.helo(stage.session, CLIENT).unwrap();
-        smtp.auth(stage.session, "u", "p", "CRAM-MD5 PLAIN")
+        smtp.helo(case.session, CLIENT).unwrap();
+        smtp.auth(case.session, "u", "p", "CRAM-MD5 PLAIN")
             .unwrap_err()
             .expect("U9279");
     });
@@ -145,10 +145,10 @@ fn without_ehlo_the_first_of_the_list_is_tried() {
     );
 }
 
-/// With the example of RFC 2195.
+/// The example of RFC 2195.
 #[test]
 fn cram_md5_answers_a_challenge_and_cancels_what_is_none() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let challenge = "334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+";
     let response = "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw";
     let start = || {
@@ -156,58 +156,58 @@ fn cram_md5_answers_a_challenge_and_cancels_what_is_none() {
             .on("AUTH CRAM-MD5", challenge)
             .expect(response)
     };
-    scene.play(start().send("235 ok\r\n").quit(), |stage| {
-        let smtp = stage.greet();
+    bed.play(start().send("235 ok\r\n").quit(), |case| {
+        let smtp = case.greet();
         let reply = smtp
-            .auth(stage.session, "tim", "tanstaaftanstaaf", "CRAM-MD5")
+            .auth(case.session, "tim", "tanstaaftanstaaf", "CRAM-MD5")
             .unwrap();
         assert_eq!(reply.code, 235);
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     let refused = start().send("535 wrong\r\n").on("NOOP", "250 ok");
-    scene.play(refused, |stage| {
-        let smtp = stage.greet();
-        let failure = smtp.auth(stage.session, "tim", "tanstaaftanstaaf", "CRAM-MD5");
+    bed.play(refused, |case| {
+        let smtp = case.greet();
+        let failure = smtp.auth(case.session, "tim", "tanstaaftanstaaf", "CRAM-MD5");
         failure.unwrap_err().expect("U9279");
-        smtp.noop(stage.session).unwrap();
+        smtp.noop(case.session).unwrap();
     });
     for nonsense in ["334 not base64!", "334 ", "334", "334 PDE4OTYu=Njk3"] {
         let script = offering("CRAM-MD5")
             .on("AUTH CRAM-MD5", nonsense)
             .expect("*");
-        let record = scene.play(script.send("501 cancelled\r\n"), |stage| {
-            let smtp = stage.greet();
+        let record = bed.play(script.send("501 cancelled\r\n"), |case| {
+            let smtp = case.greet();
             let failure = smtp
-                .auth(stage.session, "tim", "secret", "CRAM-MD5")
+                .auth(case.session, "tim", "secret", "CRAM-MD5")
                 .unwrap_err();
             assert!(failure.detail.contains("CRAM-MD5"), "{nonsense}: {failure}");
             failure.expect("U9278");
-            vigil::assert_over(stage.session, &smtp);
+            invariants::assert_over(case.session, &smtp);
         });
         assert_eq!(record.only().lines().len(), 3, "{nonsense}");
     }
     let endless = format!("334 {}", "QUJD".repeat(25 * 1024));
-    scene.play(offering("CRAM-MD5").on("AUTH", &endless).drain(), |stage| {
-        let smtp = stage.greet();
-        smtp.auth(stage.session, "tim", "secret", "CRAM-MD5")
+    bed.play(offering("CRAM-MD5").on("AUTH", &endless).drain(), |case| {
+        let smtp = case.greet();
+        smtp.auth(case.session, "tim", "secret", "CRAM-MD5")
             .unwrap_err()
             .expect("U9278");
-        vigil::assert_over(stage.session, &smtp);
+        invariants::assert_over(case.session, &smtp);
     });
 }
 
-/// A response that is too long for the AUTH line follows an empty challenge, however that is worded.
+/// A response that is too long for the AUTH line follows an empty challenge, whatever its text.
 #[test]
 fn a_long_response_waits_for_the_challenge() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     let short = STANDARD.encode("\0u\0p");
     let script = offering("PLAIN")
         .expect(format!("AUTH PLAIN {short}"))
         .send("235 ok\r\n");
-    scene.play(script, |stage| {
-        let smtp = stage.greet();
+    bed.play(script, |case| {
+        let smtp = case.greet();
         assert_eq!(
-            smtp.auth(stage.session, "u", "p", "PLAIN").unwrap().code,
+            smtp.auth(case.session, "u", "p", "PLAIN").unwrap().code,
             235
         );
     });
@@ -219,9 +219,9 @@ fn a_long_response_waits_for_the_challenge() {
             .send(format!("{challenge}\r\n"))
             .expect(&*long)
             .send("235 ok\r\n");
-        scene.play(script, |stage| {
-            let smtp = stage.greet();
-            let reply = smtp.auth(stage.session, "u", &password, "PLAIN");
+        bed.play(script, |case| {
+            let smtp = case.greet();
+            let reply = smtp.auth(case.session, "u", &password, "PLAIN");
             assert_eq!(
                 reply
                     .unwrap_or_else(|why| panic!("{challenge}: {why}"))
@@ -232,10 +232,10 @@ fn a_long_response_waits_for_the_challenge() {
     }
 }
 
-/// The AUTH line has at most 512 octets, a response at most 12288, the line ends included.
+/// The AUTH line has at most 512 octets, a response at most 12288, including line endings.
 #[test]
 fn a_token_goes_out_whole_up_to_the_limit_of_a_response() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     let frame = "user=u\x01auth=Bearer \x01\x01".len();
     for (length, inline) in [(300, true), (400, false), (9213 - frame, false)] {
         let token = "t".repeat(length);
@@ -246,9 +246,9 @@ fn a_token_goes_out_whole_up_to_the_limit_of_a_response() {
                 .on("AUTH XOAUTH2", "334 ")
                 .expect(&*response),
         };
-        let record = scene.play(script.send("235 ok\r\n"), |stage| {
-            let smtp = stage.greet();
-            let reply = smtp.auth(stage.session, "u", &token, "XOAUTH2");
+        let record = bed.play(script.send("235 ok\r\n"), |case| {
+            let smtp = case.greet();
+            let reply = smtp.auth(case.session, "u", &token, "XOAUTH2");
             assert_eq!(
                 reply.unwrap_or_else(|why| panic!("{length}: {why}")).code,
                 235
@@ -257,34 +257,32 @@ fn a_token_goes_out_whole_up_to_the_limit_of_a_response() {
         assert!(record.only().lines()[1].len() + 2 <= 512);
         assert!(response.len() + 2 <= 12_288);
     }
-    let record = scene.play(offering("XOAUTH2").quit(), |stage| {
-        let smtp = stage.greet();
+    let record = bed.play(offering("XOAUTH2").quit(), |case| {
+        let smtp = case.greet();
         let token = "t".repeat(9214 - frame);
-        let failure = smtp
-            .auth(stage.session, "u", &token, "XOAUTH2")
-            .unwrap_err();
+        let failure = smtp.auth(case.session, "u", &token, "XOAUTH2").unwrap_err();
         assert!(!failure.to_string().contains("ttt"), "{failure}");
         failure.expect("22023");
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     assert_eq!(record.only().lines()[1..], ["QUIT"]);
 }
 
 #[test]
 fn an_endless_row_of_challenges_is_cancelled() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     for scheme in ALL {
         for challenge in ["334 VXNlcm5hbWU6", "334 "] {
             let script = (0..100).fold(offering_all(), |script, _| {
                 script.answer(move |_| format!("{challenge}\r\n").into_bytes())
             });
-            let record = scene.play(script, |stage| {
-                let smtp = stage.greet();
+            let record = bed.play(script, |case| {
+                let smtp = case.greet();
                 let failure = smtp
-                    .auth(stage.session, "user", "secret", scheme)
+                    .auth(case.session, "user", "secret", scheme)
                     .unwrap_err();
                 assert_eq!(failure.sqlstate, "U9278", "{scheme}: {failure}");
-                vigil::assert_over(stage.session, &smtp);
+                invariants::assert_over(case.session, &smtp);
             });
             let lines = record.only().lines();
             assert!(lines.len() <= 13, "{scheme}: {lines:?}");
@@ -295,7 +293,7 @@ fn an_endless_row_of_challenges_is_cancelled() {
 
 #[test]
 fn names_and_passwords_are_utf_8_in_one_line_of_base64() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     let long = "ä".repeat(4600);
     for (user, password) in [("jürgen", "пароль"), ("u", &*long), ("x y", " \t\x7f ")] {
         let plain = STANDARD.encode(format!("\0{user}\0{password}"));
@@ -312,40 +310,36 @@ fn names_and_passwords_are_utf_8_in_one_line_of_base64() {
             .send("334 UGFzc3dvcmQ6\r\n")
             .expect(STANDARD.encode(password))
             .send("535 no\r\n");
-        scene.play(script, |stage| {
-            let smtp = stage.greet();
+        bed.play(script, |case| {
+            let smtp = case.greet();
             for scheme in ["PLAIN", "LOGIN"] {
-                let refused = smtp
-                    .auth(stage.session, user, password, scheme)
-                    .unwrap_err();
+                let refused = smtp.auth(case.session, user, password, scheme).unwrap_err();
                 refused.expect("U9279");
             }
         });
     }
-    let record = scene.play(offering_all().quit(), |stage| {
-        let smtp = stage.greet();
+    let record = bed.play(offering_all().quit(), |case| {
+        let smtp = case.greet();
         for scheme in ALL {
             for text in ["a\r\nb", "a\nb", &"p".repeat(10 * 1024)] {
                 for (user, password) in [(text, "p"), ("u", text)] {
-                    let failure = smtp
-                        .auth(stage.session, user, password, scheme)
-                        .unwrap_err();
+                    let failure = smtp.auth(case.session, user, password, scheme).unwrap_err();
                     assert_eq!(failure.sqlstate, "22023", "{scheme}: {failure}");
                 }
             }
         }
         let nul = "SELECT utl_smtp.auth($1::text::utl_smtp.connection, 'u', \
                    convert_from('\\x610062', 'UTF8'), 'PLAIN')";
-        let nul = stage.session.execute(nul, &[&smtp.handle]).unwrap_err();
+        let nul = case.session.execute(nul, &[&smtp.handle]).unwrap_err();
         e2e::Failure::from(nul).expect("22021");
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     assert_eq!(record.only().lines()[1..], ["QUIT"]);
 }
 
 #[test]
 fn a_refusal_is_an_error_of_its_class_and_only_421_ends_the_session() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     for (reply, sqlstate) in [
         ("535 5.7.8 credentials invalid", "U9279"),
         ("534 5.7.9 too weak", "U9279"),
@@ -365,56 +359,56 @@ fn a_refusal_is_an_error_of_its_class_and_only_421_ends_the_session() {
                     .line()
                     .send(format!("{reply}\r\n")),
             };
-            scene.play(script.answer(|_| b"250 ok\r\n".to_vec()), |stage| {
-                let smtp = stage.greet();
-                let failure = smtp.auth(stage.session, "u", "p", scheme).unwrap_err();
+            bed.play(script.answer(|_| b"250 ok\r\n".to_vec()), |case| {
+                let smtp = case.greet();
+                let failure = smtp.auth(case.session, "u", "p", scheme).unwrap_err();
                 assert!(failure.message.contains(reply), "{failure}");
                 assert!(failure.context.contains("AUTH"), "{failure}");
                 failure.expect(sqlstate);
                 match reply.starts_with("421") {
-                    true => vigil::assert_over(stage.session, &smtp),
-                    false => assert_eq!(smtp.noop(stage.session).unwrap().code, 250),
+                    true => invariants::assert_over(case.session, &smtp),
+                    false => assert_eq!(smtp.noop(case.session).unwrap().code, 250),
                 }
             });
         }
     }
 }
 
-/// The order of commands is the server's to judge.
+/// The server decides about the order of commands.
 #[test]
 fn a_second_auth_and_one_inside_a_transaction_are_sent() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     let script = offering_all()
         .on("AUTH PLAIN", "235 ok")
         .on("AUTH PLAIN", "503 5.5.1 already authenticated")
         .on("MAIL", "250 ok")
         .on("AUTH PLAIN", "503 5.5.1 not now")
         .on("RCPT", "250 ok");
-    scene.play(script, |stage| {
-        let smtp = stage.greet();
-        smtp.auth(stage.session, "first", "p", "PLAIN").unwrap();
-        smtp.auth(stage.session, "second", "p", "PLAIN")
+    bed.play(script, |case| {
+        let smtp = case.greet();
+        smtp.auth(case.session, "first", "p", "PLAIN").unwrap();
+        smtp.auth(case.session, "second", "p", "PLAIN")
             .unwrap_err()
             .expect("U9279");
         let who = "SELECT authenticated_as FROM utl_smtp.connections()";
-        assert_eq!(stage.session.value::<String>(who), "first");
-        smtp.mail(stage.session, "a@example.test").unwrap();
-        smtp.auth(stage.session, "third", "p", "PLAIN")
+        assert_eq!(case.session.value::<String>(who), "first");
+        smtp.mail(case.session, "a@example.test").unwrap();
+        smtp.auth(case.session, "third", "p", "PLAIN")
             .unwrap_err()
             .expect("U9279");
-        smtp.rcpt(stage.session, "b@example.test").unwrap();
+        smtp.rcpt(case.session, "b@example.test").unwrap();
     });
 }
 
-/// Oracle's idiom meets the same gate, however the line is cut and written.
+/// The same check applies to Oracle's idiom, however the line is split and spelled.
 #[test]
 fn auth_through_command_meets_the_same_gate() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let secret = "coMmand-secret-13";
     let response = STANDARD.encode(format!("\0u\0{secret}"));
     let script = offering("PLAIN LOGIN CRAM-MD5").then(answering(3, refusing_auth));
-    let record = scene.play_each(vec![script], &[secret], |stage| {
-        let smtp = stage.greet();
+    let record = bed.play_each(vec![script], &[secret], |case| {
+        let smtp = case.greet();
         let plain = format!("PLAIN {response}");
         let whole = format!("AUTH PLAIN {response}");
         for (cmd, arg) in [
@@ -428,25 +422,25 @@ fn auth_through_command_meets_the_same_gate() {
             ("Auth", Some("xoauth2")),
             ("AUTH", Some("OAUTHBEARER =")),
         ] {
-            let failure = smtp.command(stage.session, cmd, arg).unwrap_err();
+            let failure = smtp.command(case.session, cmd, arg).unwrap_err();
             assert_eq!(failure.sqlstate, "U4250", "{cmd:?}: {failure}");
-            let replies = smtp.replies(stage.session, "command_replies", &[&cmd, &arg]);
+            let replies = smtp.replies(case.session, "command_replies", &[&cmd, &arg]);
             replies.unwrap_err().expect("U4250");
         }
         let refused = smtp
-            .command(stage.session, "AUTH", Some("CRAM-MD5"))
+            .command(case.session, "AUTH", Some("CRAM-MD5"))
             .unwrap_err();
         refused.expect("U9279");
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     assert_eq!(record.only().lines()[1..], ["AUTH CRAM-MD5", "QUIT"]);
 }
 
-/// Under TLS the three calls are as good as auth().
+/// Under TLS the three calls work like auth().
 #[test]
 fn auth_through_command_works_under_tls() {
-    let mut scene = Scene::new();
-    let identity = scene.identity();
+    let mut bed = TestBed::new();
+    let identity = bed.identity();
     let (user, password) = (STANDARD.encode("alice"), STANDARD.encode("tLs-secret-13"));
     let script = Script::new()
         .handshake(identity.server())
@@ -457,16 +451,16 @@ fn auth_through_command_works_under_tls() {
         .expect(&*password)
         .send("235 ok\r\n")
         .quit();
-    scene.play_each(vec![script], &["tLs-secret-13"], |stage| {
-        stage.session.run("SET utl_smtp.trace = 'notice'");
-        let smtp = stage.open().implicit_tls().open(stage.session).unwrap();
-        stage.ehlo(&smtp);
+    bed.play_each(vec![script], &["tLs-secret-13"], |case| {
+        case.session.run("SET utl_smtp.trace = 'notice'");
+        let smtp = case.open().implicit_tls().open(case.session).unwrap();
+        case.ehlo(&smtp);
         for (line, code) in [("AUTH LOGIN", 334), (&*user, 334), (&*password, 235)] {
-            let reply = smtp.command(stage.session, line, None).unwrap();
+            let reply = smtp.command(case.session, line, None).unwrap();
             assert_eq!(reply.code, code);
         }
-        smtp.quit(stage.session).unwrap();
-        let said = stage.session.notice_texts();
+        smtp.quit(case.session).unwrap();
+        let said = case.session.notice_texts();
         assert_eq!(
             said.iter().filter(|line| *line == "C: ********").count(),
             2,

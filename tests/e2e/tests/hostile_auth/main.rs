@@ -1,4 +1,4 @@
-//! AUTH against servers that lie and callers that forget TLS, and where secrets must not turn up.
+//! AUTH with lying servers and callers that forget TLS, and where secrets must not appear.
 
 mod exchange;
 mod secrets;
@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::cluster::Cluster;
 use e2e::own_cluster::is_root;
-use e2e::scene::{CLIENT, NAME};
-use e2e::{Database, Open, OwnCluster, Peer, Scene, Script, Vigil, process, vigil};
+use e2e::test_bed::{CLIENT, NAME};
+use e2e::{Database, Invariants, Open, OwnCluster, Peer, Script, TestBed, invariants, process};
 use std::fmt::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
@@ -23,15 +23,15 @@ const ALL: [&str; 7] = [
     "OAUTHBEARER",
     "EXTERNAL",
 ];
-/// Those that show the secret to whoever listens.
+/// The schemes that reveal the secret to eavesdroppers.
 const CLEARTEXT: [&str; 4] = ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"];
 
-/// A scene in which every scheme may be used in clear.
-fn cleartext_scene() -> Scene {
-    let scene = Scene::new();
-    scene.database.set("utl_smtp.allow_cleartext_auth", "on");
-    let session = scene.database.connect(&scene.role);
-    Scene { session, ..scene }
+/// A test bed that allows every scheme without TLS.
+fn cleartext_bed() -> TestBed {
+    let bed = TestBed::new();
+    bed.database.set("utl_smtp.allow_cleartext_auth", "on");
+    let session = bed.database.connect(&bed.role);
+    TestBed { session, ..bed }
 }
 
 /// A server that offers these schemes.
@@ -43,7 +43,7 @@ fn offering_all() -> Script {
     offering(&ALL.join(" "))
 }
 
-/// Answers so many lines, each by its first word or else with 250.
+/// Answers this many lines, each by its first word or with 250.
 fn answering(lines: usize, answer: fn(&str) -> &'static str) -> Script {
     (0..lines).fold(Script::new(), |script, _| {
         script.answer(move |line| format!("{}\r\n", answer(line)).into_bytes())

@@ -1,8 +1,8 @@
-//! Where secrets must not turn up.
+//! Places where secrets must not appear.
 
 use super::*;
 
-/// Each scheme up to a 535 in which the server repeats all that it has heard, and the secret besides.
+/// Runs each scheme up to a 535 in which the server repeats everything it received, and the secret.
 fn echoing(scheme: &str, secret: &'static str) -> Script {
     let heard = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
     let challenges: usize = match scheme {
@@ -26,12 +26,12 @@ fn echoing(scheme: &str, secret: &'static str) -> Script {
     })
 }
 
-/// Nor does a server that says them back help.
+/// A server that repeats secrets does not reveal them either.
 #[test]
 fn no_secret_is_in_an_error_a_trace_or_the_log_at_any_level() {
     let secret = "sEcret-tOken-of-01";
     for scheme in ["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"] {
-        let mut scene = Scene::new();
+        let mut bed = TestBed::new();
         for (setting, value) in [
             ("utl_smtp.allow_cleartext_auth", "on"),
             ("log_min_messages", "debug5"),
@@ -39,26 +39,24 @@ fn no_secret_is_in_an_error_a_trace_or_the_log_at_any_level() {
             ("log_min_error_statement", "debug5"),
             ("client_min_messages", "debug5"),
         ] {
-            scene.database.set(setting, value);
+            bed.database.set(setting, value);
         }
-        scene.session = scene.database.connect(&scene.role);
+        bed.session = bed.database.connect(&bed.role);
         for trace in ["off", "notice", "log"] {
             let script = echoing(scheme, secret).on("NOOP", "250 ok").quit();
-            let record = scene.play_each(vec![script], &[secret], |stage| {
-                let before = stage.session.notices().len();
-                stage
-                    .session
-                    .run(&format!("SET utl_smtp.trace = '{trace}'"));
-                let smtp = stage.greet();
-                let failure = smtp.auth(stage.session, USER, secret, scheme).unwrap_err();
-                vigil::no_secret(&failure.to_string(), &[secret], "the error");
+            let record = bed.play_each(vec![script], &[secret], |case| {
+                let before = case.session.notices().len();
+                case.session.run(&format!("SET utl_smtp.trace = '{trace}'"));
+                let smtp = case.greet();
+                let failure = smtp.auth(case.session, USER, secret, scheme).unwrap_err();
+                invariants::no_secret(&failure.to_string(), &[secret], "the error");
                 failure.expect("U9279");
                 let last = "SELECT last_reply FROM utl_smtp.connections()";
-                let last: String = stage.session.value(last);
-                vigil::no_secret(&last, &[secret], "connections()");
-                smtp.noop(stage.session).unwrap();
-                smtp.quit(stage.session).unwrap();
-                let said = stage.session.notice_texts().split_off(before);
+                let last: String = case.session.value(last);
+                invariants::no_secret(&last, &[secret], "connections()");
+                smtp.noop(case.session).unwrap();
+                smtp.quit(case.session).unwrap();
+                let said = case.session.notice_texts().split_off(before);
                 let traced = said.iter().any(|line| line.starts_with("C: AUTH"));
                 // At debug5 what is logged goes to the client too.
                 assert_eq!(traced, trace != "off", "{said:?}");
@@ -68,20 +66,20 @@ fn no_secret_is_in_an_error_a_trace_or_the_log_at_any_level() {
     }
 }
 
-/// A wallet's password, where the handshake fails.
+/// The wallet's password, with a failing handshake.
 #[test]
 fn a_wallet_password_shows_nowhere() {
-    let mut scene = Scene::new();
-    scene.database.set("log_min_messages", "debug5");
-    scene.session = scene.database.connect(&scene.role);
+    let mut bed = TestBed::new();
+    bed.database.set("log_min_messages", "debug5");
+    bed.session = bed.database.connect(&bed.role);
     let stranger = e2e::certs::Authority::new("Another CA").issue(&[NAME]);
     let secret = "wAllet-pass-01";
     let script = Script::new().handshake(stranger.server());
-    scene.play_each(vec![script], &[secret], |stage| {
-        stage.session.run("SET utl_smtp.trace = 'notice'");
-        let open = stage.open().wallet_password(secret).implicit_tls();
-        let failure = open.open(stage.session).unwrap_err().expect("U9024");
-        vigil::no_secret(&failure.to_string(), &[secret], "the error");
+    bed.play_each(vec![script], &[secret], |case| {
+        case.session.run("SET utl_smtp.trace = 'notice'");
+        let open = case.open().wallet_password(secret).implicit_tls();
+        let failure = open.open(case.session).unwrap_err().expect("U9024");
+        invariants::no_secret(&failure.to_string(), &[secret], "the error");
     });
 }
 
@@ -115,10 +113,10 @@ fn pg_stat_statements_keeps_no_secret_of_a_select() {
     }
     let kept: String = session.value("SELECT string_agg(query, E'\\n') FROM pg_stat_statements");
     assert_eq!(kept.matches("utl_smtp.auth(").count(), 2, "{kept}");
-    vigil::no_secret(&kept, &[bound, literal], "pg_stat_statements");
+    invariants::no_secret(&kept, &[bound, literal], "pg_stat_statements");
 }
 
-/// What the documentation warns of.
+/// The forms that the documentation warns about.
 #[test]
 fn pg_stat_statements_keeps_what_do_and_call_say() {
     let cluster = OwnCluster::start(&["shared_preload_libraries = 'pg_stat_statements'"]);
@@ -161,26 +159,25 @@ fn no_setting_holds_a_secret() {
 
 #[test]
 fn a_connection_is_a_number_that_means_nothing_elsewhere() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     let secret = "cOmposite-secret-05";
     let script = offering("PLAIN").on("AUTH PLAIN", "235 ok");
-    scene.play_each(vec![script], &[secret], |stage| {
-        let pid = stage.session.pid();
+    bed.play_each(vec![script], &[secret], |case| {
+        let pid = case.session.pid();
         let mut seen = Vec::new();
         for _ in 0..8 {
-            let open = stage.open().wallet_password(secret);
-            let smtp = open.open(stage.session).unwrap();
-            stage.ehlo(&smtp);
-            smtp.auth(stage.session, USER, secret, "PLAIN").unwrap();
-            stage
-                .session
+            let open = case.open().wallet_password(secret);
+            let smtp = open.open(case.session).unwrap();
+            case.ehlo(&smtp);
+            smtp.auth(case.session, USER, secret, "PLAIN").unwrap();
+            case.session
                 .run("CREATE TEMP TABLE IF NOT EXISTS kept (c utl_smtp.connection)");
             let store = "INSERT INTO kept VALUES ($1::text::utl_smtp.connection)
                          RETURNING c::text || to_json(c), (c).private_tcp_con, (c).private_state";
-            let row = stage.session.query_one(store, &[&smtp.handle]).unwrap();
+            let row = case.session.query_one(store, &[&smtp.handle]).unwrap();
             let (text, handle, state): (String, i64, Option<i32>) =
                 (row.get(0), row.get(1), row.get(2));
-            vigil::no_secret(&text, &[secret, USER], "the connection");
+            invariants::no_secret(&text, &[secret, USER], "the connection");
             let number = handle as u64;
             assert!(number > 1 << 20, "{number} could be a descriptor");
             assert!(!is_mapped(pid, number), "{number:#x} is an address");
@@ -195,7 +192,7 @@ fn a_connection_is_a_number_that_means_nothing_elsewhere() {
             steps.iter().all(|step| step.unsigned_abs() > 1 << 20),
             "{seen:?}"
         );
-        stage.session.run("DROP TABLE kept");
+        case.session.run("DROP TABLE kept");
     });
 }
 
@@ -217,10 +214,10 @@ fn is_mapped(pid: i32, address: u64) -> bool {
         .any(|(start, end, _)| (*start..*end).contains(&address))
 }
 
-/// While the server thinks about the password.
+/// While the server processes the password.
 #[test]
 fn process_listings_show_no_secret_during_auth() {
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     let secret = "lIsting-secret-06";
     let peer = Peer::start(
         offering("PLAIN")
@@ -229,15 +226,15 @@ fn process_listings_show_no_secret_during_auth() {
             .send("235 ok\r\n")
             .quit(),
     );
-    let watch = Vigil::begin(&mut scene.session);
+    let invariants = Invariants::record(&mut bed.session);
     let smtp = Open::to("127.0.0.1", peer.port())
-        .open(&mut scene.session)
+        .open(&mut bed.session)
         .unwrap();
-    smtp.ehlo(&mut scene.session, CLIENT).unwrap();
-    let pid = scene.session.pid();
-    let mut other = scene.database.superuser();
+    smtp.ehlo(&mut bed.session, CLIENT).unwrap();
+    let pid = bed.session.pid();
+    let mut other = bed.database.superuser();
     std::thread::scope(|scope| {
-        let session = &mut scene.session;
+        let session = &mut bed.session;
         let smtp = &smtp;
         let auth = scope.spawn(move || smtp.auth(session, USER, secret, "PLAIN"));
         peer.wait_for(b"AUTH PLAIN");
@@ -247,25 +244,25 @@ fn process_listings_show_no_secret_during_auth() {
         ));
         assert!(activity.contains("utl_smtp.auth"), "{activity}");
         for text in [String::from_utf8_lossy(&title).into_owned(), activity] {
-            vigil::no_secret(&text, &[secret], "a process listing");
+            invariants::no_secret(&text, &[secret], "a process listing");
         }
         peer.release();
         assert_eq!(auth.join().unwrap().unwrap().code, 235);
     });
-    smtp.quit(&mut scene.session).unwrap();
-    watch.end(&mut scene.session, &[secret]);
+    smtp.quit(&mut bed.session).unwrap();
+    invariants.check(&mut bed.session, &[secret]);
     peer.finish();
 }
 
-/// What only the extension has made of a password is gone from the backend's memory. The password itself is
-/// PostgreSQL's parameter. Reading another process's memory takes root.
+/// Data that the extension derives from a password is wiped from the backend's memory. The password
+/// itself is a parameter owned by PostgreSQL. Reading another process's memory requires root.
 #[test]
 fn what_was_made_of_a_password_is_wiped_after_use() {
     if !is_root() {
         eprintln!("not root: the backend's memory can't be read");
         return;
     }
-    let mut scene = cleartext_scene();
+    let mut bed = cleartext_bed();
     let secret = "wIped-secret-07-0123456789-0123456789-0123456789";
     for scheme in ["PLAIN", "LOGIN"] {
         let script = match scheme {
@@ -278,27 +275,27 @@ fn what_was_made_of_a_password_is_wiped_after_use() {
                 .send("235 ok\r\n")
                 .quit(),
         };
-        scene.play_each(vec![script], &[secret], |stage| {
-            let smtp = stage.greet();
-            smtp.auth(stage.session, "user", secret, scheme).unwrap();
-            smtp.quit(stage.session).unwrap();
+        bed.play_each(vec![script], &[secret], |case| {
+            let smtp = case.greet();
+            smtp.auth(case.session, "user", secret, scheme).unwrap();
+            smtp.quit(case.session).unwrap();
             let encoded = match scheme {
                 "PLAIN" => STANDARD.encode(format!("\0user\0{secret}")),
                 _ => STANDARD.encode(secret),
             };
             // Not the whole: the part may be left of which the beginning was overwritten.
             let part = &encoded[encoded.len() / 2..encoded.len() - 4];
-            let places = places_of(stage.session.pid(), part.as_bytes());
+            let places = places_of(case.session.pid(), part.as_bytes());
             assert!(places.is_empty(), "{scheme}: left in memory: {places:?}");
             // What is there is found.
             let other = "rEmembered-07";
-            stage.session.run(&format!("SET e2e.other = '{other}'"));
-            assert!(!places_of(stage.session.pid(), other.as_bytes()).is_empty());
+            case.session.run(&format!("SET e2e.other = '{other}'"));
+            assert!(!places_of(case.session.pid(), other.as_bytes()).is_empty());
         });
     }
 }
 
-/// The mappings of a process in which these bytes are.
+/// The mappings of a process that contain these bytes.
 fn places_of(pid: i32, bytes: &[u8]) -> Vec<String> {
     let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
     let mut places = Vec::new();
@@ -373,7 +370,7 @@ fn variables_in_the_servers_environment_change_nothing() {
 }
 
 #[test]
-fn a_dump_brings_the_access_list_along() {
+fn a_dump_contains_the_access_list() {
     let database = Database::new();
     let (app, gone) = (database.role("app"), database.role("gone"));
     let peer = Peer::start(Script::greeting().quit());
@@ -419,7 +416,7 @@ fn a_dump_brings_the_access_list_along() {
     peer.finish();
 }
 
-/// pg_dump, and psql with what it wrote.
+/// Runs pg_dump, and psql with its output.
 fn restore(from: &Database, to: &Database) {
     let cluster = Cluster::shared();
     let program = |name: &str| {

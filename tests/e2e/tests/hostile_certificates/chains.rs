@@ -1,14 +1,14 @@
-//! Chains that break the rules, weak keys and signatures, revocation.
+//! Invalid chains, weak keys and signatures, revocation.
 
 use super::*;
 
 #[test]
 fn a_certificate_must_be_meant_for_servers_if_it_says_what_for() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, ServerAuth};
     let meant_for = |purposes: Vec<ExtendedKeyUsagePurpose>| {
         let what = format!("meant for {purposes:?}");
-        let identity = scene
+        let identity = bed
             .authority
             .issue_with(&[NAME], |params| params.extended_key_usages = purposes);
         row(what, identity)
@@ -20,14 +20,14 @@ fn a_certificate_must_be_meant_for_servers_if_it_says_what_for() {
         meant_for(vec![ClientAuth]).refused(&["not meant for servers"]),
         meant_for(vec![CodeSigning]).refused(&["not meant for servers"]),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 }
 
-/// What an issuer may not do, and what can't be checked.
+/// Issuers that exceed their constraints, and constraints that cannot be checked.
 #[test]
 fn a_chain_that_breaks_the_rules_is_refused() {
-    let mut scene = Scene::new();
-    let root = &scene.authority;
+    let mut bed = TestBed::new();
+    let root = &bed.authority;
     let no_issuer = root.intermediate("No Issuer", |params| params.is_ca = IsCa::ExplicitNoCa);
     let short =
         |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -92,7 +92,7 @@ fn a_chain_that_breaks_the_rules_is_refused() {
         row("name not permitted", constrained(&["example.org"], &[])).refused(may_not),
         row("excluded name", constrained(&[], &["example.test"])).refused(may_not),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 }
 
 fn with_bad_signature(mut identity: Identity) -> Identity {
@@ -108,14 +108,14 @@ fn with_damage(mut identity: Identity) -> Identity {
     identity
 }
 
-/// The certificate says where its issuer's can be fetched; nobody goes there.
+/// The certificate contains a URL of its issuer; it is never fetched.
 #[test]
 fn a_missing_intermediate_is_never_fetched() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}/middle.crt", listener.local_addr().unwrap());
-    let middle = scene.authority.intermediate("Middle", |_| {});
+    let middle = bed.authority.intermediate("Middle", |_| {});
     let mut identity = middle.issue_with(&[NAME], |params| {
         let oid = [1, 3, 6, 1, 5, 5, 7, 1, 1];
         let extension = CustomExtension::from_oid_content(&oid, authority_information(&url));
@@ -123,7 +123,7 @@ fn a_missing_intermediate_is_never_fetched() {
     });
     identity.chain.truncate(1);
     check(
-        &mut scene,
+        &mut bed,
         vec![row("intermediate missing", identity).refused(&["CN=Middle"])],
     );
     assert!(
@@ -140,14 +140,14 @@ fn authority_information(url: &str) -> Vec<u8> {
     wrap(0x30, &wrap(0x30, &description))
 }
 
-/// Keys and signatures that a TLS library of today makes or shows.
+/// Keys and signatures that current TLS libraries create.
 #[test]
 fn weak_signatures_are_refused_and_modern_ones_believed() {
-    let mut scene = Scene::new();
-    let workshop = Workshop::new();
+    let mut bed = TestBed::new();
+    let openssl = OpensslFixtures::new();
     let elliptic = "-algorithm EC -pkeyopt ec_paramgen_curve:";
     let rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:";
-    workshop
+    openssl
         .key("rsa", &format!("{rsa}2048"))
         .root("rsa", "")
         .key("rsa1024", &format!("{rsa}1024"))
@@ -156,18 +156,18 @@ fn weak_signatures_are_refused_and_modern_ones_believed() {
         .root("p192", "")
         .key("ed25519", "-algorithm ED25519")
         .root("ed25519", "");
-    workshop
+    openssl
         .run("genpkey -genparam -algorithm DSA -pkeyopt dsa_paramgen_bits:1024 -out dsa.parameters")
         .key("dsa", "-paramfile dsa.parameters")
         .root("dsa", "-sha1");
     for authority in ["rsa", "rsa1024", "p192", "ed25519", "dsa"] {
-        scene.wallet.add(
+        bed.wallet.add(
             &format!("{authority}.pem"),
-            &workshop.read(&format!("{authority}.pem")),
+            &openssl.read(&format!("{authority}.pem")),
         );
     }
     let issued = |name: &str, issuer: &str, kind: &str, options: &str| {
-        workshop
+        openssl
             .key(name, kind)
             .issue(name, issuer, NAME, options)
             .identity(name)
@@ -202,23 +202,23 @@ fn weak_signatures_are_refused_and_modern_ones_believed() {
         row("P-192 issuer", issued("h", "p192", &p256, "-sha256")).refused(weak),
         row("DSA issuer", issued("i", "dsa", &p256, "-sha256")).refused(weak),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 }
 
-/// Keys that only OpenSSL still uses. Without a common signature algorithm the handshake ends before the
-/// certificate is shown; with one the certificate is refused.
+/// Keys that only OpenSSL supports. Without a common signature algorithm the handshake ends before
+/// the certificate is sent; otherwise the certificate is refused.
 #[test]
 fn servers_with_weak_keys_are_refused() {
-    let mut scene = Scene::new();
-    let workshop = Workshop::new();
+    let mut bed = TestBed::new();
+    let openssl = OpensslFixtures::new();
     let elliptic = "-algorithm EC -pkeyopt ec_paramgen_curve:";
-    workshop
+    openssl
         .key("ca", &format!("{elliptic}P-256"))
         .root("ca", "");
-    workshop.run(
+    openssl.run(
         "genpkey -genparam -algorithm DSA -pkeyopt dsa_paramgen_bits:1024 -out dsa.parameters",
     );
-    scene.wallet.add("other.pem", &workshop.read("ca.pem"));
+    bed.wallet.add("other.pem", &openssl.read("ca.pem"));
     for (name, kind, sqlstates) in [
         (
             "rsa1024",
@@ -232,27 +232,27 @@ fn servers_with_weak_keys_are_refused() {
             ["U9024", "U8860"],
         ),
     ] {
-        workshop.key(name, &kind).issue(name, "ca", NAME, "");
+        openssl.key(name, &kind).issue(name, "ca", NAME, "");
         for version in ["-tls1_2", "-tls1_3"] {
             let options = format!("{version} -cipher ALL:@SECLEVEL=0");
-            let server = workshop.serve(name, &options, "220 weak\r\n");
-            let failure = open(&mut scene, server.port()).expect_err(name);
+            let server = openssl.serve(name, &options, "220 weak\r\n");
+            let failure = open(&mut bed, server.port()).expect_err(name);
             let refused = sqlstates.contains(&failure.sqlstate.as_str())
                 // A server that has no suite of 1.3 for its key says that it has no 1.3.
                 || version == "-tls1_3" && failure.sqlstate == "U9019";
             assert!(refused, "{name} {version}: {failure}");
         }
     }
-    workshop
+    openssl
         .key("good", &format!("{elliptic}P-256"))
         .issue("good", "ca", NAME, "");
-    let server = workshop.serve("good", "", "220 good\r\n");
-    open(&mut scene, server.port()).expect("the case proves nothing if no server is good");
+    let server = openssl.serve("good", "", "220 good\r\n");
+    open(&mut bed, server.port()).expect("the case proves nothing if no server is good");
 }
 
-fn open(scene: &mut Scene, port: u16) -> Result<(), Failure> {
-    let wallet = scene.wallet.locator();
-    scene.watch(&[], |session| {
+fn open(bed: &mut TestBed, port: u16) -> Result<(), Failure> {
+    let wallet = bed.wallet.locator();
+    bed.check_invariants(&[], |session| {
         let open = Open::to("127.0.0.1", port)
             .wallet(&wallet)
             .secure_host(NAME);
@@ -260,24 +260,25 @@ fn open(scene: &mut Scene, port: u16) -> Result<(), Failure> {
     })
 }
 
-/// A list of the issuer's in the wallet withdraws, also one that is out of date, also a pin.
+/// A revocation list in the wallet applies even if it is out of date, and to pinned certificates
+/// too.
 #[test]
 fn a_revoked_certificate_is_refused() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let serial = || SerialNumber::from_slice(&[0x71, 2, 3, 4]);
     let other = || SerialNumber::from_slice(&[0x71, 2, 3, 5]);
-    let middle = scene.authority.intermediate("Middle", |params| {
+    let middle = bed.authority.intermediate("Middle", |params| {
         params.serial_number = Some(SerialNumber::from_slice(&[0x55]));
     });
     let leaf = |issuer: &Authority| {
         issuer.issue_with(&[NAME], |params| params.serial_number = Some(serial()))
     };
     let wallet = |list: String| {
-        let wallet = Wallet::of(&scene.authority);
+        let wallet = Wallet::of(&bed.authority);
         wallet.add("revoked.pem", &list);
         wallet
     };
-    let root = &scene.authority;
+    let root = &bed.authority;
     let pinned = leaf(root);
     let pin = pinning(&pinned);
     pin.add("revoked.crt", &root.revocation_list(&[serial()]));
@@ -300,20 +301,20 @@ fn a_revoked_certificate_is_refused() {
             .refused(&["revoked", "CN=Middle"]),
         row("pinned", pinned).wallet(pin).refused(&["revoked"]),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 }
 
-/// The list as `openssl ca` makes it.
+/// The revocation list as created by `openssl ca`.
 #[test]
 fn a_revocation_list_made_by_openssl_counts() {
-    let mut scene = Scene::new();
-    let workshop = Workshop::new();
+    let mut bed = TestBed::new();
+    let openssl = OpensslFixtures::new();
     let elliptic = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
-    workshop.key("ca", elliptic).root("ca", "");
+    openssl.key("ca", elliptic).root("ca", "");
     for name in ["good", "bad"] {
-        workshop.key(name, elliptic).issue(name, "ca", NAME, "");
+        openssl.key(name, elliptic).issue(name, "ca", NAME, "");
     }
-    workshop
+    openssl
         .write("index.txt", "")
         .write("crlnumber", "01\n")
         .write(
@@ -327,15 +328,15 @@ fn a_revocation_list_made_by_openssl_counts() {
         let wallet = Wallet::new();
         wallet.add(
             "ca.pem",
-            &(workshop.read("ca.pem") + &workshop.read("crl.pem")),
+            &(openssl.read("ca.pem") + &openssl.read("crl.pem")),
         );
         wallet
     };
     let rows = vec![
-        row("not revoked", workshop.identity("good")).wallet(wallet()),
-        row("revoked", workshop.identity("bad"))
+        row("not revoked", openssl.identity("good")).wallet(wallet()),
+        row("revoked", openssl.identity("bad"))
             .wallet(wallet())
             .refused(&["revoked"]),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 }

@@ -1,40 +1,40 @@
-//! The wallet's own key: when it is shown, and when it may not be used.
+//! The client key of the wallet: when its certificate is sent, and when the key is refused.
 
 use super::*;
 
-/// A client identity in the wallet, and a server that asks for one.
-struct Asking {
-    scene: Scene,
+/// A client identity in the wallet, and a server that requests one.
+struct ClientCertificateFixture {
+    bed: TestBed,
     client: Identity,
 }
 
 const PASSWORD: &str = "cOrrect-hOrse";
 
-impl Asking {
+impl ClientCertificateFixture {
     fn new() -> Self {
-        let scene = Scene::new();
-        scene.allow_client_certificates();
-        let client = scene.authority.issue_client("the application");
-        Self { scene, client }
+        let bed = TestBed::new();
+        bed.allow_client_certificates();
+        let client = bed.authority.issue_client("the application");
+        Self { bed, client }
     }
 
-    /// How many certificates the client has shown to a server that asks for one, and perhaps insists.
+    /// The number of certificates the client sent to a server that requests one, or requires it.
     fn shown(&mut self, insist: bool, password: Option<&str>) -> Result<usize, Failure> {
         let tls = self
-            .scene
+            .bed
             .identity()
-            .server_asking(&self.scene.authority, insist);
+            .server_asking(&self.bed.authority, insist);
         let script = Script::new().handshake(tls).then(Script::greeting()).quit();
         let mut outcome = Ok(());
         let secrets = [PASSWORD, "wrOng-hOrse"];
-        let record = self.scene.play_each(vec![script], &secrets, |stage| {
-            let open = stage.open().implicit_tls();
+        let record = self.bed.play_each(vec![script], &secrets, |case| {
+            let open = case.open().implicit_tls();
             let open = match password {
                 Some(password) => open.wallet_password(password),
                 None => open,
             };
-            outcome = open.open(stage.session).map(|smtp| {
-                smtp.quit(stage.session).unwrap();
+            outcome = open.open(case.session).map(|smtp| {
+                smtp.quit(case.session).unwrap();
             });
         });
         if let Err(failure) = &outcome {
@@ -43,7 +43,7 @@ impl Asking {
         outcome.map(|()| record.only().tls_session().client_certificates)
     }
 
-    /// The same for a wallet whose key can't be used.
+    /// Asserts that the wallet's key is refused.
     #[track_caller]
     fn refused(&mut self, password: Option<&str>, word: &str) {
         let failure = self.shown(false, password).unwrap_err().expect("U8759");
@@ -54,95 +54,95 @@ impl Asking {
     }
 
     fn add_key(&self, content: &str, mode: u32) {
-        self.scene.wallet.add_with_mode("client.pem", content, mode);
+        self.bed.wallet.add_with_mode("client.pem", content, mode);
     }
 }
 
-/// Without a key none is shown, and the server decides; with one it is shown.
+/// Without a key no certificate is sent, and the server decides; with a key it is sent.
 #[test]
 fn a_client_certificate_is_shown_if_there_is_one() {
-    let mut asking = Asking::new();
-    assert_eq!(asking.shown(false, None).unwrap(), 0);
-    asking.shown(true, None).unwrap_err().expect("U8860");
-    asking.add_key(&asking.client.pem_with_key(), 0o600);
-    assert_eq!(asking.shown(false, None).unwrap(), 1);
-    assert_eq!(asking.shown(true, None).unwrap(), 1);
+    let mut fixture = ClientCertificateFixture::new();
+    assert_eq!(fixture.shown(false, None).unwrap(), 0);
+    fixture.shown(true, None).unwrap_err().expect("U8860");
+    fixture.add_key(&fixture.client.pem_with_key(), 0o600);
+    assert_eq!(fixture.shown(false, None).unwrap(), 1);
+    assert_eq!(fixture.shown(true, None).unwrap(), 1);
 }
 
-/// The privilege `use_client_certificates` is the gate, not the wallet.
+/// The privilege `use_client_certificates` decides, not the wallet.
 #[test]
 fn a_client_certificate_is_not_shown_without_the_privilege() {
-    let mut asking = Asking::new();
-    asking.add_key(&asking.client.pem_with_key(), 0o600);
-    assert_eq!(asking.shown(false, None).unwrap(), 1);
+    let mut fixture = ClientCertificateFixture::new();
+    fixture.add_key(&fixture.client.pem_with_key(), 0o600);
+    assert_eq!(fixture.shown(false, None).unwrap(), 1);
     let revoke = format!(
         "SELECT dbms_network_acl_admin.remove_host_ace(
              host => '127.0.0.1',
              ace => dbms_network_acl_admin.xs$ace_type(
                  privilege_list => dbms_network_acl_admin.xs$name_list('use_client_certificates'),
                  principal_name => '{}'))",
-        asking.scene.role
+        fixture.bed.role
     );
-    asking.scene.database.superuser().run(&revoke);
-    assert_eq!(asking.shown(false, None).unwrap(), 0);
-    asking.shown(true, None).unwrap_err().expect("U8860");
+    fixture.bed.database.superuser().run(&revoke);
+    assert_eq!(fixture.shown(false, None).unwrap(), 0);
+    fixture.shown(true, None).unwrap_err().expect("U8860");
 }
 
 #[test]
 fn a_key_must_fit_its_certificate() {
-    let mut asking = Asking::new();
-    let other = asking.scene.authority.issue_client("somebody else");
-    let mixed = asking.client.pem.clone() + &other.key.serialize_pem();
-    asking.add_key(&mixed, 0o600);
-    asking.refused(None, "does not match");
+    let mut fixture = ClientCertificateFixture::new();
+    let other = fixture.bed.authority.issue_client("somebody else");
+    let mixed = fixture.client.pem.clone() + &other.key.serialize_pem();
+    fixture.add_key(&mixed, 0o600);
+    fixture.refused(None, "does not match");
 }
 
 #[test]
 fn an_encrypted_key_needs_its_password() {
-    let mut asking = Asking::new();
-    let workshop = Workshop::new();
-    workshop.write("plain.key", &asking.client.key.serialize_pem());
-    workshop.run(&format!(
+    let mut fixture = ClientCertificateFixture::new();
+    let openssl = OpensslFixtures::new();
+    openssl.write("plain.key", &fixture.client.key.serialize_pem());
+    openssl.run(&format!(
         "pkcs8 -topk8 -v2 aes-256-cbc -in plain.key -out sealed.key -passout pass:{PASSWORD}"
     ));
-    asking.add_key(
-        &(asking.client.pem.clone() + &workshop.read("sealed.key")),
+    fixture.add_key(
+        &(fixture.client.pem.clone() + &openssl.read("sealed.key")),
         0o600,
     );
-    assert_eq!(asking.shown(true, Some(PASSWORD)).unwrap(), 1);
-    asking.refused(Some("wrOng-hOrse"), "can't be decrypted");
-    asking.refused(None, "no password was given");
+    assert_eq!(fixture.shown(true, Some(PASSWORD)).unwrap(), 1);
+    fixture.refused(Some("wrOng-hOrse"), "can't be decrypted");
+    fixture.refused(None, "no password was given");
 }
 
-/// What the key costs is part of the call: within its time limit, and ended by a cancel before
-/// anybody is connected to.
+/// Decrypting the key is part of the call: it counts for its time limit, and a cancel ends it
+/// before the connection is made.
 #[test]
 fn a_key_that_takes_long_to_decrypt_ends_with_the_time_limit_and_with_a_cancel() {
-    let asking = Asking::new();
-    let mut scene = asking.scene;
-    let workshop = Workshop::new();
-    workshop.write("plain.key", &asking.client.key.serialize_pem());
-    workshop.run(&format!(
+    let fixture = ClientCertificateFixture::new();
+    let mut bed = fixture.bed;
+    let openssl = OpensslFixtures::new();
+    openssl.write("plain.key", &fixture.client.key.serialize_pem());
+    openssl.run(&format!(
         "pkcs8 -topk8 -v2 aes-256-cbc -iter 4000000 -in plain.key -out sealed.key -passout pass:{PASSWORD}"
     ));
-    let file = asking.client.pem + &workshop.read("sealed.key");
-    scene.wallet.add_with_mode("client.pem", &file, 0o600);
-    let locator = scene.wallet.locator();
+    let file = fixture.client.pem + &openssl.read("sealed.key");
+    bed.wallet.add_with_mode("client.pem", &file, 0o600);
+    let locator = bed.wallet.locator();
     let peer = Peer::start(Script::greeting());
     let open = Open::to("127.0.0.1", peer.port())
         .wallet(&locator)
         .wallet_password(PASSWORD)
         .implicit_tls();
-    let late = open.timeout(0).open(&mut scene.session);
+    let late = open.timeout(0).open(&mut bed.session);
     let late = late.unwrap_err().expect("U9278");
     assert!(late.detail.contains("decrypting"), "{late}");
-    scene.session.run("SET statement_timeout = '50ms'");
+    bed.session.run("SET statement_timeout = '50ms'");
     let open = Open::to("127.0.0.1", peer.port())
         .wallet(&locator)
         .wallet_password(PASSWORD)
         .implicit_tls();
-    open.open(&mut scene.session).unwrap_err().expect("57014");
-    scene.session.run("RESET statement_timeout");
+    open.open(&mut bed.session).unwrap_err().expect("57014");
+    bed.session.run("RESET statement_timeout");
     assert_eq!(peer.finish().accepted(), 0);
 
     // A time-out ends the session, as that of any command.
@@ -151,45 +151,42 @@ fn a_key_that_takes_long_to_decrypt_ends_with_the_time_limit_and_with_a_cancel()
     let open = Open::to("127.0.0.1", peer.port())
         .wallet(&locator)
         .wallet_password(PASSWORD);
-    let smtp = open.open(&mut scene.session).unwrap();
-    smtp.ehlo(&mut scene.session, "client.example.test")
-        .unwrap();
-    scene.session.run("SET statement_timeout = '50ms'");
-    smtp.starttls(&mut scene.session)
-        .unwrap_err()
-        .expect("57014");
-    scene.session.run("RESET statement_timeout");
+    let smtp = open.open(&mut bed.session).unwrap();
+    smtp.ehlo(&mut bed.session, "client.example.test").unwrap();
+    bed.session.run("SET statement_timeout = '50ms'");
+    smtp.starttls(&mut bed.session).unwrap_err().expect("57014");
+    bed.session.run("RESET statement_timeout");
     let open = "SELECT count(*) FROM utl_smtp.connections()";
-    assert_eq!(scene.session.value::<i64>(open), 0);
+    assert_eq!(bed.session.value::<i64>(open), 0);
     assert_eq!(peer.finish().only().lines().len(), 1);
 }
 
-/// As libpq: 0600, or 0640 if it is root's. Any other key is refused where it would be used.
+/// Same rules as libpq: mode 0600, or 0640 if root owns the file. Other keys are refused when used.
 #[test]
 fn a_key_that_others_can_read_is_refused() {
-    let mut asking = Asking::new();
-    let file = asking.client.pem_with_key();
+    let mut fixture = ClientCertificateFixture::new();
+    let file = fixture.client.pem_with_key();
     for mode in [0o644, 0o640, 0o604, 0o660, 0o622] {
-        asking.add_key(&file, mode);
-        asking.refused(None, "client.pem");
+        fixture.add_key(&file, mode);
+        fixture.refused(None, "client.pem");
     }
     for mode in [0o600, 0o400] {
-        asking.add_key(&file, mode);
-        assert_eq!(asking.shown(true, None).unwrap(), 1, "{mode:o}");
+        fixture.add_key(&file, mode);
+        assert_eq!(fixture.shown(true, None).unwrap(), 1, "{mode:o}");
     }
-    let path = asking.scene.wallet.path().join("client.pem");
+    let path = fixture.bed.wallet.path().join("client.pem");
     let group = std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(data_directory()).unwrap());
     let give_to_root = || std::os::unix::fs::chown(&path, Some(0), Some(group)).unwrap();
-    asking.add_key(&file, 0o640);
+    fixture.add_key(&file, 0o640);
     give_to_root();
-    assert_eq!(asking.shown(true, None).unwrap(), 1);
-    asking.add_key(&file, 0o644);
+    assert_eq!(fixture.shown(true, None).unwrap(), 1);
+    fixture.add_key(&file, 0o644);
     give_to_root();
-    asking.refused(None, "client.pem");
+    fixture.refused(None, "client.pem");
     // Unreadable for the server's user.
-    asking.add_key(&file, 0o600);
+    fixture.add_key(&file, 0o600);
     give_to_root();
-    asking.refused(None, "permission denied");
+    fixture.refused(None, "permission denied");
 }
 
 fn data_directory() -> &'static str {

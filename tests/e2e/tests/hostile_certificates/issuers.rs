@@ -1,4 +1,4 @@
-//! Who has issued the certificate, and when it is valid.
+//! The issuer of a certificate, and its validity period.
 
 use super::*;
 
@@ -6,11 +6,11 @@ fn self_signed(is_ca: IsCa) -> Identity {
     Identity::self_signed(&[NAME], |params| params.is_ca = is_ca)
 }
 
-/// Who has issued it.
+/// The issuer of the certificate.
 #[test]
 fn a_server_is_believed_by_its_issuer_or_by_its_own_place_in_the_wallet() {
-    let mut scene = Scene::new();
-    let middle = scene.authority.intermediate("Middle", |_| {});
+    let mut bed = TestBed::new();
+    let middle = bed.authority.intermediate("Middle", |_| {});
     let stranger = Authority::new("Unknown CA");
     let strangers_middle = stranger.intermediate("Strange Middle", |_| {});
     let namesake = Authority::new("Private CA");
@@ -24,7 +24,7 @@ fn a_server_is_believed_by_its_issuer_or_by_its_own_place_in_the_wallet() {
     let (with_issuing, with_plain) = (pinning(&issuing), pinning(&plain));
     let remedy = &["self-signed", "add it to the wallet"];
     let rows = vec![
-        row("issued by the wallet's CA", scene.identity()),
+        row("issued by the wallet's CA", bed.identity()),
         row("through an intermediate", middle.issue(&[NAME])),
         row("by an unknown CA", stranger.issue(&[NAME]))
             .refused(&["dd the certificate of \"CN=Unknown CA\""]),
@@ -41,17 +41,17 @@ fn a_server_is_believed_by_its_issuer_or_by_its_own_place_in_the_wallet() {
         row("self-signed CA, pinned", issuing).wallet(with_issuing),
         row("self-signed, pinned", plain).wallet(with_plain),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
     let intermediate_in_wallet = Wallet::new();
     intermediate_in_wallet.add("middle.pem", &middle.pem());
     let anchored = row("anchored at the intermediate", incomplete(&middle));
-    check(&mut scene, vec![anchored.wallet(intermediate_in_wallet)]);
+    check(&mut bed, vec![anchored.wallet(intermediate_in_wallet)]);
 }
 
-/// A pin vouches for its own name, time and nothing else.
+/// A pinned certificate vouches only for itself: its name and dates are still checked.
 #[test]
 fn a_pinned_certificate_still_needs_its_name_and_dates() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
     for is_ca in [ca(), IsCa::NoCa] {
         let other = Identity::self_signed(&["other.example.test"], |p| p.is_ca = is_ca);
@@ -76,21 +76,22 @@ fn a_pinned_certificate_still_needs_its_name_and_dates() {
                 .wallet(of_early)
                 .refused(&["not yet valid"]),
         ];
-        check(&mut scene, rows);
+        check(&mut bed, rows);
     }
 }
 
-/// Never "accept any": without a wallet the setting decides, and without that there is no TLS.
+/// There is no "accept any": without a wallet the setting applies, and without that there is no
+/// TLS.
 #[test]
 fn without_a_wallet_the_setting_decides() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = Script::greeting()
         .on("EHLO", "250 STARTTLS")
-        .starttls(scene.identity().server());
+        .starttls(bed.identity().server());
     let implicit = Script::new()
-        .handshake(scene.identity().server())
+        .handshake(bed.identity().server())
         .then(Script::greeting());
-    let mine = scene.wallet.locator();
+    let mine = bed.wallet.locator();
     let strangers = Wallet::of(&Authority::new("Unknown CA")).locator();
     for (setting, refusal) in [
         (mine.as_str(), None),
@@ -98,19 +99,19 @@ fn without_a_wallet_the_setting_decides() {
         ("", Some("U8759")),
         ("system:", Some("U9024")),
     ] {
-        scene.database.set("utl_smtp.wallet_path", setting);
-        scene.session = scene.database.connect(&scene.role);
+        bed.database.set("utl_smtp.wallet_path", setting);
+        bed.session = bed.database.connect(&bed.role);
         // What a wallet costs once is no leak: the machine's has more than a hundred certificates.
-        let _ = scene
+        let _ = bed
             .session
             .try_run("SELECT FROM utl_smtp.wallet_certificates()");
         let scripts = vec![script.clone(), implicit.clone()];
-        scene.play_each(scripts, &[], |stage| {
-            let open = Open::to("127.0.0.1", stage.peer.port()).secure_host(NAME);
-            let smtp = open.open(stage.session).unwrap();
-            smtp.ehlo(stage.session, "client.example.test").unwrap();
-            let explicit = smtp.starttls(stage.session).map(drop);
-            let implicit = open.implicit_tls().open(stage.session).map(drop);
+        bed.play_each(scripts, &[], |case| {
+            let open = Open::to("127.0.0.1", case.peer.port()).secure_host(NAME);
+            let smtp = open.open(case.session).unwrap();
+            smtp.ehlo(case.session, "client.example.test").unwrap();
+            let explicit = smtp.starttls(case.session).map(drop);
+            let implicit = open.implicit_tls().open(case.session).map(drop);
             for outcome in [explicit, implicit] {
                 let sqlstate = outcome.err().map(|failure| failure.sqlstate);
                 assert_eq!(sqlstate.as_deref(), refusal, "{setting:?}");
@@ -121,37 +122,34 @@ fn without_a_wallet_the_setting_decides() {
 
 #[test]
 fn a_certificate_out_of_its_time_is_refused() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     type Time = fn(&mut CertificateParams);
     let times: [(&str, Time); 2] = [("expired", expired), ("not yet valid", not_yet_valid)];
     for (word, time) in times {
-        let leaf = scene.authority.issue_with(&[NAME], time);
-        let middle = scene.authority.intermediate("Middle", time);
+        let leaf = bed.authority.issue_with(&[NAME], time);
+        let middle = bed.authority.intermediate("Middle", time);
         let rows = vec![
             row(format!("leaf {word}"), leaf).refused(&[word]),
             row(format!("intermediate {word}"), middle.issue(&[NAME]))
                 .refused(&["\"CN=Middle\"", word]),
         ];
-        check(&mut scene, rows);
+        check(&mut bed, rows);
     }
 }
 
 #[test]
 fn an_expired_anchor_is_not_used_and_is_shown() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let old = Authority::with("Old CA", expired);
     let wallet = Wallet::of(&old);
     let locator = wallet.locator();
     let refused = row("by an expired root", old.issue(&[NAME])).wallet(wallet);
     // The wallet must outlive the row for the look at it.
     let kept = std::fs::read_to_string(std::path::Path::new(&locator[5..]).join("ca.pem")).unwrap();
-    check(
-        &mut scene,
-        vec![refused.refused(&["rust anchor", "expired"])],
-    );
-    scene.wallet.add("old.pem", &kept);
-    let locator = scene.wallet.locator();
-    let row = scene
+    check(&mut bed, vec![refused.refused(&["rust anchor", "expired"])]);
+    bed.wallet.add("old.pem", &kept);
+    let locator = bed.wallet.locator();
+    let row = bed
         .session
         .query_one(
             "SELECT subject, days_left FROM utl_smtp.wallet_certificates($1) WHERE days_left < 0",

@@ -1,4 +1,4 @@
-//! Servers whose certificates are not what they should be, and wallets whose keys are not: one table for each kind.
+//! Servers with bad certificates and wallets with bad keys, one table for each kind.
 
 mod chains;
 mod client_keys;
@@ -6,9 +6,9 @@ mod issuers;
 mod names;
 
 use e2e::certs::{Authority, Identity, Wallet};
-use e2e::openssl::Workshop;
-use e2e::scene::{NAME, Scene};
-use e2e::vigil::no_secret;
+use e2e::invariants::no_secret;
+use e2e::openssl::OpensslFixtures;
+use e2e::test_bed::{NAME, TestBed};
 use e2e::{Failure, Open, Peer, Script, Session};
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -18,19 +18,19 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use std::net::TcpListener;
 
-/// A certificate of a server, and what is to come of it.
+/// A server certificate, and the expected outcome.
 struct Row {
     what: String,
     identity: Identity,
     host: &'static str,
     secure_host: Option<&'static str>,
-    /// Another one than the scene's.
+    /// A wallet other than the test bed's.
     wallet: Option<Wallet>,
-    /// SQLSTATE and words of the refusal; `None` is acceptance.
+    /// SQLSTATE and message parts of the refusal; `None` if it is accepted.
     refusal: Option<(&'static str, Vec<&'static str>)>,
 }
 
-/// A server that must prove to be [`NAME`] and is accepted.
+/// A server that is verified as [`NAME`] and accepted.
 fn row(what: impl Into<String>, identity: Identity) -> Row {
     Row {
         what: what.into(),
@@ -50,7 +50,7 @@ impl Row {
         }
     }
 
-    /// Only the host is given.
+    /// Sets the host only.
     fn host(self, host: &'static str) -> Self {
         Self {
             host,
@@ -66,7 +66,7 @@ impl Row {
         }
     }
 
-    /// Not believed; the words are among message, detail and hint.
+    /// Expects refusal; the words are in message, detail or hint.
     fn refused(self, words: &[&'static str]) -> Self {
         Self {
             refusal: Some(("U9024", words.to_vec())),
@@ -74,7 +74,7 @@ impl Row {
         }
     }
 
-    /// Believed, but to be somebody else.
+    /// Expects a trusted certificate with another name.
     fn misnamed(self) -> Self {
         Self {
             refusal: Some(("U4263", Vec::new())),
@@ -85,9 +85,9 @@ impl Row {
 
 /// Connects once for each row.
 #[track_caller]
-fn check(scene: &mut Scene, rows: Vec<Row>) {
+fn check(bed: &mut TestBed, rows: Vec<Row>) {
     for row in rows {
-        let outcome = attempt(scene, &row);
+        let outcome = attempt(bed, &row);
         match (outcome, &row.refusal) {
             (Ok(()), None) => {}
             (Ok(()), Some(_)) => panic!("{}: accepted", row.what),
@@ -107,8 +107,8 @@ fn check(scene: &mut Scene, rows: Vec<Row>) {
     }
 }
 
-/// What comes of implicit TLS to this server. A refused one has heard nothing.
-fn attempt(scene: &mut Scene, row: &Row) -> Result<(), Failure> {
+/// The result of implicit TLS to this server. A refused server receives nothing.
+fn attempt(bed: &mut TestBed, row: &Row) -> Result<(), Failure> {
     let address = if row.host.contains(':') && !row.host.contains("127.0.0.1") {
         "[::1]:0"
     } else {
@@ -119,19 +119,19 @@ fn attempt(scene: &mut Scene, row: &Row) -> Result<(), Failure> {
         .then(Script::greeting())
         .quit();
     let mut outcome = Ok(());
-    let record = scene.play_at(address, vec![script], &[], |stage| {
+    let record = bed.play_at(address, vec![script], &[], |case| {
         let locator = row.wallet.as_ref().map(Wallet::locator);
-        let open = Open::to(row.host, stage.peer.port())
-            .wallet(locator.as_deref().unwrap_or(stage.wallet))
+        let open = Open::to(row.host, case.peer.port())
+            .wallet(locator.as_deref().unwrap_or(case.wallet))
             .implicit_tls();
         let open = match row.secure_host {
             Some(name) => open.secure_host(name),
             None => open,
         };
-        outcome = open.open(stage.session).map(|smtp| {
-            smtp.quit(stage.session).unwrap();
+        outcome = open.open(case.session).map(|smtp| {
+            smtp.quit(case.session).unwrap();
         });
-        assert_eq!(stage.sessions(), 0);
+        assert_eq!(case.sessions(), 0);
     });
     if outcome.is_err() {
         assert!(

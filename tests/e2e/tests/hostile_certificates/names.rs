@@ -1,13 +1,13 @@
-//! Whom the certificate is for.
+//! The names in a certificate.
 
 use super::*;
 
-/// Which of the names counts.
+/// Which name is compared.
 #[test]
 fn a_server_is_called_by_its_alternative_names_only() {
-    let mut scene = Scene::new();
-    let issue = |names: &[&str]| scene.authority.issue(names);
-    let with_cn = |names: &[&str]| scene.authority.issue_with(names, common_name(NAME));
+    let mut bed = TestBed::new();
+    let issue = |names: &[&str]| bed.authority.issue(names);
+    let with_cn = |names: &[&str]| bed.authority.issue_with(names, common_name(NAME));
     let wildcard = || issue(&["*.example.test"]);
     let mut rows = vec![
         row("one of several names", issue(&["a.example.test", NAME])),
@@ -50,24 +50,24 @@ fn a_server_is_called_by_its_alternative_names_only() {
         vec![NAME, "other.example.test", "third.example.test"],
     ));
     rows.push(wrong);
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 }
 
-/// An address is compared with addresses only, however it is written.
+/// An address is compared with addresses only, in any spelling.
 #[test]
 fn an_address_is_compared_with_addresses_only() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let text_as_name = |text: &'static str| {
-        scene.authority.issue_with(&[], |params| {
+        bed.authority.issue_with(&[], |params| {
             let name = Ia5String::try_from(text).unwrap();
             params.subject_alt_names = vec![SanType::DnsName(name)];
         })
     };
-    let v4 = || scene.authority.issue(&["127.0.0.1"]);
-    let v6 = || scene.authority.issue(&["2001:db8::1"]);
+    let v4 = || bed.authority.issue(&["127.0.0.1"]);
+    let v6 = || bed.authority.issue(&["2001:db8::1"]);
     let rows = vec![
         row("iPAddress", v4()).host("127.0.0.1"),
-        row("another iPAddress", scene.authority.issue(&["127.0.0.2"]))
+        row("another iPAddress", bed.authority.issue(&["127.0.0.2"]))
             .host("127.0.0.1")
             .misnamed(),
         row("address as dNSName", text_as_name("127.0.0.1"))
@@ -75,7 +75,7 @@ fn an_address_is_compared_with_addresses_only() {
             .misnamed(),
         row(
             "address as CN",
-            scene.authority.issue_with(&[], common_name("127.0.0.1")),
+            bed.authority.issue_with(&[], common_name("127.0.0.1")),
         )
         .host("127.0.0.1")
         .refused(&["no subject alternative name"]),
@@ -94,31 +94,31 @@ fn an_address_is_compared_with_addresses_only() {
             .secure_host("2001:db8::1")
             .misnamed(),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 
     if TcpListener::bind("[::1]:0").is_err() {
         eprintln!("this machine has no IPv6: not connected by it");
         return;
     }
-    let loopback = || scene.authority.issue(&["::1"]);
+    let loopback = || bed.authority.issue(&["::1"]);
     let rows = vec![
         row("connected by IPv6", loopback()).host("::1"),
         row("by another spelling", loopback()).host("0:0:0:0:0:0:0:1"),
         row("by a mixed spelling", loopback()).host("::0.0.0.1"),
-        row("by IPv6, for IPv4", scene.authority.issue(&["127.0.0.1"]))
+        row("by IPv6, for IPv4", bed.authority.issue(&["127.0.0.1"]))
             .host("::1")
             .misnamed(),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 }
 
-/// Oracle's pattern asks for one label under the suffix; it never skips the check.
+/// Oracle's pattern requires one label under the suffix; it never skips the check.
 #[test]
 fn a_pattern_is_a_check_like_any_other() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let pattern = |names: &[&str]| {
         let what = format!("{names:?} for a pattern");
-        row(what, scene.authority.issue(names)).secure_host("*.example.test")
+        row(what, bed.authority.issue(names)).secure_host("*.example.test")
     };
     let rows = vec![
         pattern(&[NAME]),
@@ -137,30 +137,30 @@ fn a_pattern_is_a_check_like_any_other() {
         .refused(&[]),
         row(
             "expired, by pattern",
-            scene.authority.issue_with(&[NAME], expired),
+            bed.authority.issue_with(&[NAME], expired),
         )
         .secure_host("*.example.test")
         .refused(&["expired"]),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 }
 
-/// The spellings of one name.
+/// Different spellings of one name.
 #[test]
 fn spellings_of_one_name_are_one_name() {
-    let mut scene = Scene::new();
-    let bücher = || scene.authority.issue(&["xn--bcher-kva.example"]);
+    let mut bed = TestBed::new();
+    let bücher = || bed.authority.issue(&["xn--bcher-kva.example"]);
     let rows = vec![
-        row("upper case", scene.identity()).secure_host("MAIL.Example.TEST"),
-        row("trailing dot", scene.identity()).secure_host("mail.example.test."),
+        row("upper case", bed.identity()).secure_host("MAIL.Example.TEST"),
+        row("trailing dot", bed.identity()).secure_host("mail.example.test."),
         row(
             "upper case in the certificate",
-            scene.authority.issue(&["MAIL.EXAMPLE.TEST"]),
+            bed.authority.issue(&["MAIL.EXAMPLE.TEST"]),
         ),
-        row("'' is NULL", scene.authority.issue(&["localhost"]))
+        row("'' is NULL", bed.authority.issue(&["localhost"]))
             .host("localhost")
             .secure_host(""),
-        row("'' is NULL and checked", scene.identity())
+        row("'' is NULL and checked", bed.identity())
             .host("localhost")
             .secure_host("")
             .misnamed(),
@@ -168,15 +168,15 @@ fn spellings_of_one_name_are_one_name() {
         row("U-label in upper case", bücher()).secure_host("BÜCHER.example"),
         row("full-width dot", bücher()).secure_host("bücher。example"),
     ];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
 }
 
-/// What is no name is refused before a packet is sent.
+/// An invalid name is refused before a packet is sent.
 #[test]
 fn a_secure_host_that_is_no_name_is_refused_before_the_network() {
-    let mut scene = Scene::new();
-    let record = scene.play(Script::greeting().on("NOOP", "250 in step"), |stage| {
-        let smtp = stage.connect();
+    let mut bed = TestBed::new();
+    let record = bed.play(Script::greeting().on("NOOP", "250 in step"), |case| {
+        let smtp = case.connect();
         for name in [
             "mail.example.test\r",
             "mail.example.test\r\nQUIT",
@@ -196,39 +196,39 @@ fn a_secure_host_that_is_no_name_is_refused_before_the_network() {
             "mail.example.test:25",
             "\u{200b}mail.example.test\u{202e}",
         ] {
-            let failure = smtp.reply(stage.session, "starttls", &[&name]).unwrap_err();
+            let failure = smtp.reply(case.session, "starttls", &[&name]).unwrap_err();
             assert_eq!(failure.sqlstate, "22023", "{name:?}: {failure}");
             assert!(failure.message.contains("secure_host"), "{failure}");
-            let open = stage.open().secure_host(name).implicit_tls();
-            let failure = open.open(stage.session).unwrap_err();
+            let open = case.open().secure_host(name).implicit_tls();
+            let failure = open.open(case.session).unwrap_err();
             assert_eq!(failure.sqlstate, "22023", "{name:?}: {failure}");
         }
         // NUL never gets as far as the extension: PostgreSQL's text has none.
         let nul = smtp
-            .reply(stage.session, "starttls", &[&"mail\0.test"])
+            .reply(case.session, "starttls", &[&"mail\0.test"])
             .unwrap_err();
         assert_eq!(nul.sqlstate, "22021", "{nul}");
-        assert_eq!(smtp.noop(stage.session).unwrap().text, "in step");
+        assert_eq!(smtp.noop(case.session).unwrap().text, "in step");
     });
     assert_eq!(record.only().lines(), ["NOOP"]);
 }
 
-/// A stranger's certificate may hold anything; what is shown of it is harmless.
+/// An untrusted certificate may contain anything; error messages escape it.
 #[test]
 fn names_in_a_strangers_certificate_are_escaped_and_cut() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let stranger = Authority::new("evil\r\nHINT: \u{1b}[2J");
     let rows =
         vec![row("control characters", stranger.issue(&[NAME])).refused(&["evil??HINT: ?[2J"])];
-    check(&mut scene, rows);
+    check(&mut bed, rows);
     let names: Vec<String> = (0..500)
         .map(|number| format!("n{number}.example.test"))
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let many = row("500 names", scene.authority.issue(&names));
-    let failure = attempt(&mut scene, &many).unwrap_err().expect("U4263");
+    let many = row("500 names", bed.authority.issue(&names));
+    let failure = attempt(&mut bed, &many).unwrap_err().expect("U4263");
     assert!(failure.detail.len() < 2000, "{failure}");
-    assert_usable(&mut scene.session);
+    assert_usable(&mut bed.session);
 }
 
 #[track_caller]

@@ -1,10 +1,10 @@
-//! Line ends and dots: the message is framed in one way only.
+//! Line endings and dots: a message has only one framing.
 
 use super::*;
 
 #[test]
 fn every_leading_dot_is_doubled_and_comes_back_single() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let bodies = [
         ".\r\n",
         "..\r\n",
@@ -19,7 +19,7 @@ fn every_leading_dot_is_doubled_and_comes_back_single() {
     ];
     let writes = bodies.map(|body| move |s: &mut Session, c: &Smtp| c.write_data(s, body));
     let writes: Vec<Write<'_>> = writes.iter().map(|write| write as Write<'_>).collect();
-    for (body, wire) in bodies.iter().zip(heard(&mut scene, &writes)) {
+    for (body, wire) in bodies.iter().zip(heard(&mut bed, &writes)) {
         assert_eq!(unstuffed(&wire), normalised(body), "{body:?}");
         for line in wire.split_inclusive(|byte| *byte == b'\n') {
             assert!(
@@ -30,10 +30,10 @@ fn every_leading_dot_is_doubled_and_comes_back_single() {
     }
 }
 
-/// How the caller cuts the text changes nothing, in the text form and in the raw form.
+/// The split into calls changes nothing, for text and for raw data.
 #[test]
 fn a_dot_line_cut_at_any_point_is_the_same_dot_line() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let body = "a\r\n.\r\n..\r\n\r.\r\n.";
     let mut writes: Vec<BoxedWrite<'_>> = Vec::new();
     for raw in [false, true] {
@@ -50,16 +50,15 @@ fn a_dot_line_cut_at_any_point_is_the_same_dot_line() {
     }
     let writes: Vec<Write<'_>> = writes.iter().map(|write| &**write as Write<'_>).collect();
     let expected = b"a\r\n..\r\n...\r\n\r\n..\r\n..\r\n";
-    for wire in heard(&mut scene, &writes) {
+    for wire in heard(&mut bed, &writes) {
         assert_eq!(wire, expected, "{}", wire.escape_ascii());
     }
 }
 
-/// In one piece, and with a cut in
-/// every place.
+/// In one piece, and split at every position.
 #[test]
 fn no_smuggling_sequence_ends_a_message() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let smuggled = "MAIL FROM:<evil@x>\r\nRCPT TO:<b@example.test>\r\nDATA\r\nsmuggled";
     let bodies = SMUGGLING.map(|sequence| format!("first{sequence}{smuggled}{sequence}"));
     let mut writes: Vec<BoxedWrite<'_>> = Vec::new();
@@ -76,17 +75,17 @@ fn no_smuggling_sequence_ends_a_message() {
         }
     }
     let writes: Vec<Write<'_>> = writes.iter().map(|write| &**write as Write<'_>).collect();
-    let heard = heard(&mut scene, &writes);
+    let heard = heard(&mut bed, &writes);
     assert_eq!(heard.len(), expected.len());
     for (wire, expected) in heard.iter().zip(expected) {
         assert_eq!(unstuffed(wire), expected, "{}", wire.escape_ascii());
     }
 }
 
-/// A text can't hold a NUL, and bytes must not.
+/// A text cannot contain NUL, and bytes must not.
 #[test]
 fn a_nul_in_a_body_is_refused_and_the_rest_can_still_be_sent() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let refused = |session: &mut Session, smtp: &Smtp| {
         smtp.write_data(session, "one\r\n")?;
         let nul = smtp
@@ -99,11 +98,11 @@ fn a_nul_in_a_body_is_refused_and_the_rest_can_still_be_sent() {
         nul.expect("22021");
         smtp.write_data(session, "two\r\n")
     };
-    let heard = heard(&mut scene, &[&refused]);
+    let heard = heard(&mut bed, &[&refused]);
     assert_eq!(heard[0], b"one\r\ntwo\r\n");
 }
 
-/// Postfix, which refuses a message with a bare LF in it, takes each as one message.
+/// Postfix refuses messages with a bare LF; it accepts each of these as one message.
 #[test]
 fn postfix_takes_every_smuggling_sequence_as_plain_text() {
     let mail = MailServer::shared();
@@ -147,10 +146,10 @@ fn postfix_takes_every_smuggling_sequence_as_plain_text() {
     assert!(!met, "Postfix has met a bare LF");
 }
 
-/// By data() and by the three calls.
+/// With data() and with the three separate calls.
 #[test]
 fn exactly_one_line_end_stands_before_the_final_dot() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for (body, expected) in [
         ("", ""),
         ("a", "a\r\n"),
@@ -161,30 +160,29 @@ fn exactly_one_line_end_stands_before_the_final_dot() {
         ("\r\n", "\r\n"),
         (".", "..\r\n"),
     ] {
-        let record = scene.play(ready_for_one(), |stage| {
-            let smtp = address(stage);
-            assert_eq!(smtp.data(stage.session, body).unwrap().code, 250);
-            smtp.quit(stage.session).unwrap();
+        let record = bed.play(ready_for_one(), |case| {
+            let smtp = address(case);
+            assert_eq!(smtp.data(case.session, body).unwrap().code, 250);
+            smtp.quit(case.session).unwrap();
         });
         assert_eq!(record.only().message(), expected.as_bytes(), "{body:?}");
         check_framing(&record.only().plain);
         let write: Write<'_> = &|session, smtp| smtp.write_data(session, body);
         assert_eq!(
-            heard(&mut scene, &[write])[0],
+            heard(&mut bed, &[write])[0],
             expected.as_bytes(),
             "{body:?}"
         );
     }
     let nothing: Write<'_> = &|_, _| Ok(());
-    assert_eq!(heard(&mut scene, &[nothing])[0], b"");
+    assert_eq!(heard(&mut bed, &[nothing])[0], b"");
 }
 
 #[test]
-fn lines_are_as_long_as_the_caller_made_them() {
-    let mut scene = Scene::new();
+fn message_lines_are_not_wrapped() {
+    let mut bed = TestBed::new();
     // What PostgreSQL keeps of a megabyte's text is not what the sending leaves behind.
-    scene
-        .session
+    bed.session
         .run("SELECT length(repeat('x', 1 << 20)), length(repeat('y', 1 << 20))");
     for length in [998, 999, 1024 * 1024] {
         let write: Write<'_> = &|session, smtp| {
@@ -192,7 +190,7 @@ fn lines_are_as_long_as_the_caller_made_them() {
             session.execute(sql, &[&smtp.handle, &length])?;
             Ok(())
         };
-        let wire = &heard(&mut scene, &[write])[0];
+        let wire = &heard(&mut bed, &[write])[0];
         assert_eq!(wire.len(), length as usize + 2);
         assert!(wire[..length as usize].iter().all(|byte| *byte == b'x'));
     }
@@ -200,7 +198,7 @@ fn lines_are_as_long_as_the_caller_made_them() {
 
 #[test]
 fn eight_bit_text_is_sent_with_one_warning_a_message() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let transaction = Script::new()
         .on("MAIL FROM:", "250 ok")
         .on("RCPT TO:", "250 ok")
@@ -214,18 +212,18 @@ fn eight_bit_text_is_sent_with_one_warning_a_message() {
             .on("EHLO", &format!("250-peer\r\n{offer}"))
             .then(twice.clone())
             .quit();
-        let record = scene.play(script, |stage| {
-            let before = stage.session.notices().len();
-            let smtp = stage.greet();
+        let record = bed.play(script, |case| {
+            let before = case.session.notices().len();
+            let smtp = case.greet();
             for body in [&["Grüße\r\n", "あ", "é"][..], &["plain"], &["ä", "ö"]] {
-                smtp.mail(stage.session, "a@example.test").unwrap();
-                smtp.rcpt(stage.session, "b@example.test").unwrap();
-                smtp.open_data(stage.session).unwrap();
-                write_pieces(stage.session, &smtp, body, false).unwrap();
-                smtp.close_data(stage.session).unwrap();
+                smtp.mail(case.session, "a@example.test").unwrap();
+                smtp.rcpt(case.session, "b@example.test").unwrap();
+                smtp.open_data(case.session).unwrap();
+                write_pieces(case.session, &smtp, body, false).unwrap();
+                smtp.close_data(case.session).unwrap();
             }
-            smtp.quit(stage.session).unwrap();
-            let said = stage.session.notices().split_off(before);
+            smtp.quit(case.session).unwrap();
+            let said = case.session.notices().split_off(before);
             assert_eq!(said.len(), warnings, "{said:?}");
             for warning in said {
                 assert_eq!(warning.severity(), "WARNING");

@@ -1,19 +1,21 @@
-//! Message data: whatever a body holds, the server hears one message with one end, and only what was meant to be sent.
+//! Message data. Whatever the body contains, the server receives one message with one end, and
+//! nothing else.
 
 mod framing;
 mod phase;
 
 use e2e::peer::Ending;
 use e2e::process::{NEVER, wait_until};
-use e2e::scene::{CLIENT, Stage, lasts};
+use e2e::test_bed::{CLIENT, Case, lasts};
 use e2e::{
-    Database, Failure, MailServer, Open, Peer, Scene, Script, Session, Smtp, process, vigil,
+    Database, Failure, MailServer, Open, Peer, Script, Session, Smtp, TestBed, invariants, process,
 };
 use std::io::{Read, Write as _};
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// What has been used to smuggle a second message past servers that take more than CRLF for a line end.
+/// Sequences used to smuggle a second message past servers that accept more than CRLF as line
+/// ending.
 const SMUGGLING: [&str; 8] = [
     "\n.\n",
     "\n.\r",
@@ -26,7 +28,7 @@ const SMUGGLING: [&str; 8] = [
 ];
 const SMUGGLING_WITH_NUL: &[u8] = b"\r\n\0.\r\n";
 
-/// Up to RCPT, all welcome; 8BITMIME is offered.
+/// Accepts everything up to RCPT, and offers 8BITMIME.
 fn ready() -> Script {
     Script::greeting()
         .on("EHLO", "250-peer\r\n250 8BITMIME")
@@ -38,20 +40,21 @@ fn ready_for_one() -> Script {
     ready().message("250 queued").quit()
 }
 
-/// What this writes is what a transaction of its own sends.
+/// Writes the body of one transaction.
 type Write<'a> = &'a dyn Fn(&mut Session, &Smtp) -> Result<(), Failure>;
 type BoxedWrite<'a> = Box<dyn Fn(&mut Session, &Smtp) -> Result<(), Failure> + 'a>;
 
-/// Each in a connection of its own; hands over what the server heard between DATA and the final dot.
+/// Runs each in its own connection; returns what the server received between DATA and the final
+/// dot.
 #[track_caller]
-fn heard(scene: &mut Scene, writes: &[Write<'_>]) -> Vec<Vec<u8>> {
-    let record = scene.play(ready_for_one(), |stage| {
+fn heard(bed: &mut TestBed, writes: &[Write<'_>]) -> Vec<Vec<u8>> {
+    let record = bed.play(ready_for_one(), |case| {
         for write in writes {
-            let smtp = address(stage);
-            smtp.open_data(stage.session).unwrap();
-            write(stage.session, &smtp).unwrap();
-            assert_eq!(smtp.close_data(stage.session).unwrap().code, 250);
-            assert_eq!(smtp.quit(stage.session).unwrap().code, 221);
+            let smtp = address(case);
+            smtp.open_data(case.session).unwrap();
+            write(case.session, &smtp).unwrap();
+            assert_eq!(smtp.close_data(case.session).unwrap().code, 250);
+            assert_eq!(smtp.quit(case.session).unwrap().code, 221);
         }
     });
     let conversations = record.conversations.iter();
@@ -64,22 +67,22 @@ fn heard(scene: &mut Scene, writes: &[Write<'_>]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Up to RCPT.
+/// Opens a connection and sends everything up to RCPT.
 #[track_caller]
-fn address(stage: &mut Stage<'_>) -> Smtp {
-    address_within(stage, 60).unwrap()
+fn address(case: &mut Case<'_>) -> Smtp {
+    address_within(case, 60).unwrap()
 }
 
-/// The same with this time limit.
-fn address_within(stage: &mut Stage<'_>, limit: i32) -> Result<Smtp, Failure> {
-    let smtp = stage.open().timeout(limit).open(stage.session)?;
-    smtp.ehlo(stage.session, CLIENT)?;
-    smtp.mail(stage.session, "a@example.test")?;
-    smtp.rcpt(stage.session, "b@example.test")?;
+/// The same with a time limit.
+fn address_within(case: &mut Case<'_>, limit: i32) -> Result<Smtp, Failure> {
+    let smtp = case.open().timeout(limit).open(case.session)?;
+    smtp.ehlo(case.session, CLIENT)?;
+    smtp.mail(case.session, "a@example.test")?;
+    smtp.rcpt(case.session, "b@example.test")?;
     Ok(smtp)
 }
 
-/// No bare CR, no bare LF, no NUL, and one final dot, with nothing but QUIT behind it.
+/// Asserts that there is no bare CR, bare LF or NUL, and one final dot followed only by QUIT.
 #[track_caller]
 fn check_framing(wire: &[u8]) {
     let text = wire.escape_ascii().to_string();
@@ -103,7 +106,7 @@ fn check_framing(wire: &[u8]) {
     );
 }
 
-/// What a server makes of the lines it heard.
+/// The message that a server reads from the received lines.
 fn unstuffed(wire: &[u8]) -> Vec<u8> {
     let lines = wire.split_inclusive(|byte| *byte == b'\n');
     lines
@@ -112,7 +115,7 @@ fn unstuffed(wire: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// The body with the line ends that it should have had.
+/// The body with correct line endings.
 fn normalised(body: &str) -> Vec<u8> {
     let lines = body.replace("\r\n", "\n").replace('\r', "\n");
     let ended = if lines.is_empty() || lines.ends_with('\n') {

@@ -1,11 +1,11 @@
-//! Before 354, after the dot, and what comes in between.
+//! Before 354, between 354 and the final dot, and after it.
 
 use super::*;
 
-/// No 354, no data, in either form.
+/// Without 354 no data is sent, in either form.
 #[test]
 fn nothing_is_sent_unless_the_server_says_354() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for (reply, sqlstate, over) in [
         ("250 ok", "U9278", true),
         ("221 bye", "U9278", true),
@@ -23,27 +23,27 @@ fn nothing_is_sent_unless_the_server_says_354() {
                 .on("DATA", reply)
                 .answer(|_| b"250 ok\r\n".to_vec())
                 .quit();
-            let record = scene.play(script, |stage| {
-                let smtp = address(stage);
+            let record = bed.play(script, |case| {
+                let smtp = address(case);
                 let failure = match whole {
-                    true => smtp.data(stage.session, "the body"),
-                    false => smtp.open_data(stage.session),
+                    true => smtp.data(case.session, "the body"),
+                    false => smtp.open_data(case.session),
                 };
                 let failure = failure.expect_err(reply).expect(sqlstate);
                 if over {
-                    vigil::assert_over(stage.session, &smtp);
-                    smtp.write_data(stage.session, "the body")
+                    invariants::assert_over(case.session, &smtp);
+                    smtp.write_data(case.session, "the body")
                         .unwrap_err()
                         .expect("U9278");
-                    smtp.close_data(stage.session).unwrap_err().expect("U9278");
+                    smtp.close_data(case.session).unwrap_err().expect("U9278");
                 } else {
                     assert!(failure.message.contains(reply), "{failure}");
-                    smtp.write_data(stage.session, "the body")
+                    smtp.write_data(case.session, "the body")
                         .unwrap_err()
                         .expect("U9277");
-                    smtp.close_data(stage.session).unwrap_err().expect("U9277");
-                    smtp.noop(stage.session).unwrap();
-                    smtp.quit(stage.session).unwrap();
+                    smtp.close_data(case.session).unwrap_err().expect("U9277");
+                    smtp.noop(case.session).unwrap();
+                    smtp.quit(case.session).unwrap();
                 }
             });
             let heard = record.only();
@@ -61,17 +61,17 @@ fn nothing_is_sent_unless_the_server_says_354() {
     }
 }
 
-/// With the failure returned instead of raised: the body must not follow then either.
+/// If the failure is returned instead of raised, the body must not be sent either.
 #[test]
 fn a_returned_refusal_of_data_sends_no_body() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for (reply, code) in [("451 later", 451), ("554 no", 554), ("250 ok", 421)] {
-        let record = scene.play(ready().on("DATA", reply).drain(), |stage| {
-            stage.session.run("SET utl_smtp.raise_reply_errors = off");
-            let smtp = address(stage);
-            assert_eq!(smtp.data(stage.session, "the body").unwrap().code, code);
-            smtp.close_connection(stage.session).unwrap();
-            stage.session.run("RESET utl_smtp.raise_reply_errors");
+        let record = bed.play(ready().on("DATA", reply).drain(), |case| {
+            case.session.run("SET utl_smtp.raise_reply_errors = off");
+            let smtp = address(case);
+            assert_eq!(smtp.data(case.session, "the body").unwrap().code, code);
+            smtp.close_connection(case.session).unwrap();
+            case.session.run("RESET utl_smtp.raise_reply_errors");
         });
         assert_eq!(record.only().lines().len(), 4, "{}", record.only());
     }
@@ -89,15 +89,15 @@ fn flood(session: &mut Session, smtp: &Smtp) -> Result<(), Failure> {
 
 #[test]
 fn a_server_that_stops_reading_meets_the_deadline_of_a_write() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = ready().on("DATA", "354 go ahead").hold();
-    let in_data = |stage: &mut Stage<'_>, limit: i32| {
-        let smtp = address_within(stage, limit)?;
-        smtp.open_data(stage.session)?;
+    let in_data = |case: &mut Case<'_>, limit: i32| {
+        let smtp = address_within(case, limit)?;
+        smtp.open_data(case.session)?;
         Ok(smtp)
     };
-    let record = scene.play_to_the_limit(&script, &[], in_data, |stage, smtp, limit| {
-        let failure = lasts(limit, || flood(stage.session, &smtp).unwrap_err()).expect("U9278");
+    let record = bed.play_to_the_limit(&script, &[], in_data, |case, smtp, limit| {
+        let failure = lasts(limit, || flood(case.session, &smtp).unwrap_err()).expect("U9278");
         assert!(failure.message.contains("421"), "{failure}");
         let ended = format!("tx_timeout of {limit} s");
         assert!(failure.detail.contains(&ended), "{failure}");
@@ -106,60 +106,57 @@ fn a_server_that_stops_reading_meets_the_deadline_of_a_write() {
             !failure.detail.contains("may have been accepted"),
             "{failure}"
         );
-        vigil::assert_over(stage.session, &smtp);
+        invariants::assert_over(case.session, &smtp);
     });
     assert!(!record.only().heard(b"\r\n.\r\n"));
 }
 
-/// A cancel in the middle of a write ends the session, and no one catches it on the way.
+/// A cancel during a write ends the session, and no handler catches it.
 #[test]
 fn a_cancel_in_the_middle_of_a_write_ends_the_session() {
-    let mut scene = Scene::new();
-    let mut observer = scene.database.superuser();
-    let record = scene.play(ready().on("DATA", "354 go ahead").hold(), |stage| {
-        let smtp = address_within(stage, NEVER).unwrap();
-        smtp.open_data(stage.session).unwrap();
-        let failure = stage.cancel(&mut observer, |session| flood(session, &smtp));
+    let mut bed = TestBed::new();
+    let mut observer = bed.database.superuser();
+    let record = bed.play(ready().on("DATA", "354 go ahead").hold(), |case| {
+        let smtp = address_within(case, NEVER).unwrap();
+        smtp.open_data(case.session).unwrap();
+        let failure = case.cancel(&mut observer, |session| flood(session, &smtp));
         failure.expect("57014");
-        smtp.write_data(stage.session, "more")
+        smtp.write_data(case.session, "more")
             .unwrap_err()
             .expect("U9278");
-        smtp.close_data(stage.session).unwrap_err().expect("U9278");
-        vigil::assert_over(stage.session, &smtp);
-        assert_eq!(stage.sessions(), 0);
+        smtp.close_data(case.session).unwrap_err().expect("U9278");
+        invariants::assert_over(case.session, &smtp);
+        assert_eq!(case.sessions(), 0);
     });
     assert!(!record.only().heard(b"\r\n.\r\n") && !record.only().heard(b"RSET"));
 }
 
 #[test]
-fn an_unanswered_final_dot_may_have_been_enough() {
-    let mut scene = Scene::new();
+fn after_an_unanswered_final_dot_the_message_may_have_been_accepted() {
+    let mut bed = TestBed::new();
     let dot = || ready().on("DATA", "354 go ahead").body();
     // Not by `data`: on a busy machine the limit may end its wait for 354.
-    let in_data = |stage: &mut Stage<'_>, limit: i32| {
-        let smtp = address_within(stage, limit)?;
-        smtp.open_data(stage.session)?;
-        smtp.write_data(stage.session, "body")?;
+    let in_data = |case: &mut Case<'_>, limit: i32| {
+        let smtp = address_within(case, limit)?;
+        smtp.open_data(case.session)?;
+        smtp.write_data(case.session, "body")?;
         Ok(smtp)
     };
-    scene.play_to_the_limit(&dot().hold(), &[], in_data, |stage, smtp, limit| {
-        let stalled = lasts(limit, || smtp.close_data(stage.session).unwrap_err());
+    bed.play_to_the_limit(&dot().hold(), &[], in_data, |case, smtp, limit| {
+        let stalled = lasts(limit, || smtp.close_data(case.session).unwrap_err());
         in_doubt("stall", &stalled.expect("U9278"));
-        vigil::assert_over(stage.session, &smtp);
+        invariants::assert_over(case.session, &smtp);
     });
-    for (case, script) in [
+    for (ending, script) in [
         ("end", dot().cut()),
         ("half a reply", dot().send("250 qu").cut()),
         ("reset", dot().reset()),
     ] {
-        scene.play(script, |stage| {
-            let smtp = address(stage);
-            let failure = smtp
-                .data(stage.session, "body")
-                .unwrap_err()
-                .expect("U9278");
-            in_doubt(case, &failure);
-            vigil::assert_over(stage.session, &smtp);
+        bed.play(script, |case| {
+            let smtp = address(case);
+            let failure = smtp.data(case.session, "body").unwrap_err().expect("U9278");
+            in_doubt(ending, &failure);
+            invariants::assert_over(case.session, &smtp);
         });
     }
     for (reply, sqlstate, over) in [
@@ -171,10 +168,10 @@ fn an_unanswered_final_dot_may_have_been_enough() {
         let script = dot()
             .send(format!("{reply}\r\n"))
             .answer(|_| b"250 ok\r\n".to_vec());
-        scene.play(script, |stage| {
-            let smtp = address(stage);
+        bed.play(script, |case| {
+            let smtp = address(case);
             let failure = smtp
-                .data(stage.session, "body")
+                .data(case.session, "body")
                 .unwrap_err()
                 .expect(sqlstate);
             assert!(failure.message.contains(reply), "{failure}");
@@ -183,63 +180,66 @@ fn an_unanswered_final_dot_may_have_been_enough() {
                 "{failure}"
             );
             match over {
-                true => vigil::assert_over(stage.session, &smtp),
-                false => assert_eq!(smtp.noop(stage.session).unwrap().code, 250),
+                true => invariants::assert_over(case.session, &smtp),
+                false => assert_eq!(smtp.noop(case.session).unwrap().code, 250),
             }
-            smtp.close_connection(stage.session).unwrap();
+            smtp.close_connection(case.session).unwrap();
         });
     }
 }
 
 #[track_caller]
-fn in_doubt(case: &str, failure: &Failure) {
+fn in_doubt(ending: &str, failure: &Failure) {
     let doubt = "may have been accepted";
-    assert!(failure.detail.contains(doubt), "{case}: {failure}");
-    assert!(failure.context.contains("end of data"), "{case}: {failure}");
+    assert!(failure.detail.contains(doubt), "{ending}: {failure}");
+    assert!(
+        failure.context.contains("end of data"),
+        "{ending}: {failure}"
+    );
 }
 
-/// A server may think about a message for long.
+/// A server may take long to process a message.
 #[test]
 fn a_late_reply_to_the_final_dot_is_waited_for() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let slow = ready()
         .on("DATA", "354 go ahead")
         .body()
         .sleep(Duration::from_millis(1500))
         .send("250 queued at last\r\n")
         .quit();
-    scene.play(slow, |stage| {
-        let smtp = address(stage);
+    bed.play(slow, |case| {
+        let smtp = address(case);
         assert_eq!(
-            smtp.data(stage.session, "body").unwrap().text,
+            smtp.data(case.session, "body").unwrap().text,
             "queued at last"
         );
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
 }
 
-/// Half a minute is none of the limits that there are inside.
+/// Half a minute exceeds none of the internal limits.
 #[test]
 fn a_reply_to_the_final_dot_after_half_a_minute_is_waited_for() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let slow = ready()
         .on("DATA", "354 go ahead")
         .body()
         .sleep(Duration::from_secs(31))
         .send("250 queued at last\r\n")
         .quit();
-    scene.play(slow, |stage| {
-        let smtp = address_within(stage, NEVER).unwrap();
-        let reply = smtp.data(stage.session, "body").unwrap();
+    bed.play(slow, |case| {
+        let smtp = address_within(case, NEVER).unwrap();
+        let reply = smtp.data(case.session, "body").unwrap();
         assert_eq!(reply.text, "queued at last");
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
 }
 
-/// An error that is not the connection's leaves it where it was: in the message.
+/// An error unrelated to the connection leaves it inside the message.
 #[test]
 fn errors_and_rollbacks_leave_the_message_open() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let write: Write<'_> = &|session, smtp| {
         smtp.write_data(session, "one\r\n")?;
         session.try_run("SELECT 1/0").unwrap_err().expect("22012");
@@ -265,13 +265,13 @@ fn errors_and_rollbacks_leave_the_message_open() {
         }
         smtp.write_data(session, "three\r\n")
     };
-    assert_eq!(heard(&mut scene, &[write])[0], b"one\r\ntwo\r\nthree\r\n");
+    assert_eq!(heard(&mut bed, &[write])[0], b"one\r\ntwo\r\nthree\r\n");
 }
 
-/// By a client that goes away, by pg_terminate_backend, by an error that is FATAL.
+/// By a disconnecting client, by pg_terminate_backend, and by a FATAL error.
 #[test]
 fn a_backend_that_ends_inside_a_message_does_not_finish_it() {
-    let scene = Scene::new();
+    let bed = TestBed::new();
     let peer = Peer::start(ready().on("DATA", "354 go ahead").body());
     let begin = |session: &mut Session| {
         let smtp = Open::to("127.0.0.1", peer.port()).open(session).unwrap();
@@ -283,14 +283,14 @@ fn a_backend_that_ends_inside_a_message_does_not_finish_it() {
         smtp.write_data(session, &"line\r\n".repeat(20_000))
             .unwrap();
     };
-    let mut leaving = scene.database.connect(&scene.role);
+    let mut leaving = bed.database.connect(&bed.role);
     begin(&mut leaving);
     drop(leaving);
-    let mut terminated = scene.database.connect(&scene.role);
+    let mut terminated = bed.database.connect(&bed.role);
     begin(&mut terminated);
     let terminate = format!("SELECT pg_terminate_backend({}, 60000)", terminated.pid());
-    assert!(scene.database.superuser().value::<bool>(&terminate));
-    let mut fatal = scene.database.connect(&scene.role);
+    assert!(bed.database.superuser().value::<bool>(&terminate));
+    let mut fatal = bed.database.connect(&bed.role);
     begin(&mut fatal);
     fatal.run("SET idle_session_timeout = '100ms'");
     let pid = fatal.pid();
@@ -311,21 +311,20 @@ fn a_backend_that_ends_inside_a_message_does_not_finish_it() {
 
 #[test]
 fn quit_inside_a_message_is_refused_and_close_connection_gives_it_up() {
-    let mut scene = Scene::new();
-    let record = scene.play(ready().on("DATA", "354 go ahead").body(), |stage| {
-        let smtp = address(stage);
-        smtp.open_data(stage.session).unwrap();
-        smtp.write_data(stage.session, "half a message\r\n")
-            .unwrap();
-        let failure = smtp.quit(stage.session).unwrap_err().expect("U9277");
+    let mut bed = TestBed::new();
+    let record = bed.play(ready().on("DATA", "354 go ahead").body(), |case| {
+        let smtp = address(case);
+        smtp.open_data(case.session).unwrap();
+        smtp.write_data(case.session, "half a message\r\n").unwrap();
+        let failure = smtp.quit(case.session).unwrap_err().expect("U9277");
         assert!(failure.hint.contains("close_connection"), "{failure}");
-        let phase: String = stage
+        let phase: String = case
             .session
             .value("SELECT phase FROM utl_smtp.connections()");
         assert_eq!(phase, "data");
-        smtp.close_connection(stage.session).unwrap();
-        assert_eq!(stage.sessions(), 0);
-        smtp.close_connection(stage.session).unwrap();
+        smtp.close_connection(case.session).unwrap();
+        assert_eq!(case.sessions(), 0);
+        smtp.close_connection(case.session).unwrap();
     });
     let heard = record.only();
     assert!(
@@ -339,12 +338,12 @@ fn quit_inside_a_message_is_refused_and_close_connection_gives_it_up() {
     );
 }
 
-/// A text of more than 1 GB can't be, and a message of more than 2 GB is counted right.
+/// A text cannot exceed 1 GB, and a message of more than 2 GB is counted correctly.
 #[test]
 fn a_message_of_more_than_two_gigabytes_is_counted_and_costs_no_memory() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let (port, sink) = sink();
-    scene.watch(&[], |session| {
+    bed.check_invariants(&[], |session| {
         let smtp = Open::to("127.0.0.1", port)
             .timeout(NEVER)
             .open(session)
@@ -369,7 +368,7 @@ fn a_message_of_more_than_two_gigabytes_is_counted_and_costs_no_memory() {
     assert_eq!(sink.join().unwrap(), 2_200_000_011);
 }
 
-/// A server that takes one message and keeps nothing of it; ends with how many octets it read.
+/// A server that accepts one message and discards it; returns the number of octets read.
 fn sink() -> (u16, std::thread::JoinHandle<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

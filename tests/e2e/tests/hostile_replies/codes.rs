@@ -1,8 +1,8 @@
-//! Every code at every step, and what each means.
+//! Every reply code at every step, and its meaning.
 
 use super::*;
 
-/// What is to come of a call.
+/// The expected outcome of a call.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     /// The code returned, or the SQLSTATE raised.
@@ -10,7 +10,7 @@ struct Outcome {
     over: bool,
 }
 
-/// The contract for a well-formed reply of this code.
+/// The expected outcome for a well-formed reply with this code.
 fn due(step: Step, code: i32, raising: bool) -> Outcome {
     let raises = raising && !step.never_raises();
     let lost = Outcome {
@@ -42,14 +42,14 @@ fn due(step: Step, code: i32, raising: bool) -> Outcome {
     }
 }
 
-/// Codes of each class, those that mean something here and those that mean nothing anywhere.
+/// Codes of each class, known and unknown.
 const CODES: [i32; 22] = [
     200, 220, 221, 235, 250, 251, 258, 299, 334, 354, 399, 421, 450, 452, 455, 500, 503, 535, 550,
     552, 554, 559,
 ];
 
-/// Every one of these codes at every step.
-fn matrix(scene: &mut Scene, codes: &[i32], raising: bool) {
+/// Tries each of these codes at every step.
+fn matrix(bed: &mut TestBed, codes: &[i32], raising: bool) {
     for step in STEPS {
         let cells: Vec<i32> = codes
             .iter()
@@ -66,11 +66,11 @@ fn matrix(scene: &mut Scene, codes: &[i32], raising: bool) {
             }
         };
         let scripts = cells.iter().map(script).collect();
-        scene.play_each(scripts, &[PASSWORD], |stage| {
+        bed.play_each(scripts, &[PASSWORD], |case| {
             for code in &cells {
-                let smtp = step.prepare(stage, 60);
+                let smtp = step.prepare(case, 60);
                 let expected = due(step, *code, raising);
-                let result = step.call(stage.session, &smtp);
+                let result = step.call(case.session, &smtp);
                 let place = format!("{code} to {step:?}");
                 match (&result, &expected.result) {
                     (Ok(returned), Ok(wanted)) => assert_eq!(returned, wanted, "{place}"),
@@ -80,19 +80,19 @@ fn matrix(scene: &mut Scene, codes: &[i32], raising: bool) {
                     }
                     _ => panic!("{place}: {result:?}, wanted {expected:?}"),
                 }
-                assert_eq!(stage.sessions() == 0, expected.over, "{place}");
+                assert_eq!(case.sessions() == 0, expected.over, "{place}");
                 if expected.over {
-                    assert_gone(stage, &smtp, raising);
+                    assert_gone(case, &smtp, raising);
                 } else if (step, *code) != (Data, 354) {
-                    assert_eq!(smtp.noop(stage.session).unwrap().text, "in step", "{place}");
+                    assert_eq!(smtp.noop(case.session).unwrap().text, "in step", "{place}");
                 }
-                smtp.close_connection(stage.session).unwrap();
+                smtp.close_connection(case.session).unwrap();
             }
         });
     }
 }
 
-/// The code leads the message, except where the reply could not follow.
+/// The message starts with the code, unless the reply was not allowed there.
 fn assert_failure_of(failure: &Failure, step: Step, code: i32) {
     let shown = if code >= 400 { code } else { 421 };
     let head = format!("error: {shown} ");
@@ -107,39 +107,39 @@ fn assert_failure_of(failure: &Failure, step: Step, code: i32) {
 }
 
 #[track_caller]
-fn assert_gone(stage: &mut Stage<'_>, smtp: &Smtp, raising: bool) {
+fn assert_gone(case: &mut Case<'_>, smtp: &Smtp, raising: bool) {
     if raising {
-        assert_over(stage.session, smtp);
+        assert_over(case.session, smtp);
     } else {
-        assert_eq!(smtp.noop(stage.session).unwrap().code, 421);
+        assert_eq!(smtp.noop(case.session).unwrap().code, 421);
     }
 }
 
-/// The first digit decides, 421 ends the session wherever it comes, and a positive
-/// reply that can't follow ends it too. Otherwise the session is in step.
+/// The first digit decides. 421 ends the session everywhere, and so does a positive reply that is
+/// not allowed there. Otherwise the session is in step.
 #[test]
 fn each_code_at_each_step_means_what_its_first_digit_says() {
-    let mut scene = scene();
-    matrix(&mut scene, &CODES, true);
+    let mut bed = bed();
+    matrix(&mut bed, &CODES, true);
 }
 
-/// The same where the caller judges.
+/// The same with raise_reply_errors off.
 #[test]
-fn each_code_is_returned_where_the_caller_judges() {
-    let mut scene = scene();
-    scene.session.run("SET utl_smtp.raise_reply_errors = off");
+fn each_code_is_returned_if_raise_reply_errors_is_off() {
+    let mut bed = bed();
+    bed.session.run("SET utl_smtp.raise_reply_errors = off");
     matrix(
-        &mut scene,
+        &mut bed,
         &[250, 299, 354, 399, 421, 450, 455, 503, 552, 559],
         false,
     );
 }
 
-/// Only 220 opens a conversation. A server that refuses is told QUIT before the close, as RFC 5321 §3.1 and
-/// RFC 7504 ask.
+/// Only 220 opens a conversation. A refusing server gets QUIT before the close, as RFC 5321 §3.1
+/// and RFC 7504 require.
 #[test]
 fn only_220_is_a_welcome() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let quits = |code: i32| code >= 400 && code != 421;
     for (greeting, sqlstate) in [
         ("221 bye", "U9278"),
@@ -155,19 +155,15 @@ fn only_220_is_a_welcome() {
     ] {
         let code: i32 = greeting[..3].parse().unwrap();
         let script = || Script::new().send(format!("{code}-welcome?\r\n{greeting}\r\n"));
-        let record = scene.play(script().drain(), |stage| {
-            let failure = stage
-                .open()
-                .open(stage.session)
-                .unwrap_err()
-                .expect(sqlstate);
+        let record = bed.play(script().drain(), |case| {
+            let failure = case.open().open(case.session).unwrap_err().expect(sqlstate);
             let shown = if code >= 400 {
                 greeting
             } else {
                 "421 Service not available"
             };
             assert!(failure.message.ends_with(shown), "{failure}");
-            assert_eq!(stage.sessions(), 0);
+            assert_eq!(case.sessions(), 0);
         });
         let heard = record.only().lines();
         assert_eq!(
@@ -176,28 +172,28 @@ fn only_220_is_a_welcome() {
             "{greeting}"
         );
         // Oracle's overload returns the same without a connection.
-        scene.play(script(), |stage| {
-            let (smtp, reply) = stage.open().open_reply(stage.session).unwrap();
+        bed.play(script(), |case| {
+            let (smtp, reply) = case.open().open_reply(case.session).unwrap();
             assert!(smtp.is_none());
             assert_eq!(
                 reply.code,
                 if code >= 400 { code } else { 421 },
                 "{greeting}"
             );
-            assert_eq!(stage.sessions(), 0);
+            assert_eq!(case.sessions(), 0);
         });
     }
-    scene.play(Script::greeting().quit(), |stage| {
-        let (smtp, reply) = stage.open().open_reply(stage.session).unwrap();
+    bed.play(Script::greeting().quit(), |case| {
+        let (smtp, reply) = case.open().open_reply(case.session).unwrap();
         assert_eq!(reply.code, 220);
-        smtp.unwrap().quit(stage.session).unwrap();
+        smtp.unwrap().quit(case.session).unwrap();
     });
 }
 
-/// EHLO is accepted by 250 and nothing else; after 5xx the caller may fall back to HELO.
+/// Only 250 accepts EHLO; after 5xx the caller may fall back to HELO.
 #[test]
 fn only_250_accepts_ehlo_and_helo_may_follow_a_refused_one() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for code in [220, 221, 251, 299] {
         let script = Script::greeting()
             .on("EHLO", "250-peer\r\n250-SIZE 99\r\n250 SMTPUTF8")
@@ -205,12 +201,12 @@ fn only_250_accepts_ehlo_and_helo_may_follow_a_refused_one() {
                 "EHLO",
                 &format!("{code}-peer\r\n{code}-SIZE 99\r\n{code} SMTPUTF8"),
             );
-        scene.play(script, |stage| {
-            let smtp = stage.greet();
-            let failure = smtp.ehlo(stage.session, CLIENT).unwrap_err();
+        bed.play(script, |case| {
+            let smtp = case.greet();
+            let failure = smtp.ehlo(case.session, CLIENT).unwrap_err();
             assert!(failure.detail.contains("nexpected reply"), "{failure}");
             failure.expect("U9278");
-            assert_over(stage.session, &smtp);
+            assert_over(case.session, &smtp);
         });
     }
     for refusal in [
@@ -223,85 +219,83 @@ fn only_250_accepts_ehlo_and_helo_may_follow_a_refused_one() {
         let script = Script::greeting()
             .on("EHLO", refusal)
             .on("HELO", "250 peer");
-        let record = scene.play(script.transaction(), |stage| {
-            let smtp = stage.connect();
-            smtp.ehlo(stage.session, CLIENT)
-                .unwrap_err()
-                .expect("U9279");
-            smtp.helo(stage.session, CLIENT).unwrap();
-            smtp.mail(stage.session, "a@example.test").unwrap();
-            smtp.rcpt(stage.session, "b@example.test").unwrap();
-            smtp.data(stage.session, "body\r\n").unwrap();
-            smtp.quit(stage.session).unwrap();
+        let record = bed.play(script.transaction(), |case| {
+            let smtp = case.connect();
+            smtp.ehlo(case.session, CLIENT).unwrap_err().expect("U9279");
+            smtp.helo(case.session, CLIENT).unwrap();
+            smtp.mail(case.session, "a@example.test").unwrap();
+            smtp.rcpt(case.session, "b@example.test").unwrap();
+            smtp.data(case.session, "body\r\n").unwrap();
+            smtp.quit(case.session).unwrap();
         });
         assert!(record.only().completed());
     }
 }
 
-/// 421 in several lines, and the words of the server.
+/// A multi-line 421, with the server's text.
 #[test]
 fn a_421_of_several_lines_is_told_in_full() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = Mail
         .script()
         .send("421-4.3.2 we are\r\n421 4.3.2 closing\r\n");
-    scene.play(script, |stage| {
-        let smtp = Mail.prepare(stage, 60);
+    bed.play(script, |case| {
+        let smtp = Mail.prepare(case, 60);
         let failure = smtp
-            .mail(stage.session, "a@example.test")
+            .mail(case.session, "a@example.test")
             .unwrap_err()
             .expect("U9278");
         assert!(failure.message.ends_with("421 4.3.2 closing"), "{failure}");
         assert!(failure.detail.contains("421-4.3.2 we are"), "{failure}");
-        assert_over(stage.session, &smtp);
+        assert_over(case.session, &smtp);
     });
 }
 
-/// Programs of Oracle's Autonomous Database say no EHLO; servers then answer 503.
+/// Programs for Oracle's Autonomous Database omit EHLO; servers then answer 503.
 #[test]
 fn a_503_where_no_ehlo_was_sent_is_told_what_to_do() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = Script::greeting()
         .on("MAIL", "503 5.5.1 send HELO/EHLO first")
         .on("AUTH", "503 5.5.1 send HELO/EHLO first")
         .on("EHLO", "250 peer")
         .on("MAIL", "503 5.5.1 nested MAIL command");
-    scene.play(script, |stage| {
-        let smtp = stage.connect();
-        let first = smtp.mail(stage.session, "a@example.test").unwrap_err();
-        let auth = smtp.auth(stage.session, USER, PASSWORD, "CRAM-MD5");
+    bed.play(script, |case| {
+        let smtp = case.connect();
+        let first = smtp.mail(case.session, "a@example.test").unwrap_err();
+        let auth = smtp.auth(case.session, USER, PASSWORD, "CRAM-MD5");
         for failure in [first, auth.unwrap_err()] {
             assert!(failure.hint.contains("utl_smtp.ehlo(c, NULL)"), "{failure}");
             failure.expect("U9279");
         }
-        stage.ehlo(&smtp);
-        let failure = smtp.mail(stage.session, "a@example.test").unwrap_err();
+        case.ehlo(&smtp);
+        let failure = smtp.mail(case.session, "a@example.test").unwrap_err();
         assert_eq!(failure.hint, "", "{failure}");
     });
     // Nor is it EHLO that a server misses before it has greeted.
-    scene.play(
+    bed.play(
         Script::new().send("503 5.3.2 not now\r\n").drain(),
-        |stage| {
-            let failure = stage.open().open(stage.session).unwrap_err();
+        |case| {
+            let failure = case.open().open(case.session).unwrap_err();
             assert_eq!(failure.hint, "", "{failure}");
         },
     );
 }
 
-/// The message shows a reply of one line as it is; DETAIL shows what the message does not.
+/// The message shows a one-line reply unchanged; DETAIL shows the rest.
 #[test]
 fn detail_repeats_no_reply_of_one_line() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = Script::greeting()
         .on("EHLO", "250 peer")
         .on("NOOP", "550 5.1.1 no")
         .on("RSET", "550-5.1.1 for two\r\n550 5.1.1 reasons");
-    scene.play(script, |stage| {
-        let smtp = stage.greet();
-        let failure = smtp.noop(stage.session).unwrap_err().expect("U9279");
+    bed.play(script, |case| {
+        let smtp = case.greet();
+        let failure = smtp.noop(case.session).unwrap_err().expect("U9279");
         assert!(failure.message.ends_with("550 5.1.1 no"), "{failure}");
         assert_eq!(failure.detail, "");
-        let failure = smtp.rset(stage.session).unwrap_err().expect("U9279");
+        let failure = smtp.rset(case.session).unwrap_err().expect("U9279");
         let whole = "The server replied: 550-5.1.1 for two\n550 5.1.1 reasons";
         assert_eq!(failure.detail, whole);
     });

@@ -1,25 +1,25 @@
-//! Peers whose replies are not what is due: every code at every step, broken syntax, floods, drips, silence, resets,
-//! words that nobody asked for and words that come too late.
+//! Unexpected replies: every code at every step, broken syntax, floods, slow and missing replies,
+//! resets, unsolicited and late data.
 
 mod codes;
 mod syntax;
 mod timing;
-mod unasked;
+mod unsolicited;
 
 use Step::*;
+use e2e::invariants::assert_over;
 use e2e::peer::Ending;
 use e2e::process::{BOUND, NEVER};
-use e2e::scene::{CLIENT, Scene, Stage, lasts};
-use e2e::vigil::assert_over;
+use e2e::test_bed::{CLIENT, Case, TestBed, lasts};
 use e2e::{Failure, Script, Session, Smtp};
 use std::time::{Duration, Instant};
 
 const IN_STEP: &str = "250 in step";
 const PASSWORD: &str = "nOt-a-sEcret";
-/// Of AUTH PLAIN; the peers don't care.
+/// The user of AUTH PLAIN; the peers ignore it.
 const USER: &str = "alice";
 
-/// A command, at a point of the conversation where its reply is due.
+/// A command whose reply is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Ehlo,
@@ -58,7 +58,7 @@ const STEPS: [Step; 15] = [
 ];
 
 impl Step {
-    /// The peer up to the point where it has heard the command.
+    /// The peer's script up to the point where it has received the command.
     fn script(self) -> Script {
         let greeted = Script::greeting();
         let ready = || Script::greeting().on("EHLO", "250-peer\r\n250 AUTH PLAIN");
@@ -82,33 +82,33 @@ impl Step {
         }
     }
 
-    /// The client up to the same point.
+    /// Runs the client up to the same point.
     #[track_caller]
-    fn prepare(self, stage: &mut Stage<'_>, timeout: i32) -> Smtp {
-        self.try_prepare(stage, timeout)
+    fn prepare(self, case: &mut Case<'_>, timeout: i32) -> Smtp {
+        self.try_prepare(case, timeout)
             .unwrap_or_else(|failure| panic!("{self:?}: {failure}"))
     }
 
-    fn try_prepare(self, stage: &mut Stage<'_>, timeout: i32) -> Result<Smtp, Failure> {
-        let smtp = stage.open().timeout(timeout).open(stage.session)?;
+    fn try_prepare(self, case: &mut Case<'_>, timeout: i32) -> Result<Smtp, Failure> {
+        let smtp = case.open().timeout(timeout).open(case.session)?;
         if matches!(self, Ehlo | Helo) {
             return Ok(smtp);
         }
-        smtp.ehlo(stage.session, CLIENT)?;
+        smtp.ehlo(case.session, CLIENT)?;
         if matches!(self, Rcpt | Data | Dot | Rset) {
-            smtp.mail(stage.session, "a@example.test")?;
+            smtp.mail(case.session, "a@example.test")?;
         }
         if matches!(self, Data | Dot | Rset) {
-            smtp.rcpt(stage.session, "b@example.test")?;
+            smtp.rcpt(case.session, "b@example.test")?;
         }
         if self == Dot {
-            smtp.open_data(stage.session)?;
-            smtp.write_data(stage.session, "body\r\n")?;
+            smtp.open_data(case.session)?;
+            smtp.write_data(case.session, "body\r\n")?;
         }
         Ok(smtp)
     }
 
-    /// The call, and the code that it returns.
+    /// Makes the call; returns its reply code.
     fn call(self, session: &mut Session, smtp: &Smtp) -> Result<i32, Failure> {
         let last = |replies: Vec<e2e::Reply>| replies.last().unwrap().code;
         let reply = match self {
@@ -134,12 +134,12 @@ impl Step {
         reply.map(|reply| reply.code)
     }
 
-    /// Whether 4xx, 5xx and a lost connection are returned rather than raised.
+    /// Whether the function returns 4xx, 5xx and a lost connection instead of raising them.
     fn never_raises(self) -> bool {
         matches!(self, Vrfy | Help | CommandReplies)
     }
 
-    /// What CONTEXT calls it.
+    /// Its name in CONTEXT.
     fn in_context(self) -> &'static str {
         match self {
             Ehlo => "EHLO",
@@ -160,15 +160,15 @@ impl Step {
     }
 }
 
-/// A scene in which AUTH PLAIN may be tried in clear.
-fn scene() -> Scene {
-    let mut scene = Scene::new();
-    scene.database.set("utl_smtp.allow_cleartext_auth", "on");
-    scene.session = scene.database.connect(&scene.role);
-    scene
+/// A test bed that allows AUTH PLAIN without TLS.
+fn bed() -> TestBed {
+    let mut bed = TestBed::new();
+    bed.database.set("utl_smtp.allow_cleartext_auth", "on");
+    bed.session = bed.database.connect(&bed.role);
+    bed
 }
 
-/// What every step makes of a connection that is lost.
+/// The expected outcome of every step when the connection is lost.
 #[track_caller]
 fn assert_lost(step: Step, outcome: Result<i32, Failure>) {
     match outcome {

@@ -1,11 +1,11 @@
-//! Replies that are well-formed or not, and how much of one is too much.
+//! Well-formed and malformed replies, and their size limits.
 
 use super::*;
 
-/// RFC 5321 §4.2 asks to act on the code alone: any text or none, CRLF or bare LF.
+/// RFC 5321 §4.2 requires clients to act on the code alone: any text or none, CRLF or bare LF.
 #[test]
 fn replies_with_any_text_or_none_are_understood() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for (wire, texts) in [
         (&b"250\r\n"[..], &[""][..]),
         (b"250 \r\n", &[""]),
@@ -21,21 +21,21 @@ fn replies_with_any_text_or_none_are_understood() {
             .expect_start("EHLO")
             .send(wire)
             .on("NOOP", IN_STEP);
-        scene.play(script, |stage| {
-            let smtp = stage.connect();
-            let replies = smtp.ehlo(stage.session, CLIENT).unwrap();
+        bed.play(script, |case| {
+            let smtp = case.connect();
+            let replies = smtp.ehlo(case.session, CLIENT).unwrap();
             let heard: Vec<&str> = replies.iter().map(|reply| reply.text.as_str()).collect();
             assert_eq!(heard, texts, "{}", wire.escape_ascii());
             assert!(replies.iter().all(|reply| reply.code == 250));
-            assert_eq!(smtp.noop(stage.session).unwrap().text, "in step");
+            assert_eq!(smtp.noop(case.session).unwrap().text, "in step");
         });
     }
 }
 
-/// What opens with no code from 200 to 599 and a separator ends the session at once.
+/// A line without a code from 200 to 599 and a separator ends the session at once.
 #[test]
 fn malformed_replies_end_the_session() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let malformed = [
         "2a0 x",
         "25 x",
@@ -64,10 +64,10 @@ fn malformed_replies_end_the_session() {
     ];
     let script = |line: &&str| Noop.script().send(format!("{line}\r\n"));
     let scripts = malformed.iter().map(script).collect();
-    scene.play_each(scripts, &[], |stage| {
+    bed.play_each(scripts, &[], |case| {
         for line in malformed {
-            let smtp = Noop.prepare(stage, 60);
-            let failure = smtp.noop(stage.session).expect_err(line).expect("U9278");
+            let smtp = Noop.prepare(case, 60);
+            let failure = smtp.noop(case.session).expect_err(line).expect("U9278");
             assert!(failure.message.contains("421"), "{line:?}: {failure}");
             assert!(
                 failure.detail.contains("alformed reply"),
@@ -75,30 +75,30 @@ fn malformed_replies_end_the_session() {
             );
             let shown = [&failure.message[..], &failure.detail].concat();
             assert!(!shown.contains(char::is_control), "{line:?}: {shown:?}");
-            assert_over(stage.session, &smtp);
+            assert_over(case.session, &smtp);
         }
     });
 }
 
-/// The same at every other step; quit and the routines that return replies return 421.
+/// The same at every other step; quit and the functions that return replies return 421.
 #[test]
 fn malformed_replies_end_the_session_at_every_step() {
-    let mut scene = scene();
+    let mut bed = bed();
     let scripts = STEPS.iter().map(|step| step.script().send("2a0 x\r\n"));
-    scene.play_each(scripts.collect(), &[PASSWORD], |stage| {
+    bed.play_each(scripts.collect(), &[PASSWORD], |case| {
         for step in STEPS {
-            let smtp = step.prepare(stage, 60);
-            assert_lost(step, step.call(stage.session, &smtp));
-            assert_over(stage.session, &smtp);
-            assert_eq!(stage.sessions(), 0);
+            let smtp = step.prepare(case, 60);
+            assert_lost(step, step.call(case.session, &smtp));
+            assert_over(case.session, &smtp);
+            assert_eq!(case.sessions(), 0);
         }
     });
 }
 
-/// Bytes that are no text: the code counts, the text is made harmless, what is UTF-8 stays.
+/// Invalid UTF-8: the code counts, invalid bytes are escaped, valid text is kept.
 #[test]
 fn bytes_that_are_no_text_are_made_harmless() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let mail = "📧".as_bytes();
     let (half, rest) = mail.split_at(2);
     let cases: [(Vec<&[u8]>, &str); 8] = [
@@ -113,28 +113,28 @@ fn bytes_that_are_no_text_are_made_harmless() {
     ];
     for (pieces, text) in cases {
         let script = Script::greeting().expect_start("NOOP").pieces(&pieces);
-        scene.play(script.on("NOOP", IN_STEP), |stage| {
-            let smtp = stage.connect();
-            let reply = smtp.noop(stage.session).unwrap();
+        bed.play(script.on("NOOP", IN_STEP), |case| {
+            let smtp = case.connect();
+            let reply = smtp.noop(case.session).unwrap();
             assert_eq!((reply.code, reply.text.as_str()), (250, text));
-            assert_eq!(smtp.noop(stage.session).unwrap().text, "in step");
+            assert_eq!(smtp.noop(case.session).unwrap().text, "in step");
         });
     }
     // The same in an error's words.
     let script = Script::greeting().on("NOOP", "550 \x1b]0;title\x07 no\u{9c}");
-    scene.play(script, |stage| {
-        let smtp = stage.connect();
-        let failure = smtp.noop(stage.session).unwrap_err().expect("U9279");
+    bed.play(script, |case| {
+        let smtp = case.connect();
+        let failure = smtp.noop(case.session).unwrap_err().expect("U9279");
         let shown = [&failure.message[..], &failure.detail, &failure.hint].concat();
         assert!(!shown.contains(char::is_control), "{shown:?}");
         assert!(shown.contains("title"), "{shown}");
     });
 }
 
-/// The caps take effect while a peer goes on sending: it does not have to stop, and nothing piles up.
+/// The caps apply while the peer keeps sending: it does not have to stop, and nothing accumulates.
 #[test]
 fn a_flood_ends_at_the_caps() {
-    let mut scene = scene();
+    let mut bed = bed();
     let floods = [
         ("250-x\r\n".repeat(4_000_000), "65536"),
         ("2".repeat(28_000_000), "4096"),
@@ -142,32 +142,28 @@ fn a_flood_ends_at_the_caps() {
     ];
     for (flood, cap) in floods {
         for step in [Ehlo, Noop] {
-            let record = scene.play(step.script().send(&flood), |stage| {
-                let smtp = step.prepare(stage, 60);
-                let failure = step.call(stage.session, &smtp).unwrap_err().expect("U9278");
+            let record = bed.play(step.script().send(&flood), |case| {
+                let smtp = step.prepare(case, 60);
+                let failure = step.call(case.session, &smtp).unwrap_err().expect("U9278");
                 assert!(failure.detail.contains(cap), "{failure}");
-                assert_over(stage.session, &smtp);
+                assert_over(case.session, &smtp);
             });
             assert!(
                 matches!(record.only().ending, Ending::ClientLeft(_)),
                 "all of the flood was taken"
             );
         }
-        let record = scene.play(Script::new().send(&flood), |stage| {
-            stage
-                .open()
-                .open(stage.session)
-                .unwrap_err()
-                .expect("U9278");
+        let record = bed.play(Script::new().send(&flood), |case| {
+            case.open().open(case.session).unwrap_err().expect("U9278");
         });
         assert!(matches!(record.only().ending, Ending::ClientLeft(_)));
     }
 }
 
-/// The caps to the octet. One more ends the session although the peer then waits.
+/// The exact caps. One octet more ends the session even if the peer then waits.
 #[test]
 fn the_caps_are_exact() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let line = |length: usize| format!("250 {}\r\n", "x".repeat(length - 6));
     let reply = |length: usize| {
         let begin = "250-123456789\r\n".repeat(length / 15 - 1);
@@ -186,26 +182,26 @@ fn the_caps_are_exact() {
             .expect_start("NOOP")
             .send(&answer)
             .on("NOOP", IN_STEP);
-        scene.play(script, |stage| {
+        bed.play(script, |case| {
             let began = Instant::now();
-            let smtp = stage.open().timeout(NEVER).open(stage.session).unwrap();
-            let outcome = smtp.noop(stage.session);
+            let smtp = case.open().timeout(NEVER).open(case.session).unwrap();
+            let outcome = smtp.noop(case.session);
             if fits {
                 outcome.unwrap();
-                assert_eq!(smtp.noop(stage.session).unwrap().text, "in step");
+                assert_eq!(smtp.noop(case.session).unwrap().text, "in step");
             } else {
                 outcome.unwrap_err().expect("U9278");
-                assert_over(stage.session, &smtp);
+                assert_over(case.session, &smtp);
             }
             assert!(began.elapsed() < BOUND, "it waited for the deadline");
         });
     }
 }
 
-/// What a server says, cut in whatever way, leads to the same result, and never to anything but a result.
+/// However a server's replies are split into packets, the result is the same.
 #[test]
 fn random_replies_are_taken_the_same_however_they_are_cut() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut scripts = Vec::new();
     let mut streams = Vec::new();
@@ -224,13 +220,13 @@ fn random_replies_are_taken_the_same_however_they_are_cut() {
         streams.push(stream);
     }
     let mut accepted = 0;
-    scene.play_each(scripts, &[], |stage| {
+    bed.play_each(scripts, &[], |case| {
         for stream in &streams {
             let mut outcome = || {
-                let smtp = stage.connect();
-                let outcome = smtp.ehlo(stage.session, CLIENT);
-                let _ = smtp.noop(stage.session);
-                smtp.close_connection(stage.session).unwrap();
+                let smtp = case.connect();
+                let outcome = smtp.ehlo(case.session, CLIENT);
+                let _ = smtp.noop(case.session);
+                smtp.close_connection(case.session).unwrap();
                 outcome.map_err(|failure| (failure.sqlstate, failure.message))
             };
             let (whole, cut) = (outcome(), outcome());
@@ -247,7 +243,7 @@ fn random_replies_are_taken_the_same_however_they_are_cut() {
     );
 }
 
-/// The same numbers in each run.
+/// A generator with a fixed seed.
 struct Random(u64);
 
 impl Random {
@@ -262,7 +258,7 @@ impl Random {
         (self.next() % limit as u64) as usize
     }
 
-    /// Mostly lines of a reply, now and then something else.
+    /// Mostly reply lines, sometimes something else.
     fn stream(&mut self) -> Vec<u8> {
         let code = ["250", "250", "250", "451", "550", "421", "354", "299"][self.below(8)];
         let mut stream = Vec::new();

@@ -1,55 +1,55 @@
-//! Replies that come late, bit by bit, or never.
+//! Replies that arrive late, slowly, or never.
 
 use super::*;
 
-/// A reply without end can be cancelled before it comes to the cap.
+/// An endless reply can be cancelled before it reaches the cap.
 #[test]
 fn an_endless_reply_can_be_cancelled() {
-    let mut scene = Scene::new();
-    let mut observer = scene.database.superuser();
+    let mut bed = TestBed::new();
+    let mut observer = bed.database.superuser();
     let endless = "250-x\r\n".repeat(9000);
     for step in [Ehlo, Noop] {
         let script = step.script().drip(&endless, Duration::from_millis(5));
-        scene.play(script, |stage| {
-            let smtp = step.prepare(stage, NEVER);
-            let failure = stage.cancel(&mut observer, |session| step.call(session, &smtp));
+        bed.play(script, |case| {
+            let smtp = step.prepare(case, NEVER);
+            let failure = case.cancel(&mut observer, |session| step.call(session, &smtp));
             failure.expect("57014");
-            assert_over(stage.session, &smtp);
+            assert_over(case.session, &smtp);
         });
     }
 }
 
-/// The deadline is one for the whole command, however often a byte comes.
+/// One deadline applies to the whole command, however often a byte arrives.
 #[test]
 fn a_dripping_reply_ends_at_the_deadline() {
-    let mut scene = scene();
+    let mut bed = bed();
     // Longer than a limit may be, and shorter than a reply may be.
     let drip =
         |script: Script| script.drip("250-never\r\n".repeat(100), Duration::from_millis(100));
     for step in [Ehlo, Auth, Dot, Vrfy, Quit] {
         let script = drip(step.script());
-        scene.play_to_the_limit(
+        bed.play_to_the_limit(
             &script,
             &[PASSWORD],
-            |stage, limit| step.try_prepare(stage, limit),
-            |stage, smtp, limit| {
+            |case, limit| step.try_prepare(case, limit),
+            |case, smtp, limit| {
                 // QUIT has a limit of its own, too.
                 let limit = if step == Quit { limit.min(5) } else { limit };
                 lasts(limit, || {
-                    assert_timed_out(step, step.call(stage.session, &smtp));
+                    assert_timed_out(step, step.call(case.session, &smtp));
                 });
-                assert_over(stage.session, &smtp);
+                assert_over(case.session, &smtp);
             },
         );
     }
-    scene.play(drip(Script::new()), |stage| {
-        let open = stage.open().timeout(1);
-        let failure = lasts(1, || open.open(stage.session).unwrap_err());
+    bed.play(drip(Script::new()), |case| {
+        let open = case.open().timeout(1);
+        let failure = lasts(1, || open.open(case.session).unwrap_err());
         assert!(failure.expect("U9278").detail.contains("tx_timeout"));
     });
 }
 
-/// Lost, and by the time limit, where the error can say so: not by the end of the drip.
+/// The connection is lost by the time limit, not by the end of the data.
 #[track_caller]
 fn assert_timed_out(step: Step, outcome: Result<i32, Failure>) {
     if let Err(failure) = &outcome {
@@ -58,37 +58,38 @@ fn assert_timed_out(step: Step, outcome: Result<i32, Failure>) {
     assert_lost(step, outcome);
 }
 
-/// One limit for all that `data` waits for: the reply to DATA and the one to the dot each come within it, both do not.
+/// One limit applies to everything that `data` waits for: each reply arrives within it, but not
+/// both.
 #[test]
 fn data_has_one_deadline_for_its_replies() {
-    let mut scene = scene();
+    let mut bed = bed();
     let late = |script: Script| script.sleep(Duration::from_millis(1200));
     let script = late(Step::Data.script()).send("354 go\r\n").body();
-    scene.play(late(script).send("250 ok\r\n").drain(), |stage| {
-        let smtp = Step::Data.prepare(stage, 2);
-        let failure = smtp.data(stage.session, "body\r\n").unwrap_err();
+    bed.play(late(script).send("250 ok\r\n").drain(), |case| {
+        let smtp = Step::Data.prepare(case, 2);
+        let failure = smtp.data(case.session, "body\r\n").unwrap_err();
         assert!(failure.detail.contains("tx_timeout of 2 s"), "{failure}");
         failure.expect("U9278");
-        assert_over(stage.session, &smtp);
+        assert_over(case.session, &smtp);
     });
 }
 
-/// By the time the late reply comes, there is nobody to take it for another's.
+/// When the late reply arrives, the connection is closed, so it is not taken for another's.
 #[test]
 fn a_late_reply_meets_a_closed_connection() {
-    let mut scene = scene();
+    let mut bed = bed();
     for step in [Ehlo, Mail, Dot, Vrfy] {
         let script = step.script().await_release().send("250 late\r\n").line();
-        let record = scene.play_to_the_limit(
+        let record = bed.play_to_the_limit(
             &script,
             &[],
-            |stage, limit| step.try_prepare(stage, limit),
-            |stage, smtp, limit| {
+            |case, limit| step.try_prepare(case, limit),
+            |case, smtp, limit| {
                 lasts(limit, || {
-                    assert_timed_out(step, step.call(stage.session, &smtp));
+                    assert_timed_out(step, step.call(case.session, &smtp));
                 });
-                stage.peer.release();
-                assert_over(stage.session, &smtp);
+                case.peer.release();
+                assert_over(case.session, &smtp);
             },
         );
         assert!(
@@ -98,15 +99,15 @@ fn a_late_reply_meets_a_closed_connection() {
     }
 }
 
-/// No greeting, and the end of the connection instead of one or in its middle.
+/// No greeting, or a connection that ends before or within it.
 #[test]
 fn a_greeting_that_does_not_come_is_a_transient_error() {
-    let mut scene = Scene::new();
-    scene.play(Script::new().hold(), |stage| {
-        let open = stage.open().timeout(1);
-        let failure = lasts(1, || open.open(stage.session).unwrap_err());
+    let mut bed = TestBed::new();
+    bed.play(Script::new().hold(), |case| {
+        let open = case.open().timeout(1);
+        let failure = lasts(1, || open.open(case.session).unwrap_err());
         assert!(failure.expect("U9278").detail.contains("greeting"));
-        let (smtp, reply) = open.open_reply(stage.session).unwrap();
+        let (smtp, reply) = open.open_reply(case.session).unwrap();
         assert!(smtp.is_none());
         assert_eq!(reply.code, 421);
         let reason =
@@ -118,47 +119,43 @@ fn a_greeting_that_does_not_come_is_a_transient_error() {
             Script::new().send(begin).cut(),
             Script::new().send(begin).reset(),
         ] {
-            scene.play(script, |stage| {
-                let failure = stage
-                    .open()
-                    .open(stage.session)
-                    .unwrap_err()
-                    .expect("U9278");
+            bed.play(script, |case| {
+                let failure = case.open().open(case.session).unwrap_err().expect("U9278");
                 assert!(
                     failure.message.contains("421 Service not available"),
                     "{failure}"
                 );
-                assert_eq!(stage.sessions(), 0);
+                assert_eq!(case.sessions(), 0);
             });
         }
     }
 }
 
-/// QUIT waits for its reply, but not for long, and frees the connection whatever comes.
+/// QUIT waits only briefly for its reply, and always frees the connection.
 #[test]
 fn quit_is_bounded_and_frees_the_connection() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let silent = Quit.script().hold();
-    scene.play_to_the_limit(
+    bed.play_to_the_limit(
         &silent,
         &[],
-        |stage, limit| Quit.try_prepare(stage, limit),
-        |stage, smtp, limit| {
-            let reply = lasts(limit.min(5), || smtp.quit(stage.session).unwrap());
+        |case, limit| Quit.try_prepare(case, limit),
+        |case, smtp, limit| {
+            let reply = lasts(limit.min(5), || smtp.quit(case.session).unwrap());
             assert_eq!(reply.code, 421);
             let reason = "ended while waiting for the reply to QUIT";
             assert!(reply.text.contains(reason), "{}", reply.text);
-            assert_eq!(stage.sessions(), 0);
+            assert_eq!(case.sessions(), 0);
         },
     );
     // A longer tx_timeout does not lengthen it beyond five seconds.
-    scene.play(silent, |stage| {
-        let smtp = Quit.prepare(stage, 90);
+    bed.play(silent, |case| {
+        let smtp = Quit.prepare(case, 90);
         let began = Instant::now();
-        let reply = lasts(5, || smtp.quit(stage.session).unwrap());
+        let reply = lasts(5, || smtp.quit(case.session).unwrap());
         assert_eq!(reply.code, 421);
         assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
-        assert_eq!(stage.sessions(), 0);
+        assert_eq!(case.sessions(), 0);
     });
     // A refusal is one, in whatever words.
     for reply in [
@@ -167,54 +164,54 @@ fn quit_is_bounded_and_frees_the_connection() {
         "421 Service not available",
     ] {
         let script = Quit.script().send(format!("{reply}\r\n"));
-        scene.play(script, |stage| {
-            let smtp = Quit.prepare(stage, 60);
+        bed.play(script, |case| {
+            let smtp = Quit.prepare(case, 60);
             assert!(
-                smtp.quit(stage.session)
+                smtp.quit(case.session)
                     .unwrap_err()
                     .message
                     .ends_with(reply)
             );
-            assert_eq!(stage.sessions(), 0);
+            assert_eq!(case.sessions(), 0);
         });
     }
 }
 
-/// The end of the connection, orderly or not, before a reply, in its first line and between its lines.
+/// The connection ends, cleanly or not, before a reply, in its first line, and between its lines.
 #[test]
 fn a_connection_lost_at_any_step_is_421() {
-    let mut scene = scene();
+    let mut bed = bed();
     for part in ["", "25", "250-one\r\n"] {
         type Loss = fn(Script) -> Script;
         let losses: [Loss; 2] = [Script::cut, Script::reset];
         for lose in losses {
             let scripts = STEPS.map(|step| lose(step.script().send(part)));
-            scene.play_each(scripts.to_vec(), &[PASSWORD], |stage| {
+            bed.play_each(scripts.to_vec(), &[PASSWORD], |case| {
                 for step in STEPS {
-                    let smtp = step.prepare(stage, 60);
-                    assert_lost(step, step.call(stage.session, &smtp));
-                    assert_eq!(stage.sessions(), 0, "{step:?}");
-                    assert_over(stage.session, &smtp);
+                    let smtp = step.prepare(case, 60);
+                    assert_lost(step, step.call(case.session, &smtp));
+                    assert_eq!(case.sessions(), 0, "{step:?}");
+                    assert_over(case.session, &smtp);
                 }
             });
         }
     }
 }
 
-/// Lost while nothing was asked, and while the message is being sent.
+/// The connection is lost between commands, and while the message is being sent.
 #[test]
 fn a_connection_lost_between_commands_or_inside_a_message_is_421() {
-    let mut scene = scene();
+    let mut bed = bed();
     type Loss = fn(Script) -> Script;
     let losses: [Loss; 2] = [Script::cut, Script::reset];
     for lose in losses {
         for step in [Helo, Mail, Noop, Auth, StartTls, Vrfy, Quit] {
             let ready = Script::greeting().on("EHLO", "250-peer\r\n250 AUTH PLAIN");
-            scene.play(lose(ready.await_release()), |stage| {
-                let smtp = stage.greet();
-                stage.peer.release_and_arrive();
-                assert_lost(step, step.call(stage.session, &smtp));
-                assert_over(stage.session, &smtp);
+            bed.play(lose(ready.await_release()), |case| {
+                let smtp = case.greet();
+                case.peer.release_and_arrive();
+                assert_lost(step, step.call(case.session, &smtp));
+                assert_over(case.session, &smtp);
             });
         }
         let data = Script::greeting()
@@ -222,35 +219,35 @@ fn a_connection_lost_between_commands_or_inside_a_message_is_421() {
             .on("MAIL", "250 ok")
             .on("RCPT", "250 ok")
             .on("DATA", "354 go");
-        scene.play(lose(data.await_release()), |stage| {
-            let smtp = Dot.prepare(stage, 60);
-            stage.peer.release_and_arrive();
+        bed.play(lose(data.await_release()), |case| {
+            let smtp = Dot.prepare(case, 60);
+            case.peer.release_and_arrive();
             let line = "x".repeat(78) + "\r\n";
             let lost = (0..200_000)
-                .find_map(|_| smtp.write_data(stage.session, &line.repeat(400)).err())
+                .find_map(|_| smtp.write_data(case.session, &line.repeat(400)).err())
                 .expect("writing into the void");
             assert_lost(Dot, Err(lost));
-            assert_over(stage.session, &smtp);
+            assert_over(case.session, &smtp);
         });
     }
 }
 
-/// A caller that checks replies learns why there is none.
+/// A caller that checks replies gets the reason why there is none.
 #[test]
 fn a_421_that_is_returned_gives_the_reason() {
-    let mut scene = scene();
-    scene.session.run("SET utl_smtp.raise_reply_errors = off");
-    let lost = |stage: &mut Stage<'_>, step: Step, reason: &str| {
-        let smtp = step.prepare(stage, 1);
+    let mut bed = bed();
+    bed.session.run("SET utl_smtp.raise_reply_errors = off");
+    let lost = |case: &mut Case<'_>, step: Step, reason: &str| {
+        let smtp = step.prepare(case, 1);
         let reply = match step {
-            Dot => smtp.close_data(stage.session),
-            Quit => smtp.quit(stage.session),
-            _ => smtp.noop(stage.session),
+            Dot => smtp.close_data(case.session),
+            Quit => smtp.quit(case.session),
+            _ => smtp.noop(case.session),
         };
         let reply = reply.unwrap();
         assert_eq!(reply.code, 421);
         assert_eq!(reply.text, format!("Service not available: {reason}"));
-        let reply = smtp.noop(stage.session).unwrap();
+        let reply = smtp.noop(case.session).unwrap();
         assert_eq!(
             reply.text,
             "Service not available: there is no open connection"
@@ -289,26 +286,26 @@ fn a_421_that_is_returned_gives_the_reason() {
         ),
     ];
     for (step, script, reason) in cases {
-        scene.play(script, |stage| lost(stage, step, reason));
+        bed.play(script, |case| lost(case, step, reason));
     }
     // What the server said itself is its own reason.
     let script = Script::greeting().on("EHLO", "250 peer\r\n421 4.3.2 shutting down");
-    scene.play(script, |stage| {
-        let smtp = stage.greet();
-        let reply = smtp.noop(stage.session).unwrap();
+    bed.play(script, |case| {
+        let smtp = case.greet();
+        let reply = smtp.noop(case.session).unwrap();
         assert_eq!((reply.code, &*reply.text), (421, "4.3.2 shutting down"));
     });
 }
 
-/// What was said in secret is no part of the reason.
+/// The reason contains no secrets.
 #[test]
 fn the_reason_of_a_421_shows_no_secret() {
-    let mut scene = scene();
-    scene.session.run("SET utl_smtp.raise_reply_errors = off");
+    let mut bed = bed();
+    bed.session.run("SET utl_smtp.raise_reply_errors = off");
     let script = Auth.script().send(format!("xyz {PASSWORD}\r\n"));
-    scene.play_each(vec![script], &[PASSWORD], |stage| {
-        let smtp = Auth.prepare(stage, 10);
-        let reply = smtp.auth(stage.session, USER, PASSWORD, "PLAIN").unwrap();
+    bed.play_each(vec![script], &[PASSWORD], |case| {
+        let smtp = Auth.prepare(case, 10);
+        let reply = smtp.auth(case.session, USER, PASSWORD, "PLAIN").unwrap();
         let reason = "Service not available: malformed reply: \"xyz ********\"";
         assert_eq!((reply.code, &*reply.text), (421, reason));
     });

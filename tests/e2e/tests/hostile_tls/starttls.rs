@@ -1,11 +1,11 @@
-//! What the server makes of STARTTLS, and what the session knows afterwards.
+//! The server's response to STARTTLS, and the session state afterwards.
 
 use super::*;
 
-/// The server has the last word, and nothing is sent that the caller did not ask for.
+/// The server decides, and nothing is sent that the caller did not request.
 #[test]
 fn a_server_without_starttls_refuses_and_the_session_stays_plain() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = Script::greeting()
         .on(
             "EHLO",
@@ -13,19 +13,19 @@ fn a_server_without_starttls_refuses_and_the_session_stays_plain() {
         )
         .on("STARTTLS", "502 5.5.1 what is that")
         .on("NOOP", "250 in step");
-    let record = scene.play(script, |stage| {
-        let smtp = stage.greet();
-        let failure = starttls_fails(stage, &smtp, "U9279");
+    let record = bed.play(script, |case| {
+        let smtp = case.greet();
+        let failure = starttls_fails(case, &smtp, "U9279");
         assert!(failure.message.contains("502 5.5.1"), "{failure}");
-        assert_plain_and_careful(stage, &smtp);
+        assert_plain_and_careful(case, &smtp);
     });
     assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"]);
 }
 
-/// A refusal is the caller's to judge; the connection goes on in clear and knows it.
+/// A refusal is an ordinary error; the connection stays plain and is listed as such.
 #[test]
 fn a_refused_starttls_leaves_a_plain_session_that_requires_tls_for_passwords() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for (reply, sqlstate) in [
         ("502 5.5.1 not now", "U9279"),
         ("454 4.7.0 TLS not available", "U9278"),
@@ -40,31 +40,31 @@ fn a_refused_starttls_leaves_a_plain_session_that_requires_tls_for_passwords() {
             )
             .on("STARTTLS", reply)
             .on("NOOP", "250 in step");
-        let record = scene.play(script, |stage| {
-            let smtp = stage.greet();
-            let failure = starttls_fails(stage, &smtp, sqlstate);
+        let record = bed.play(script, |case| {
+            let smtp = case.greet();
+            let failure = starttls_fails(case, &smtp, sqlstate);
             assert!(failure.message.ends_with(reply), "{failure}");
-            assert_plain_and_careful(stage, &smtp);
+            assert_plain_and_careful(case, &smtp);
         });
         assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"], "{reply}");
     }
 }
 
-/// A starttls that fails before its command is sent was wanted all the same.
+/// A starttls that fails before its command is sent still counts as requested.
 #[test]
 fn a_starttls_that_fails_unsent_leaves_a_session_that_requires_tls_for_passwords() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = Script::greeting()
         .on(
             "EHLO",
             "250-peer\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256",
         )
         .on("NOOP", "250 in step");
-    let record = scene.play(script, |stage| {
-        let smtp = stage.greet();
-        let failure = smtp.reply(stage.session, "starttls", &[&"*.test"]);
+    let record = bed.play(script, |case| {
+        let smtp = case.greet();
+        let failure = smtp.reply(case.session, "starttls", &[&"*.test"]);
         failure.unwrap_err().expect("22023");
-        assert_plain_and_careful(stage, &smtp);
+        assert_plain_and_careful(case, &smtp);
     });
     assert_eq!(record.only().lines(), [EHLO, "NOOP"]);
 }
@@ -72,7 +72,7 @@ fn a_starttls_that_fails_unsent_leaves_a_session_that_requires_tls_for_passwords
 /// Only 220 starts a handshake; a positive reply that isn't 220 ends the session, as 421 does.
 #[test]
 fn only_220_starts_the_handshake() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     for reply in [
         "221 later",
         "250 ok",
@@ -82,16 +82,16 @@ fn only_220_starts_the_handshake() {
         "229 near",
     ] {
         let script = offering().on("STARTTLS", reply);
-        let record = scene.play(script, |stage| {
-            let smtp = stage.greet();
-            let failure = starttls_fails(stage, &smtp, "U9278");
+        let record = bed.play(script, |case| {
+            let smtp = case.greet();
+            let failure = starttls_fails(case, &smtp, "U9278");
             assert!(failure.message.contains("421"), "{failure}");
             if !reply.starts_with("421") {
                 assert!(failure.detail.contains("nexpected reply"), "{failure}");
             }
-            let write = smtp.write_data(stage.session, "no data phase either\r\n");
+            let write = smtp.write_data(case.session, "no data phase either\r\n");
             write.unwrap_err().expect("U9278");
-            assert_over(stage.session, &smtp);
+            assert_over(case.session, &smtp);
         });
         assert_eq!(
             record.only().plain,
@@ -100,11 +100,11 @@ fn only_220_starts_the_handshake() {
     }
 }
 
-/// RFC 3207 §4, RFC 5321 §4.2: the reply's text and number of lines don't matter, nor how it is cut into packets.
+/// RFC 3207 §4, RFC 5321 §4.2: the reply's text, number of lines and packets do not matter.
 #[test]
 fn any_220_starts_the_handshake() {
-    let mut scene = Scene::new();
-    let tls = scene.identity().server();
+    let mut bed = TestBed::new();
+    let tls = bed.identity().server();
     for pieces in [
         &["220\r\n"][..],
         &["220-one\r\n", "220 two\r\n"],
@@ -117,42 +117,42 @@ fn any_220_starts_the_handshake() {
             .handshake(tls.clone())
             .on("EHLO", "250 encrypted")
             .quit();
-        let record = scene.play(script, |stage| {
-            let smtp = stage.greet();
-            assert_eq!(smtp.starttls(stage.session).unwrap().code, 220);
-            assert!(stage.is_encrypted());
-            stage.ehlo(&smtp);
-            smtp.quit(stage.session).unwrap();
+        let record = bed.play(script, |case| {
+            let smtp = case.greet();
+            assert_eq!(smtp.starttls(case.session).unwrap().code, 220);
+            assert!(case.is_encrypted());
+            case.ehlo(&smtp);
+            smtp.quit(case.session).unwrap();
         });
         assert_eq!(record.only().tls, format!("{EHLO}\r\nQUIT\r\n").as_bytes());
     }
 }
 
-/// A server that goes on in clear after its 220 is no server to talk to in clear either.
+/// A server that continues in plain text after its 220 does not get plain commands either.
 #[test]
 fn plaintext_instead_of_a_handshake_ends_the_session() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = offering()
         .on("STARTTLS", "220 go")
         .read_until([0x16, 0x03])
         .send("250-still in clear\r\n250 AUTH PLAIN\r\n")
         .drain();
-    let record = scene.play(script, |stage| {
-        let smtp = stage.greet();
-        let failure = starttls_fails(stage, &smtp, "U8860");
+    let record = bed.play(script, |case| {
+        let smtp = case.greet();
+        let failure = starttls_fails(case, &smtp, "U8860");
         assert!(!failure.to_string().contains("still in clear"), "{failure}");
-        assert_over(stage.session, &smtp);
+        assert_over(case.session, &smtp);
     });
     assert_eq!(record.accepted(), 1);
     assert!(!record.only().heard(b"AUTH"));
 }
 
-/// STARTTLS injection: whatever stands behind the 220 in the same segment ends the session before the
-/// handshake, whether it looks like replies, like TLS, or like nothing.
+/// STARTTLS injection: anything after the 220 in the same segment ends the session before the
+/// handshake, whether it looks like replies, like TLS, or like neither.
 #[test]
 fn anything_behind_the_220_ends_the_session_before_the_handshake() {
-    let mut scene = Scene::new();
-    let tls = scene.identity().server();
+    let mut bed = TestBed::new();
+    let tls = bed.identity().server();
     for injected in [
         &b"250-x\r\n250 AUTH LOGIN\r\n"[..],
         b"250 ok\r\n",
@@ -170,16 +170,16 @@ fn anything_behind_the_220_ends_the_session_before_the_handshake() {
             .handshake(tls.clone())
             .line()
             .send("250 EHLO was answered\r\n");
-        let record = scene.play(script, |stage| {
-            let smtp = stage.greet();
-            let failure = starttls_fails(stage, &smtp, "U8860");
+        let record = bed.play(script, |case| {
+            let smtp = case.greet();
+            let failure = starttls_fails(case, &smtp, "U8860");
             assert!(
                 failure.detail.contains("before the TLS handshake"),
                 "{failure}"
             );
             assert!(!failure.to_string().contains("AUTH"), "{failure}");
-            assert_over(stage.session, &smtp);
-            assert_eq!(stage.sessions(), 0);
+            assert_over(case.session, &smtp);
+            assert_eq!(case.sessions(), 0);
         });
         assert_eq!(
             record.only().lines(),
@@ -191,11 +191,11 @@ fn anything_behind_the_220_ends_the_session_before_the_handshake() {
     }
 }
 
-/// The same a little later, before the ServerHello.
+/// The same in a later segment, before the ServerHello.
 #[test]
 fn plaintext_in_a_later_segment_breaks_the_handshake() {
-    let mut scene = Scene::new();
-    let tls = scene.identity().server();
+    let mut bed = TestBed::new();
+    let tls = bed.identity().server();
     for injected in ["250-x\r\n250 AUTH LOGIN\r\n", "\r\n"] {
         let script = offering()
             .on("STARTTLS", "220 go")
@@ -204,10 +204,10 @@ fn plaintext_in_a_later_segment_breaks_the_handshake() {
             .handshake(tls.clone())
             .line()
             .send("250 EHLO was answered\r\n");
-        let record = scene.play(script, |stage| {
-            let smtp = stage.greet();
-            starttls_fails(stage, &smtp, "U8860");
-            assert_over(stage.session, &smtp);
+        let record = bed.play(script, |case| {
+            let smtp = case.greet();
+            starttls_fails(case, &smtp, "U8860");
+            assert_over(case.session, &smtp);
         });
         assert!(record.only().tls.is_empty());
     }
@@ -215,116 +215,116 @@ fn plaintext_in_a_later_segment_breaks_the_handshake() {
 
 #[test]
 fn an_ehlo_that_is_never_answered_under_tls_times_out() {
-    let mut scene = Scene::new();
-    let script = offering().starttls(scene.identity().server()).line().hold();
-    let encrypted = |stage: &mut Stage<'_>, limit: i32| {
-        let smtp = try_greet(stage, limit)?;
-        smtp.starttls(stage.session)?;
+    let mut bed = TestBed::new();
+    let script = offering().starttls(bed.identity().server()).line().hold();
+    let encrypted = |case: &mut Case<'_>, limit: i32| {
+        let smtp = try_greet(case, limit)?;
+        smtp.starttls(case.session)?;
         Ok(smtp)
     };
-    scene.play_to_the_limit(&script, &[], encrypted, |stage, smtp, limit| {
-        let failure = times_out(limit, || smtp.ehlo(stage.session, CLIENT).unwrap_err());
+    bed.play_to_the_limit(&script, &[], encrypted, |case, smtp, limit| {
+        let failure = times_out(limit, || smtp.ehlo(case.session, CLIENT).unwrap_err());
         assert!(failure.context.contains("in reply to EHLO"), "{failure}");
-        assert_over(stage.session, &smtp);
+        assert_over(case.session, &smtp);
     });
 }
 
-/// Nothing that was learnt in clear survives: neither SIZE nor SMTPUTF8 nor AUTH.
+/// No capability from before TLS is kept: neither SIZE nor SMTPUTF8 nor AUTH.
 #[test]
 fn starttls_forgets_all_capabilities() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = Script::greeting()
         .on("EHLO", OFFERS_ALL)
-        .starttls(scene.identity().server())
+        .starttls(bed.identity().server())
         .on("EHLO", "250 peer")
         .quit();
-    let record = scene.play(script, |stage| {
-        let smtp = stage.greet();
+    let record = bed.play(script, |case| {
+        let smtp = case.greet();
         let offered = "SELECT coalesce(array_to_string(capabilities, ','), 'nothing') FROM utl_smtp.connections()";
-        assert!(stage.session.value::<String>(offered).contains("SMTPUTF8"));
-        smtp.starttls(stage.session).unwrap();
-        assert_eq!(stage.session.value::<String>(offered), "nothing");
-        let utf8 = |stage: &mut Stage<'_>| smtp.mail(stage.session, "用户@example.test").unwrap_err();
-        utf8(stage).expect("22023");
-        stage.ehlo(&smtp);
-        utf8(stage).expect("22023");
-        let auth = smtp.auth(stage.session, "alice", "secret", "PLAIN");
+        assert!(case.session.value::<String>(offered).contains("SMTPUTF8"));
+        smtp.starttls(case.session).unwrap();
+        assert_eq!(case.session.value::<String>(offered), "nothing");
+        let utf8 = |case: &mut Case<'_>| smtp.mail(case.session, "用户@example.test").unwrap_err();
+        utf8(case).expect("22023");
+        case.ehlo(&smtp);
+        utf8(case).expect("22023");
+        let auth = smtp.auth(case.session, "alice", "secret", "PLAIN");
         auth.unwrap_err().expect("U4250");
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     assert_eq!(record.only().tls, format!("{EHLO}\r\nQUIT\r\n").as_bytes());
 }
 
-/// Oracle code calls auth right after starttls. Then the caller's order counts, not what was offered in clear.
+/// Oracle code calls auth right after starttls. Then the caller's order of schemes applies, not the
+/// plain-text offer.
 #[test]
 fn auth_without_a_second_ehlo_ignores_what_was_offered_in_clear() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = Script::greeting()
         .on("EHLO", OFFERS_ALL)
-        .starttls(scene.identity().server())
+        .starttls(bed.identity().server())
         .on("AUTH SCRAM-SHA-256", "504 5.5.4 unknown")
         .on("AUTH PLAIN", "235 2.7.0 welcome")
         .quit();
-    scene.play(script, |stage| {
-        let smtp = stage.greet();
-        smtp.starttls(stage.session).unwrap();
-        let first = smtp.auth(stage.session, "alice", "secret", "SCRAM-SHA-256 PLAIN");
+    bed.play(script, |case| {
+        let smtp = case.greet();
+        smtp.starttls(case.session).unwrap();
+        let first = smtp.auth(case.session, "alice", "secret", "SCRAM-SHA-256 PLAIN");
         first.unwrap_err().expect("U9279");
-        smtp.auth(stage.session, "alice", "secret", "PLAIN")
-            .unwrap();
-        smtp.quit(stage.session).unwrap();
+        smtp.auth(case.session, "alice", "secret", "PLAIN").unwrap();
+        smtp.quit(case.session).unwrap();
     });
 }
 
 #[test]
 fn starttls_under_tls_is_refused_without_a_byte() {
-    let mut scene = Scene::new();
-    let tls = scene.identity().server();
+    let mut bed = TestBed::new();
+    let tls = bed.identity().server();
     let implicit = Script::new()
         .handshake(tls.clone())
         .then(Script::greeting())
         .on("NOOP", "250 in step");
-    let record = scene.play(implicit, |stage| {
-        let smtp = stage.open().implicit_tls().open(stage.session).unwrap();
-        let failure = starttls_fails(stage, &smtp, "U9277");
+    let record = bed.play(implicit, |case| {
+        let smtp = case.open().implicit_tls().open(case.session).unwrap();
+        let failure = starttls_fails(case, &smtp, "U9277");
         assert!(failure.message.starts_with("ORA-29277"), "{failure}");
-        assert_eq!(smtp.noop(stage.session).unwrap().text, "in step");
+        assert_eq!(smtp.noop(case.session).unwrap().text, "in step");
     });
     assert_eq!(record.only().lines(), ["NOOP"]);
 
     let twice = offering().starttls(tls).on("NOOP", "250 in step");
-    let record = scene.play(twice, |stage| {
-        let smtp = stage.greet();
-        smtp.starttls(stage.session).unwrap();
-        starttls_fails(stage, &smtp, "U9277");
-        assert_eq!(smtp.noop(stage.session).unwrap().text, "in step");
+    let record = bed.play(twice, |case| {
+        let smtp = case.greet();
+        smtp.starttls(case.session).unwrap();
+        starttls_fails(case, &smtp, "U9277");
+        assert_eq!(smtp.noop(case.session).unwrap().text, "in step");
     });
     assert_eq!(record.only().lines(), [EHLO, "STARTTLS", "NOOP"]);
 }
 
 #[test]
 fn starttls_inside_a_message_is_refused_without_a_byte() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let script = offering().transaction();
-    let record = scene.play(script, |stage| {
-        let smtp = stage.greet();
-        smtp.mail(stage.session, "a@example.test").unwrap();
-        smtp.rcpt(stage.session, "b@example.test").unwrap();
-        smtp.open_data(stage.session).unwrap();
-        smtp.write_data(stage.session, "before\r\n").unwrap();
-        starttls_fails(stage, &smtp, "U9277");
-        smtp.write_data(stage.session, "after\r\n").unwrap();
-        smtp.close_data(stage.session).unwrap();
-        smtp.quit(stage.session).unwrap();
+    let record = bed.play(script, |case| {
+        let smtp = case.greet();
+        smtp.mail(case.session, "a@example.test").unwrap();
+        smtp.rcpt(case.session, "b@example.test").unwrap();
+        smtp.open_data(case.session).unwrap();
+        smtp.write_data(case.session, "before\r\n").unwrap();
+        starttls_fails(case, &smtp, "U9277");
+        smtp.write_data(case.session, "after\r\n").unwrap();
+        smtp.close_data(case.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     assert_eq!(record.only().message(), b"before\r\nafter\r\n");
 }
 
-/// Without EHLO, or after HELO, it is sent, and the server decides.
+/// Without EHLO, or after HELO, STARTTLS is sent and the server decides.
 #[test]
-fn starttls_without_ehlo_is_the_servers_to_judge() {
-    let mut scene = Scene::new();
-    let tls = scene.identity().server();
+fn starttls_without_ehlo_is_sent() {
+    let mut bed = TestBed::new();
+    let tls = bed.identity().server();
     let accepts = Script::greeting()
         .starttls(tls.clone())
         .on("EHLO", "250 peer")
@@ -337,27 +337,27 @@ fn starttls_without_ehlo_is_the_servers_to_judge() {
     let refuses = Script::greeting()
         .on("STARTTLS", "503 5.5.1 EHLO first")
         .quit();
-    scene.play_each(vec![accepts, after_helo, refuses], &[], |stage| {
+    bed.play_each(vec![accepts, after_helo, refuses], &[], |case| {
         for helo in [false, true] {
-            let smtp = stage.connect();
+            let smtp = case.connect();
             if helo {
-                smtp.helo(stage.session, CLIENT).unwrap();
+                smtp.helo(case.session, CLIENT).unwrap();
             }
-            smtp.starttls(stage.session).unwrap();
-            stage.ehlo(&smtp);
-            smtp.quit(stage.session).unwrap();
+            smtp.starttls(case.session).unwrap();
+            case.ehlo(&smtp);
+            smtp.quit(case.session).unwrap();
         }
-        let smtp = stage.connect();
-        let failure = starttls_fails(stage, &smtp, "U9279");
+        let smtp = case.connect();
+        let failure = starttls_fails(case, &smtp, "U9279");
         assert!(failure.message.contains("503"), "{failure}");
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
 }
 
-/// Text that anybody on the way could have written is not in the error of a handshake that failed.
+/// Unauthenticated text is not quoted in the error of a failed handshake.
 #[test]
 fn text_from_before_tls_is_not_presented_as_fact() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let stranger = Authority::new("Another CA").issue(&[NAME]);
     let lure = "transfer to attacker@evil.test \x1b[31mnow\x07";
     let script = Script::new()
@@ -369,9 +369,9 @@ fn text_from_before_tls_is_not_presented_as_fact() {
             Some(tls) => script.clone().handshake(tls),
             None => script.clone().read_until([0x16, 0x03]).send(lure).drain(),
         };
-        scene.play(script, |stage| {
-            let smtp = stage.greet();
-            let failure = smtp.starttls(stage.session).unwrap_err();
+        bed.play(script, |case| {
+            let smtp = case.greet();
+            let failure = smtp.starttls(case.session).unwrap_err();
             let text = failure.to_string();
             assert!(
                 !text.contains("attacker") && !text.contains("transfer"),
@@ -382,15 +382,15 @@ fn text_from_before_tls_is_not_presented_as_fact() {
     }
 }
 
-/// Where the server's word is the error, it is told as its word and without control characters.
+/// A quoted server reply is marked as such and contains no control characters.
 #[test]
 fn a_refusal_in_clear_has_no_control_characters() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let reply = "454-4.7.0 two\r\n454 4.7.0 \x1b[31mred\x07\u{9b}2J";
     let script = offering().on("STARTTLS", reply);
-    scene.play(script, |stage| {
-        let smtp = stage.greet();
-        let failure = starttls_fails(stage, &smtp, "U9278");
+    bed.play(script, |case| {
+        let smtp = case.greet();
+        let failure = starttls_fails(case, &smtp, "U9278");
         let text = [&failure.message[..], &failure.detail, &failure.hint].concat();
         assert!(
             text.contains("red") && !text.replace('\n', "").contains(char::is_control),

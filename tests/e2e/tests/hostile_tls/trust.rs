@@ -1,34 +1,35 @@
-//! What one handshake has to do with another, and which name it asks for.
+//! What handshakes share, and the name that is sent as SNI.
 
 use super::*;
 
-/// A ticket got under one wallet serves under no other, nor under the same one once it has changed.
+/// A ticket is used only with the wallet under which it was issued, and not after that wallet has
+/// changed.
 #[test]
 fn resumption_never_bypasses_another_trust_set() {
-    let mut scene = Scene::new();
-    let identity = scene.identity();
+    let mut bed = TestBed::new();
+    let identity = bed.identity();
     let stranger = Wallet::of(&Authority::new("Another CA"));
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let tls = identity.server_with(&[version], ring::DEFAULT_CIPHER_SUITES);
         let script = offering().starttls(tls).on("EHLO", "250 peer").quit();
         let other = stranger.locator();
-        let record = scene.play_each(vec![script], &[], |stage| {
+        let record = bed.play_each(vec![script], &[], |case| {
             for _ in 0..2 {
-                let smtp = stage.greet();
-                smtp.starttls(stage.session).unwrap();
-                stage.ehlo(&smtp);
-                smtp.quit(stage.session).unwrap();
+                let smtp = case.greet();
+                smtp.starttls(case.session).unwrap();
+                case.ehlo(&smtp);
+                smtp.quit(case.session).unwrap();
             }
-            let smtp = stage.open().wallet(&other).open(stage.session).unwrap();
-            stage.ehlo(&smtp);
-            starttls_fails(stage, &smtp, "U9024");
-            let smtp = stage
+            let smtp = case.open().wallet(&other).open(case.session).unwrap();
+            case.ehlo(&smtp);
+            starttls_fails(case, &smtp, "U9024");
+            let smtp = case
                 .open()
                 .secure_host("other.example.test")
-                .open(stage.session);
+                .open(case.session);
             let smtp = smtp.unwrap();
-            stage.ehlo(&smtp);
-            starttls_fails(stage, &smtp, "U4263");
+            case.ehlo(&smtp);
+            starttls_fails(case, &smtp, "U4263");
         });
         let resumed = |number: usize| record.conversations[number].tls_session().resumed;
         assert!(!resumed(0));
@@ -37,15 +38,15 @@ fn resumption_never_bypasses_another_trust_set() {
 
     let tls = identity.server();
     let script = offering().starttls(tls).on("EHLO", "250 peer").quit();
-    let directory = scene.wallet.path().to_owned();
-    scene.play(script, |stage| {
-        let smtp = stage.greet();
-        smtp.starttls(stage.session).unwrap();
-        stage.ehlo(&smtp);
-        smtp.quit(stage.session).unwrap();
+    let directory = bed.wallet.path().to_owned();
+    bed.play(script, |case| {
+        let smtp = case.greet();
+        smtp.starttls(case.session).unwrap();
+        case.ehlo(&smtp);
+        smtp.quit(case.session).unwrap();
         stranger_takes_over(&directory);
-        let smtp = stage.greet();
-        starttls_fails(stage, &smtp, "U9024");
+        let smtp = case.greet();
+        starttls_fails(case, &smtp, "U9024");
     });
 }
 
@@ -54,7 +55,7 @@ fn stranger_takes_over(wallet: &std::path::Path) {
     std::fs::write(file, Authority::new("Another CA").pem()).unwrap();
 }
 
-/// Backends that share a preloaded library share no randomness.
+/// Backends that share a preloaded library do not share random state.
 #[test]
 fn backends_of_a_preloading_postmaster_have_their_own_randomness() {
     let cluster = OwnCluster::start(&["shared_preload_libraries = 'utl_smtp'"]);
@@ -101,11 +102,11 @@ impl ClientHello {
     }
 }
 
-/// The name asked for is secure_host, else the host; an address is never asked for.
+/// The SNI name is secure_host, else the host; an address is never sent.
 #[test]
 fn the_server_name_asked_for_is_the_one_that_is_checked() {
-    let mut scene = Scene::new();
-    let identity = scene.authority.issue(&["localhost", "127.0.0.1", NAME]);
+    let mut bed = TestBed::new();
+    let identity = bed.authority.issue(&["localhost", "127.0.0.1", NAME]);
     let tls = identity.server();
     for (host, secure_host, later, asked) in [
         ("localhost", None, None, Some("localhost")),
@@ -127,16 +128,16 @@ fn the_server_name_asked_for_is_the_one_that_is_checked() {
             .handshake(tls.clone())
             .then(Script::greeting());
         let explicit = Script::greeting().starttls(tls.clone());
-        let record = scene.play_each(vec![explicit, implicit], &[], |stage| {
-            let open = Open::to(host, stage.peer.port()).wallet(stage.wallet);
+        let record = bed.play_each(vec![explicit, implicit], &[], |case| {
+            let open = Open::to(host, case.peer.port()).wallet(case.wallet);
             let open = match secure_host {
                 Some(name) => open.secure_host(name),
                 None => open,
             };
-            let smtp = open.open(stage.session).unwrap();
-            smtp.reply(stage.session, "starttls", &[&later]).unwrap();
+            let smtp = open.open(case.session).unwrap();
+            smtp.reply(case.session, "starttls", &[&later]).unwrap();
             if later.is_none() {
-                open.implicit_tls().open(stage.session).unwrap();
+                open.implicit_tls().open(case.session).unwrap();
             }
         });
         for conversation in &record.conversations {
@@ -146,7 +147,7 @@ fn the_server_name_asked_for_is_the_one_that_is_checked() {
     }
 }
 
-/// An alias is no reason to believe its target: the name that was given is the one that is checked.
+/// A CNAME does not change the expected name: the given name is checked.
 #[test]
 fn a_certificate_for_the_target_of_a_cname_is_refused() {
     let resolver = Resolver::start();

@@ -1,11 +1,11 @@
-//! What is in a wallet.
+//! The contents of a wallet.
 
 use super::{app, refused, set_mode, subjects, wallet_of};
 use e2e::certs::{Authority, Identity, Wallet};
+use e2e::invariants::{anonymous_memory, descriptors};
 use e2e::process::processor_time;
-use e2e::scene::{CLIENT, NAME};
-use e2e::vigil::{anonymous_memory, descriptors};
-use e2e::{Database, Open, Peer, Scene, Script, Session};
+use e2e::test_bed::{CLIENT, NAME};
+use e2e::{Database, Open, Peer, Script, Session, TestBed};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn superuser() -> (Database, Session) {
     (database, session)
 }
 
-/// The warnings of looking at a wallet.
+/// The warnings from listing a wallet.
 fn warnings(session: &mut Session, wallet: &Wallet) -> Vec<String> {
     let before = session.notices().len();
     subjects(session, &wallet.locator()).unwrap();
@@ -125,7 +125,7 @@ fn a_byte_order_mark_crlf_and_der_are_fine() {
     assert_eq!(warnings(&mut session, &wallet), [""; 0]);
 }
 
-/// The good are used, the broken are named by file and line and never shown.
+/// Valid blocks are used. Broken blocks are reported by file and line and never quoted.
 #[test]
 fn a_broken_block_is_named_and_the_rest_is_used() {
     let (_database, mut session) = superuser();
@@ -167,7 +167,7 @@ fn a_broken_block_is_named_and_the_rest_is_used() {
     assert!(!said.concat().contains(MARK), "{said:?}");
 }
 
-/// Whatever is read instead of a wallet.
+/// Errors quote no file content, whatever the file contains.
 #[test]
 fn no_error_prints_what_a_file_holds() {
     let (_database, mut session) = superuser();
@@ -198,7 +198,7 @@ fn no_error_prints_what_a_file_holds() {
 
 #[test]
 fn a_wallet_that_is_too_big_is_refused_and_costs_nothing() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let pem = Authority::new("One of many").pem();
     let many = Wallet::new();
     for file in 0..10 {
@@ -224,16 +224,16 @@ fn a_wallet_that_is_too_big_is_refused_and_costs_nothing() {
         (sum, "bytes together"),
         (files, "files"),
     ] {
-        let pid = scene.session.pid();
+        let pid = bed.session.pid();
         let refuse = |session: &mut Session| {
             let failure = refused(session, &wallet.locator()).expect("U8759");
             assert!(failure.detail.contains(why), "{failure}");
             anonymous_memory(pid)
         };
         let computed = processor_time(pid);
-        let before = refuse(&mut scene.session);
+        let before = refuse(&mut bed.session);
         let open = descriptors(pid);
-        let after = (0..6).map(|_| refuse(&mut scene.session)).last().unwrap();
+        let after = (0..6).map(|_| refuse(&mut bed.session)).last().unwrap();
         let grown = after.saturating_sub(before);
         assert!(grown < 1024, "{why}: the backend has grown by {grown} kB");
         assert_eq!(descriptors(pid), open, "{why}");
@@ -242,7 +242,7 @@ fn a_wallet_that_is_too_big_is_refused_and_costs_nothing() {
     }
 }
 
-/// Up to the limit it is read, once.
+/// Wallets up to the limit are read, once.
 #[test]
 fn a_large_wallet_is_read_once() {
     let (_database, mut session) = superuser();
@@ -260,7 +260,7 @@ fn a_large_wallet_is_read_once() {
     assert!(computed < Duration::from_secs(5), "{computed:?}");
 }
 
-/// Which of two servers, one of each CA, the wallet trusts now.
+/// Which of two servers, each with its own CA, the wallet trusts now.
 fn trusted(session: &mut Session, wallet: &Wallet, servers: &[Identity; 2]) -> [bool; 2] {
     servers.each_ref().map(|identity| {
         let peer = Peer::start(
@@ -287,10 +287,10 @@ fn trusted(session: &mut Session, wallet: &Wallet, servers: &[Identity; 2]) -> [
     })
 }
 
-/// Replaced, added and removed, each seen by the next opening of a session that has opened before.
+/// Replaced, added and removed files are noticed by the next opening in the same session.
 #[test]
 fn a_changed_wallet_is_noticed_by_the_next_opening() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let authorities = ["One", "Two"].map(Authority::new);
     let servers = authorities
         .each_ref()
@@ -298,7 +298,7 @@ fn a_changed_wallet_is_noticed_by_the_next_opening() {
     let [one, two] = authorities.each_ref().map(Authority::pem);
     let wallet = Wallet::new();
     wallet.add("ca.pem", &one);
-    scene.watch(&[], |session| {
+    bed.check_invariants(&[], |session| {
         assert_eq!(trusted(session, &wallet, &servers), [true, false]);
         replace(wallet.path(), &two);
         assert_eq!(trusted(session, &wallet, &servers), [false, true]);
@@ -311,7 +311,7 @@ fn a_changed_wallet_is_noticed_by_the_next_opening() {
     });
 }
 
-/// As an administrator does it who wants no moment without a file.
+/// An atomic replacement, by renaming the file.
 fn replace(directory: &Path, pem: &str) {
     let new = directory.join(".new");
     std::fs::write(&new, pem).unwrap();
@@ -321,7 +321,7 @@ fn replace(directory: &Path, pem: &str) {
 /// The reference promises STARTTLS "the wallet given to open_connection": what was trusted then.
 #[test]
 fn starttls_uses_the_wallet_that_open_connection_read() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let [given, later] = ["Given", "Later"].map(Authority::new);
     let script = || {
         Script::greeting()
@@ -330,7 +330,7 @@ fn starttls_uses_the_wallet_that_open_connection_read() {
     };
     let wallet = Wallet::of(&given);
     let locator = wallet.locator();
-    scene.watch(&[], |session| {
+    bed.watch(&[], |session| {
         let peers = [script().quit(), script()].map(Peer::start);
         let [kept, changed] = peers.each_ref().map(|peer| {
             Open::to("127.0.0.1", peer.port())

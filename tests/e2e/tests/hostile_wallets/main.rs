@@ -1,21 +1,21 @@
-//! Wallets that are not where a role may look, not what they seem, or too much.
+//! Wallets in forbidden places, wallets with misleading contents, and wallets that are too large.
 
 mod contents;
-mod places;
+mod locations;
 
 use e2e::certs::{Authority, Wallet};
 use e2e::{Database, Failure, Session};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// The subjects of what a wallet holds.
+/// The subjects of the certificates in a wallet.
 fn subjects(session: &mut Session, wallet: &str) -> Result<Vec<String>, Failure> {
     let sql = "SELECT subject FROM utl_smtp.wallet_certificates($1) ORDER BY subject";
     let rows = session.query(sql, &[&wallet])?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// What a wallet that can't be used leads to, by looking at it and by opening a connection with it.
+/// The errors of an unusable wallet: from listing it and from opening a connection with it.
 #[track_caller]
 fn refused(session: &mut Session, wallet: &str) -> Failure {
     let failure = subjects(session, wallet).expect_err(wallet);
@@ -39,7 +39,7 @@ fn refused(session: &mut Session, wallet: &str) -> Failure {
     failure
 }
 
-/// A role that may talk to 127.0.0.1, and its session.
+/// A session of a role that may connect to 127.0.0.1.
 fn app(database: &Database) -> (String, Session) {
     let role = database.role("app");
     database.superuser().run(&format!(

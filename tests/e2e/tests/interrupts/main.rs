@@ -1,16 +1,19 @@
-//! Every wait of a conversation against everything that may end it, and signals at the worst of times.
+//! Every wait of a conversation combined with everything that can end it, and signals at bad
+//! moments.
 //!
-//! Nothing here is timed, except that a limit must not end a wait too early. Where no limit is under test, all limits are
-//! minutes away ([`process::NEVER`]), so whatever ends a wait within [`process::BOUND`] is what was sent to it.
+//! Nothing is timed here, except that a limit must not end a wait too early. Limits that are not
+//! under test are minutes away ([`process::NEVER`]). Whatever ends a wait within [`process::BOUND`]
+//! is therefore what was sent to it.
 
-mod endings;
+mod shutdown;
 
 use e2e::cluster::Cluster;
 use e2e::process::{LIMITS, NEVER, wait_until};
 use e2e::resolver::{Answer, Resolver};
-use e2e::waiting::{SILENT_NAME, WaitPoint, await_wait, is_waiting, name_look_up, wait_points};
+use e2e::wait_points::{SILENT_NAME, WaitPoint, await_wait, is_waiting, name_look_up, wait_points};
 use e2e::{
-    Database, Failure, Open, OwnCluster, Peer, Script, Session, Vigil, own_cluster, process, vigil,
+    Database, Failure, Invariants, Open, OwnCluster, Peer, Script, Session, invariants,
+    own_cluster, process,
 };
 use postgres::NoTls;
 use std::cell::RefCell;
@@ -18,27 +21,28 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often a wait is tried that may end by itself before it is interrupted. A bug ends it so each time.
+/// Attempts for a wait that may end by itself before it is interrupted. A bug ends it that way
+/// every time.
 const TRIES: usize = 20;
 
 /// A backend at a wait point.
-struct Waiting {
+struct WaitingBackend {
     point: WaitPoint,
     pid: i32,
-    watch: Watch,
+    leak_check: LeakCheck,
     thread: JoinHandle<(Session, Result<(), Failure>, Duration)>,
 }
 
-/// What a wait ended in, and after how long.
-struct Ended {
+/// How a wait ended, and after how long.
+struct WaitOutcome {
     point: WaitPoint,
     session: Session,
-    watch: Watch,
+    leak_check: LeakCheck,
     outcome: Result<(), Failure>,
     took: Duration,
 }
 
-impl Ended {
+impl WaitOutcome {
     #[track_caller]
     fn expect(&self, sqlstate: &str, message: &str) {
         let failure = self.outcome.clone().expect_err(self.point.name);
@@ -50,38 +54,38 @@ impl Ended {
         );
     }
 
-    /// The session of SMTP is over, and nothing of it is left.
+    /// Asserts that the SMTP session is closed and left nothing behind.
     #[track_caller]
-    fn leaves_nothing(mut self) {
+    fn assert_closed(mut self) {
         let name = self.point.name;
         if self.point.has_connection() {
             let smtp = WaitPoint::connection(&mut self.session);
-            vigil::assert_over(&mut self.session, &smtp);
+            invariants::assert_over(&mut self.session, &smtp);
         }
         let open: i64 = self
             .session
             .value("SELECT count(*) FROM utl_smtp.connections()");
         assert_eq!(open, 0, "{name}");
-        self.watch.end(&mut self.session);
+        self.leak_check.check(&mut self.session);
         self.point.finish();
     }
 }
 
-/// What must hold once the session of SMTP is over.
-enum Watch {
-    Shared(Vigil),
-    /// In a cluster of its own: how many sockets the backend had.
+/// What to check once the SMTP session is closed.
+enum LeakCheck {
+    Shared(Invariants),
+    /// In a private cluster: the number of sockets before.
     Own(usize),
 }
 
-impl Watch {
+impl LeakCheck {
     #[track_caller]
-    fn end(self, session: &mut Session) {
+    fn check(self, session: &mut Session) {
         match self {
-            Self::Shared(vigil) => vigil.end(session, &[]),
+            Self::Shared(invariants) => invariants.check(session, &[]),
             Self::Own(before) => {
                 assert_eq!(session.value::<i32>("SELECT 1"), 1);
-                // A look-up that was given up keeps its sockets until the resolver gives up, too.
+                // An abandoned look-up keeps its sockets until the resolver gives up, too.
                 let pid = session.pid();
                 wait_until("the sockets are closed", || sockets(pid) <= before);
             }
@@ -90,17 +94,17 @@ impl Watch {
 }
 
 fn sockets(pid: i32) -> usize {
-    let open = vigil::descriptors(pid);
+    let open = invariants::descriptors(pid);
     open.iter().filter(|one| one.starts_with("socket")).count()
 }
 
-/// Where the sessions of a table are opened.
-enum Place {
+/// The server for the sessions of a test.
+enum TestServer {
     Shared(Database),
     Own(OwnCluster),
 }
 
-impl Place {
+impl TestServer {
     fn shared() -> Self {
         Self::Shared(Database::new())
     }
@@ -119,27 +123,28 @@ impl Place {
         }
     }
 
-    fn watch(&self, session: &mut Session) -> Watch {
+    fn begin_leak_check(&self, session: &mut Session) -> LeakCheck {
         match self {
-            Self::Shared(_) => Watch::Shared(Vigil::begin(session)),
-            Self::Own(_) => Watch::Own(sockets(session.pid())),
+            Self::Shared(_) => LeakCheck::Shared(Invariants::record(session)),
+            Self::Own(_) => LeakCheck::Own(sockets(session.pid())),
         }
     }
 
-    /// Brings a session to the point and leaves it waiting there, in `WHEN OTHERS` if it is to be tempted. `setting` holds
-    /// for the waiting statement alone. The error is one of the way there.
+    /// Brings a session to the point and leaves it waiting there. `caught` wraps the statement in a
+    /// handler for `WHEN OTHERS`. `setting` applies to the waiting statement only. An error is from
+    /// the statements before it.
     fn start(
         &self,
         point: WaitPoint,
         tx_timeout: i32,
         setting: &str,
-        tempted: bool,
-    ) -> Result<Waiting, Failure> {
+        caught: bool,
+    ) -> Result<WaitingBackend, Failure> {
         let mut session = self.session();
-        let watch = self.watch(&mut session);
+        let leak_check = self.begin_leak_check(&mut session);
         point.prepare(&mut session, tx_timeout)?;
         let wait = point.waiting(tx_timeout);
-        let sql = match tempted {
+        let sql = match caught {
             true => format!("DO $$ BEGIN PERFORM {wait}; EXCEPTION WHEN OTHERS THEN NULL; END $$"),
             false => format!("SELECT {wait}"),
         };
@@ -150,25 +155,25 @@ impl Place {
             let outcome = session.try_run(&statements);
             (session, outcome, began.elapsed())
         });
-        Ok(Waiting {
+        Ok(WaitingBackend {
             point,
             pid,
-            watch,
+            leak_check,
             thread,
         })
     }
 
-    /// As [`Place::start`], with no limit of its own.
-    fn start_endless(&self, point: WaitPoint, tempted: bool) -> Waiting {
-        self.start(point, NEVER, "", tempted)
+    /// Like [`TestServer::start`], without a limit.
+    fn start_without_limit(&self, point: WaitPoint, caught: bool) -> WaitingBackend {
+        self.start(point, NEVER, "", caught)
             .unwrap_or_else(|failure| panic!("{failure}"))
     }
 }
 
-impl Waiting {
-    /// Waits until the backend waits at its point, or has ended to wait by itself.
+impl WaitingBackend {
+    /// Waits until the backend waits at its point, or has stopped waiting by itself.
     #[track_caller]
-    fn settle(&self, observer: &mut Session) {
+    fn await_wait(&self, observer: &mut Session) {
         let name = self.point.name;
         wait_until(format_args!("{name}: the backend waits"), || {
             self.thread.is_finished() || self.point.is_reached() && is_waiting(observer, self.pid)
@@ -176,65 +181,65 @@ impl Waiting {
     }
 
     #[track_caller]
-    fn join(self) -> Ended {
+    fn join(self) -> WaitOutcome {
         let (session, outcome, took) = process::join(self.point.name, self.thread);
-        Ended {
+        WaitOutcome {
             point: self.point,
             session,
-            watch: self.watch,
+            leak_check: self.leak_check,
             outcome,
             took,
         }
     }
 }
 
-/// The point of this name, anew.
-fn again(points: &impl Fn() -> Vec<WaitPoint>, name: &str) -> WaitPoint {
+/// A new wait point with this name.
+fn point_named(points: &impl Fn() -> Vec<WaitPoint>, name: &str) -> WaitPoint {
     let found = points().into_iter().find(|point| point.name == name);
     found.unwrap()
 }
 
-/// QUIT gives up by itself after some seconds.
+/// QUIT stops waiting by itself after some seconds.
 fn ends_by_itself(point: &WaitPoint) -> bool {
     point.name == "QUIT"
 }
 
-/// Brings a backend to each point in turn and sends it something.
+/// Brings a backend to each point in turn and sends it a signal.
 fn interrupt_each(
-    place: &Place,
+    server: &TestServer,
     points: impl Fn() -> Vec<WaitPoint>,
     send: &str,
-    judge: impl Fn(Ended),
+    check: impl Fn(WaitOutcome),
 ) {
-    let mut observer = place.session();
+    let mut observer = server.session();
     for mut point in points() {
         for attempt in 1.. {
             let name = point.name;
-            let one = place.start_endless(point, true);
-            one.settle(&mut observer);
-            // False, and a warning, if it is gone, which no backend is here.
+            let one = server.start_without_limit(point, true);
+            one.await_wait(&mut observer);
+            // The function returns false, with a warning, if the backend is gone.
             assert!(observer.value::<bool>(&format!("SELECT {send}({})", one.pid)));
             let ended = one.join();
             if ends_by_itself(&ended.point) && ended.outcome.is_ok() && attempt < TRIES {
-                point = again(&points, name);
+                point = point_named(&points, name);
                 continue;
             }
-            judge(ended);
+            check(ended);
             break;
         }
     }
 }
 
-/// Lets a limit end all waits at once; it counts from the start of the waiting statement.
-fn let_expire(
-    place: &Place,
+/// Lets a limit end all waits at once. It counts from the start of the waiting statement.
+fn expire_setting(
+    server: &TestServer,
     points: Vec<WaitPoint>,
     setting: &str,
     limit: Duration,
-    judge: impl Fn(Ended),
+    check: impl Fn(WaitOutcome),
 ) {
     let start = |point| {
-        let started = place.start(point, NEVER, setting, true);
+        let started = server.start(point, NEVER, setting, true);
         started.unwrap_or_else(|failure| panic!("{failure}"))
     };
     let waiting: Vec<_> = points.into_iter().map(start).collect();
@@ -242,20 +247,24 @@ fn let_expire(
         let ended = one.join();
         let (name, took) = (ended.point.name, ended.took);
         assert!(took >= limit, "{name}: ended after {took:?}");
-        judge(ended);
+        check(ended);
     }
 }
 
-/// The same with `tx_timeout`, which holds on the way to the point as well.
-fn let_time_out(place: &Place, points: impl Fn() -> Vec<WaitPoint>, judge: impl Fn(Ended)) {
+/// Like [`expire_setting`], with `tx_timeout`, which also applies to the calls before the point.
+fn expire_tx_timeout(
+    server: &TestServer,
+    points: impl Fn() -> Vec<WaitPoint>,
+    check: impl Fn(WaitOutcome),
+) {
     let mut left = points();
     for limit in LIMITS {
         let started = left.into_iter().map(|point| {
             let name = point.name;
-            place.start(point, limit, "", false).map_err(|_| name)
+            server.start(point, limit, "", false).map_err(|_| name)
         });
         let (waiting, missed): (Vec<_>, Vec<_>) = started.partition(Result::is_ok);
-        for ended in waiting.into_iter().flatten().map(Waiting::join) {
+        for ended in waiting.into_iter().flatten().map(WaitingBackend::join) {
             let (name, took) = (ended.point.name, ended.took);
             // However long the limit is, QUIT waits five seconds at most.
             let limit = if ends_by_itself(&ended.point) {
@@ -265,13 +274,16 @@ fn let_time_out(place: &Place, points: impl Fn() -> Vec<WaitPoint>, judge: impl 
             };
             let limit = Duration::from_secs(limit.try_into().unwrap());
             assert!(took >= limit, "{name}: ended after {took:?}");
-            judge(ended);
+            check(ended);
         }
         let missed: Vec<_> = missed.into_iter().filter_map(Result::err).collect();
         if missed.is_empty() {
             return;
         }
-        left = missed.iter().map(|name| again(&points, name)).collect();
+        left = missed
+            .iter()
+            .map(|name| point_named(&points, name))
+            .collect();
     }
     panic!(
         "these points were not reached: {:?}",
@@ -282,17 +294,17 @@ fn let_time_out(place: &Place, points: impl Fn() -> Vec<WaitPoint>, judge: impl 
 const CANCELLED: &str = "canceling statement due to user request";
 
 #[test]
-fn a_cancel_ends_every_wait_and_when_others_does_not_keep_it() {
-    let place = Place::shared();
-    interrupt_each(&place, wait_points, "pg_cancel_backend", |ended| {
+fn a_cancel_ends_every_wait_and_when_others_does_not_catch_it() {
+    let server = TestServer::shared();
+    interrupt_each(&server, wait_points, "pg_cancel_backend", |ended| {
         ended.expect("57014", CANCELLED);
-        ended.leaves_nothing();
+        ended.assert_closed();
     });
 }
 
-/// Waiting costs nothing: whatever ends a wait wakes the backend, which looks for nothing by itself.
+/// A waiting backend does not poll: whatever ends the wait wakes it.
 #[test]
-fn a_wait_is_no_poll() {
+fn a_waiting_backend_does_not_poll() {
     let peer = Peer::start(Script::greeting().line().hold());
     let database = Database::new();
     let mut session = database.superuser();
@@ -302,7 +314,7 @@ fn a_wait_is_no_poll() {
     let waiting = std::thread::spawn(move || smtp.noop(&mut session));
     peer.await_hold();
     await_wait(&mut database.superuser(), pid, "NOOP");
-    // What goes on in other databases may wake it now and then.
+    // Activity in other databases may wake it now and then.
     wait_until("the backend sleeps for two seconds on end", || {
         let before = process::sleeps(pid);
         std::thread::sleep(Duration::from_secs(2));
@@ -318,27 +330,33 @@ fn a_wait_is_no_poll() {
 fn statement_timeout_ends_every_wait() {
     let setting = "SET LOCAL statement_timeout = 300";
     let limit = Duration::from_millis(300);
-    let_expire(&Place::shared(), wait_points(), setting, limit, |ended| {
-        ended.expect("57014", "canceling statement due to statement timeout");
-        ended.leaves_nothing();
-    });
+    expire_setting(
+        &TestServer::shared(),
+        wait_points(),
+        setting,
+        limit,
+        |ended| {
+            ended.expect("57014", "canceling statement due to statement timeout");
+            ended.assert_closed();
+        },
+    );
 }
 
-/// From PostgreSQL 17 on.
+/// `transaction_timeout` exists since PostgreSQL 17.
 #[test]
 fn transaction_timeout_ends_every_wait_and_the_backend() {
-    transactions_time_out(&Place::shared(), wait_points());
+    transactions_time_out(&TestServer::shared(), wait_points());
 }
 
-fn transactions_time_out(place: &Place, points: Vec<WaitPoint>) {
+fn transactions_time_out(server: &TestServer, points: Vec<WaitPoint>) {
     let version = "SELECT current_setting('server_version_num')::integer";
-    if place.session().value::<i32>(version) < 170_000 {
+    if server.session().value::<i32>(version) < 170_000 {
         eprintln!("not tried: there is no transaction_timeout before PostgreSQL 17");
         return;
     }
     let setting = "SET transaction_timeout = 300";
     let limit = Duration::from_millis(300);
-    let_expire(place, points, setting, limit, |ended| {
+    expire_setting(server, points, setting, limit, |ended| {
         let failure = ended.outcome.expect_err(ended.point.name);
         assert!(
             ["25P04", ""].contains(&failure.sqlstate.as_str()),
@@ -356,38 +374,39 @@ fn await_end(pid: i32, name: &str) {
     });
 }
 
-/// The limit is the command's, however the peer spends it.
+/// The limit applies to the whole command, however the peer spends it.
 #[test]
 fn tx_timeout_ends_every_wait() {
-    let_time_out(&Place::shared(), wait_points, |ended| {
-        // QUIT is over whatever the server says.
+    expire_tx_timeout(&TestServer::shared(), wait_points, |ended| {
+        // QUIT always succeeds.
         if ended.point.name == "QUIT" {
             assert_eq!(ended.outcome, Ok(()));
         } else {
             ended.expect("U9278", "421 Service not available");
         }
-        ended.leaves_nothing();
+        ended.assert_closed();
     });
 }
 
 #[test]
-fn a_terminated_backend_goes_from_every_wait() {
-    let place = Place::shared();
-    interrupt_each(&place, wait_points, "pg_terminate_backend", |ended| {
-        gone(place.cluster().0, ended);
+fn pg_terminate_backend_ends_every_wait() {
+    let server = TestServer::shared();
+    interrupt_each(&server, wait_points, "pg_terminate_backend", |ended| {
+        gone(server.cluster().0, ended);
     });
 }
 
-fn gone(cluster: &Cluster, ended: Ended) {
+fn gone(cluster: &Cluster, ended: WaitOutcome) {
     let pid = ended.session.pid();
     await_end(pid, ended.point.name);
     assert_terminated(cluster, pid, &ended);
     ended.point.finish();
 }
 
-/// The client may see the end of its connection before the error that explains it; the log has it in any case.
+/// The client may see the end of its connection before the error that explains it. The log has it
+/// in any case.
 #[track_caller]
-fn assert_terminated(cluster: &Cluster, pid: i32, ended: &Ended) {
+fn assert_terminated(cluster: &Cluster, pid: i32, ended: &WaitOutcome) {
     let name = ended.point.name;
     let failure = ended.outcome.as_ref().expect_err(name);
     if !failure.sqlstate.is_empty() {
@@ -402,7 +421,7 @@ fn assert_terminated(cluster: &Cluster, pid: i32, ended: &Ended) {
     assert!(said, "{name}: {failure}");
 }
 
-/// A client that can be killed, in the middle of a statement that waits.
+/// A client process that can be killed while its statement waits.
 struct Client(Child);
 
 impl Client {
@@ -432,23 +451,23 @@ impl Client {
     }
 }
 
-/// A client's death ends its backend, at each point.
-fn clients_leave(place: &Place, points: impl Fn() -> Vec<WaitPoint>) {
+/// Kills a client at each point; its backend must end.
+fn clients_leave(server: &TestServer, points: impl Fn() -> Vec<WaitPoint>) {
     for (number, point) in points().into_iter().enumerate() {
         let name = point.name;
         let mut point = Some(point);
         let left = (0..TRIES).any(|attempt| {
-            let point = point.take().unwrap_or_else(|| again(&points, name));
-            client_leaves(place, point, &format!("leaving_{number}_{attempt}"))
+            let point = point.take().unwrap_or_else(|| point_named(&points, name));
+            client_leaves(server, point, &format!("leaving_{number}_{attempt}"))
         });
         assert!(left, "{name}: the client had no wait to leave");
     }
 }
 
-/// False if the wait ended by itself before the client could be killed in it.
-fn client_leaves(place: &Place, point: WaitPoint, application: &str) -> bool {
-    let (cluster, database) = place.cluster();
-    let mut observer = place.session();
+/// Returns false if the wait ended by itself before the client could be killed.
+fn client_leaves(server: &TestServer, point: WaitPoint, application: &str) -> bool {
+    let (cluster, database) = server.cluster();
+    let mut observer = server.session();
     let mut statements = point.preparations(NEVER);
     statements.push(format!("SELECT {}", point.waiting(NEVER)));
     let mut client = Client::start(cluster, database, application, &statements);
@@ -476,13 +495,13 @@ fn backend_of(observer: &mut Session, application: &str) -> Option<i32> {
 }
 
 #[test]
-fn a_backend_whose_client_is_gone_goes_from_every_wait() {
-    clients_leave(&Place::shared(), wait_points);
+fn the_death_of_the_client_ends_every_wait() {
+    clients_leave(&TestServer::shared(), wait_points);
 }
 
-/// PostgreSQL ends the backend between two calls, and the server sees the end of the connection.
+/// PostgreSQL ends the backend between two calls, and the peer sees the connection end.
 #[test]
-fn an_idle_transaction_that_times_out_takes_its_connection_along() {
+fn an_idle_transaction_timeout_closes_the_connection() {
     let database = Database::new();
     let peer = e2e::Peer::start(e2e::Script::greeting().line());
     let mut session = database.superuser();

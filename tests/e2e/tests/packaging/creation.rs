@@ -1,4 +1,4 @@
-//! Who creates the extension, and over what.
+//! CREATE EXTENSION: who may run it, and existing objects.
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn only_a_superuser_creates_the_extension() {
     failure.expect("42501");
 }
 
-/// A schema that is there already is somebody else's.
+/// An existing schema belongs to somebody else.
 #[test]
 fn no_schema_that_exists_is_taken_over() {
     for schema in SCHEMAS {
@@ -59,7 +59,7 @@ fn no_schema_that_exists_is_taken_over() {
     }
 }
 
-/// Objects that say so when they are used.
+/// Objects that raise an error when they are used.
 const TRAPS: &str = "
 CREATE SCHEMA trap;
 GRANT USAGE ON SCHEMA trap TO PUBLIC;
@@ -85,7 +85,7 @@ CREATE TYPE trap.connection AS (a integer);
 CREATE TABLE trap.host_ace (host pg_catalog.text);
 CREATE TABLE trap.pg_roles (oid oid);";
 
-/// Neither at its creation nor later does it take anything from the search_path.
+/// The extension uses nothing from the search_path, neither during creation nor later.
 #[test]
 fn objects_in_the_search_path_are_neither_used_nor_adopted() {
     let peer = obliging();
@@ -122,7 +122,7 @@ fn objects_in_the_search_path_are_neither_used_nor_adopted() {
     assert!(!mine.is_empty());
 }
 
-/// The schemas have fixed names; whatever else is asked for is refused as a name, not run as SQL.
+/// The schemas have fixed names. Any other name is refused as a name, not run as SQL.
 #[test]
 fn a_schema_to_create_the_extension_in_is_refused_whatever_its_name() {
     let database = Database::empty("");
@@ -143,7 +143,7 @@ fn a_schema_to_create_the_extension_in_is_refused_whatever_its_name() {
     session.run("CREATE EXTENSION utl_smtp");
 }
 
-/// The same characters in the name of a role, up to the call that the HINT of a refusal offers.
+/// The same characters in the name of a role, up to the call in the HINT of a refusal.
 #[test]
 fn the_call_that_a_refusal_offers_works_for_a_role_of_any_name() {
     let peer = obliging();

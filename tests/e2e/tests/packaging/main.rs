@@ -1,14 +1,14 @@
-//! The extension as an object of the database: who creates it and over what, what becomes of it when it is dropped,
-//! dumped or upgraded, its signatures, and values of its types that it did not make.
+//! The extension as a database object: CREATE, DROP, dump and upgrade, its signatures, and foreign
+//! values of its types.
 
 mod creation;
-mod departure;
+mod lifecycle;
 mod plans;
 mod signatures;
 mod values;
 
 use e2e::cluster::Cluster;
-use e2e::{Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp, vigil};
+use e2e::{Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp, invariants};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

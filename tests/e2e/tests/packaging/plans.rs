@@ -1,4 +1,4 @@
-//! Its routines in the hands of the planner and of parallel workers.
+//! Its routines in the planner and in parallel workers.
 
 use super::*;
 
@@ -23,7 +23,8 @@ fn no_routine_may_be_run_at_the_planners_leisure_or_with_a_path_of_the_callers()
     assert!(faults.is_empty(), "{faults:?}");
 }
 
-/// A worker's session would vanish with it; so it doesn't begin, even when somebody marks it as safe.
+/// A connection opened in a worker would be lost with it, so opening is refused even in a function
+/// marked parallel safe.
 #[test]
 fn nothing_runs_in_a_parallel_worker() {
     let peer = obliging();
@@ -54,7 +55,7 @@ fn nothing_runs_in_a_parallel_worker() {
     assert_eq!(peer.finish().accepted(), 1);
 }
 
-/// Without a worker the plan runs in the session itself, where no snapshot may be taken.
+/// Without workers the plan runs in the session itself, where no snapshot may be taken.
 #[test]
 fn a_parallel_plan_without_workers_opens_as_any_other() {
     let peer = obliging();
@@ -78,7 +79,7 @@ fn a_parallel_plan_without_workers_opens_as_any_other() {
     assert_eq!(open, 1);
 }
 
-/// A plan of a parallel worker for whatever may run in one.
+/// Forces a parallel plan wherever one is possible.
 fn prefer_parallel(session: &mut Session) {
     let version: i32 = session.value("SELECT current_setting('server_version_num')::integer");
     let setting = if version < 160_000 {

@@ -1,5 +1,5 @@
-//! The signatures that are written twice, in `sql/install` and in `src/api`: a type that differs
-//! would be memory unsafety.
+//! Signatures, which are declared in `sql/install` and again in `src/api`. A different type would
+//! break memory safety.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -7,17 +7,16 @@ use std::path::Path;
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 
-/// A function as one of the two sides declares it.
+/// A function as declared on one side.
 #[derive(Debug, PartialEq, Eq)]
 struct Signature {
     arguments: Vec<(String, String)>,
-    /// The type, or the columns of a record, with their names where they have one.
+    /// The type, or the columns of a record, with names if there are any.
     results: Vec<(String, String)>,
     returns_set: bool,
 }
 
-/// The SQL types that a Rust type may stand for. An unknown one has to be entered here, once
-/// somebody has made sure.
+/// The SQL types that a Rust type may represent. Add new types here after checking them.
 fn sql_types(rust: &str) -> &'static [&'static str] {
     match rust {
         "Bytes" => &["text", "bytea"],
@@ -37,7 +36,7 @@ fn sql_types(rust: &str) -> &'static [&'static str] {
     }
 }
 
-/// Without paths and lifetimes: `Option<Vec<Text>>`.
+/// Removes paths and lifetimes: `Option<Vec<Text>>`.
 fn type_name(of: &syn::Type) -> String {
     match of {
         syn::Type::Path(path) => {
@@ -67,7 +66,7 @@ fn type_parameters(segment: &syn::PathSegment) -> impl Iterator<Item = &syn::Typ
         })
 }
 
-/// `Option<T>` as T, and whether it was one.
+/// `Option<T>` as T, and whether it was an Option.
 fn required(name: &str) -> (&str, bool) {
     let inner = name
         .strip_prefix("Option<")
@@ -161,8 +160,7 @@ fn rust_signature(signature: &syn::Signature) -> Signature {
     }
 }
 
-/// Each function of the extension that is in the library, by its symbol; with it whether it is
-/// STRICT.
+/// The functions of the extension in the library, by symbol, and whether each is STRICT.
 fn in_sql(session: &mut Session) -> BTreeMap<String, (Signature, bool)> {
     session.run("SET search_path = pg_catalog");
     let rows = session
@@ -204,7 +202,7 @@ fn in_sql(session: &mut Session) -> BTreeMap<String, (Signature, bool)> {
     found
 }
 
-/// What is wrong with the SQL declaration of one function. `prefix`: the library may return more
+/// The errors in the SQL declaration of one function. `prefix`: the library may return more
 /// columns.
 fn faults(rust: &Signature, sql: &Signature, is_strict: bool, prefix: bool) -> Vec<String> {
     let mut faults = Vec::new();
@@ -259,8 +257,8 @@ fn every_function_is_declared_in_sql_as_it_is_in_rust() {
     }
 }
 
-/// The library is there before ALTER EXTENSION … UPDATE is: it serves the declarations of older
-/// versions, too, which may lack the last columns of a table.
+/// The library is installed before ALTER EXTENSION … UPDATE runs, so it must serve the declarations
+/// of older versions, which may lack the last columns of a table.
 #[test]
 fn released_versions_declare_what_the_library_still_takes() {
     let rust = in_rust();

@@ -1,10 +1,10 @@
-//! Values of its types that it did not make, and calls that make no sense.
+//! Forged values of its types, and calls in the wrong order.
 
 use super::*;
 
-/// A value that was made up, is another session's or is old stands for nothing.
+/// A value that is forged, from another session, or old refers to no connection.
 #[test]
-fn a_forged_connection_is_one_that_never_opened() {
+fn a_forged_connection_value_is_treated_as_closed() {
     let peer = obliging();
     let database = Database::new();
     let mut session = database.role_for(HOST, peer.port());
@@ -56,7 +56,7 @@ fn a_forged_connection_is_one_that_never_opened() {
     );
 }
 
-/// The value says which limit is in effect, and so is NULL in no field unless there is none.
+/// The value contains the limit in effect; a field is NULL only if there is none.
 #[test]
 fn an_open_connection_is_not_null_and_connections_has_its_value() {
     let peer = obliging();
@@ -126,7 +126,7 @@ fn handles_are_far_apart_in_every_backend() {
     assert!(closest > 1 << 32, "two handles are {closest} apart");
 }
 
-/// Values for each type of argument, in SQL.
+/// SQL values for each argument type.
 fn values(kind: &str, port: u16) -> Vec<String> {
     let fixed: &[&str] = match kind {
         "text" => &[
@@ -173,10 +173,10 @@ fn values(kind: &str, port: u16) -> Vec<String> {
     all
 }
 
-/// Every function with odd arguments, by a role that may talk to nobody. No crash, no error of ours
-/// that nobody foresaw, no packet.
+/// Calls every function with odd arguments, as a role without access to any host. No crash, no
+/// unexpected error, no packet.
 #[test]
-fn odd_calls_by_a_role_without_rights_come_to_nothing() {
+fn odd_calls_by_an_unprivileged_role_have_no_effect() {
     let peer = obliging();
     let database = Database::new();
     let role = database.role("nobody");

@@ -1,10 +1,10 @@
-//! Attachments, in the pieces that Oracle's limits made people use.
+//! Attachments, in pieces of the sizes that Oracle's limits required.
 
 use super::mime::{field, parts};
 use super::*;
 
-/// Some 300 kB, with every value of an octet, in a table as documents are kept.
-fn store_document(desk: &mut Desk) -> Vec<u8> {
+/// A table with a document of about 300 kB that contains every octet value.
+fn store_document(fixture: &mut MailFixture) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let next = || {
         state = state
@@ -13,19 +13,20 @@ fn store_document(desk: &mut Desk) -> Vec<u8> {
         state.to_be_bytes()[0]
     };
     let content: Vec<u8> = std::iter::repeat_with(next).take(300_011).collect();
-    desk.session
+    fixture
+        .session
         .run("CREATE TABLE documents (name text, content bytea)");
     let insert = "INSERT INTO documents VALUES ('report.bin', $1)";
-    desk.session.execute(insert, &[&content]).unwrap();
+    fixture.session.execute(insert, &[&content]).unwrap();
     content
 }
 
 #[test]
 fn an_attachment_by_lines_of_57_bytes_is_the_original() {
-    let mut desk = Desk::plain("by-lines");
-    let content = store_document(&mut desk);
-    assert!(desk.run("attachment_by_lines").is_empty());
-    let parts = parts(&desk.delivered("bob"));
+    let mut fixture = MailFixture::plain("by-lines");
+    let content = store_document(&mut fixture);
+    assert!(fixture.run("attachment_by_lines").is_empty());
+    let parts = parts(&fixture.delivered("bob"));
     let [text, attachment] = parts.as_slice() else {
         panic!("{} parts", parts.len())
     };
@@ -41,13 +42,13 @@ fn an_attachment_by_lines_of_57_bytes_is_the_original() {
     );
 }
 
-/// The line feeds of PostgreSQL's `encode` become CRLF; a bare one would be refused by this server.
+/// The line feeds of PostgreSQL's `encode` become CRLF; this server would refuse bare ones.
 #[test]
 fn attachments_by_pieces_of_24573_bytes_are_the_original() {
-    let mut desk = Desk::plain("by-pieces");
-    let content = store_document(&mut desk);
-    assert!(desk.run("attachment_by_pieces").is_empty());
-    let parts = parts(&desk.delivered("bob"));
+    let mut fixture = MailFixture::plain("by-pieces");
+    let content = store_document(&mut fixture);
+    assert!(fixture.run("attachment_by_pieces").is_empty());
+    let parts = parts(&fixture.delivered("bob"));
     let [written, raw] = parts.as_slice() else {
         panic!("{} parts", parts.len())
     };

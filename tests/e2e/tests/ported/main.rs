@@ -1,7 +1,8 @@
-//! Programs in the habits of Oracle's, changed by nothing but what PL/pgSQL needs, with the mail that arrives.
+//! Programs in Oracle style, changed only where PL/pgSQL requires it, and the mail that arrives.
 //!
-//! Each is a file of plain SQL in `programs/`, as it is after the steps of the migration page. Where the server is they
-//! read from settings `mail.…`; in a real program these are literals, constants or a table.
+//! Each program is a plain SQL file in `programs/`, as it is after the steps of the migration page.
+//! The programs read the server's address from settings `mail.…`; real programs have literals,
+//! constants or a table.
 
 mod attachments;
 mod content;
@@ -14,18 +15,18 @@ mod recipients;
 use e2e::mail::Message;
 use e2e::{Database, Failure, MailServer, Session, closed_port};
 
-/// A plain role at a database, who may talk to one port of one server.
-struct Desk {
+/// An unprivileged role in a new database that may connect to one port of one mail server.
+struct MailFixture {
     session: Session,
     database: Database,
     server: &'static MailServer,
     port: u16,
-    /// To know this test's mail by.
+    /// Identifies this test's mail.
     mark: String,
 }
 
-impl Desk {
-    /// Before a server that asks for nothing, and takes mail for its own mailboxes.
+impl MailFixture {
+    /// Uses the port without TLS and login, which accepts local mail only.
     fn plain(test: &str) -> Self {
         Self::plain_at(MailServer::shared(), test)
     }
@@ -34,7 +35,7 @@ impl Desk {
         Self::at(server, server.plain, test)
     }
 
-    /// Before a server that asks for TLS and a login.
+    /// Uses the port that requires TLS and a login.
     fn submission(server: &'static MailServer, test: &str) -> Self {
         Self::at(server, server.submission, test)
     }
@@ -49,18 +50,18 @@ impl Desk {
              GRANT CREATE ON DATABASE {} TO {role}",
             database.name()
         ));
-        let mut desk = Self {
+        let mut fixture = Self {
             session: database.connect(&role),
             database,
             server,
             port,
             mark: format!("ported-{test}-{}", std::process::id()),
         };
-        desk.settings();
-        desk
+        fixture.settings();
+        fixture
     }
 
-    /// Goes on in a new session, which has not used the extension yet.
+    /// Continues in a new session, which has not loaded the extension yet.
     fn reconnect(&mut self) {
         let role: String = self.session.value("SELECT current_user::text");
         self.session = self.database.connect(&role);
@@ -77,20 +78,20 @@ impl Desk {
         self.set("mark", &mark);
     }
 
-    /// A setting `mail.…` of this session.
+    /// Sets `mail.…` in this session.
     fn set(&mut self, name: &str, value: &str) {
         let set = "SELECT set_config($1, $2, false)";
         let name = format!("mail.{name}");
         self.session.execute(set, &[&name, &value]).unwrap();
     }
 
-    /// Lets this session's role talk to another port of the host.
+    /// Allows this session's role to connect to another port of the host.
     fn allow(&mut self, port: u16) {
         let role: String = self.session.value("SELECT current_user::text");
         self.database.allow(&role, &self.server.host, port);
     }
 
-    /// Runs a program that must succeed, and leave no connection behind; what it printed.
+    /// Runs a program that must succeed and close its connections; returns its notices.
     #[track_caller]
     fn run(&mut self, program: &str) -> Vec<String> {
         self.try_run(program)

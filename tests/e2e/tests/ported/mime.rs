@@ -1,4 +1,4 @@
-//! Mail as its reader sees it: header fields unfolded, encoded words and attachments decoded.
+//! Decodes mail as a reader displays it: unfolded header fields, encoded words, attachments.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,13 +1,14 @@
-//! Connections that outlive a call: package variables, several at once, and what is said in between.
+//! Connections that outlive a call: package variables, several connections at once, commands in
+//! between.
 
 use super::mime::field;
 use super::*;
 
 #[test]
-fn a_connection_in_a_package_variable_lives_across_transactions() {
-    let mut desk = Desk::plain("package");
-    assert!(desk.run("mail_package").is_empty());
-    let message = desk.delivered("bob");
+fn a_connection_in_a_package_variable_survives_transactions() {
+    let mut fixture = MailFixture::plain("package");
+    assert!(fixture.run("mail_package").is_empty());
+    let message = fixture.delivered("bob");
     assert_eq!(
         field(&message.header(), "X-Mailer").unwrap(),
         "mail_package"
@@ -17,10 +18,10 @@ fn a_connection_in_a_package_variable_lives_across_transactions() {
 
 #[test]
 fn two_conversations_in_turns_keep_apart() {
-    let mut desk = Desk::plain("two-connections");
-    assert!(desk.run("two_connections").is_empty());
+    let mut fixture = MailFixture::plain("two-connections");
+    assert!(fixture.run("two_connections").is_empty());
     for (mailbox, number) in [("alice", 1), ("bob", 2)] {
-        let message = desk.delivered(mailbox);
+        let message = fixture.delivered(mailbox);
         let lines: String = (1..=100)
             .map(|n| format!("line {n} of {number}\n"))
             .collect();
@@ -37,12 +38,12 @@ fn two_conversations_in_turns_keep_apart() {
     }
 }
 
-/// VRFY and HELP return what the server says, be it 252 or 500; RSET forgets the first message.
+/// VRFY and HELP return the server's reply, be it 252 or 500; RSET discards the first message.
 #[test]
-fn commands_in_the_middle_of_a_transaction_do_it_no_harm() {
-    let mut desk = Desk::plain("commands-between");
+fn commands_inside_a_transaction_do_not_disturb_it() {
+    let mut fixture = MailFixture::plain("commands-between");
     assert_eq!(
-        desk.run("commands_between"),
+        fixture.run("commands_between"),
         [
             "VRFY 252",
             "VRFY nobody 550",
@@ -52,11 +53,11 @@ fn commands_in_the_middle_of_a_transaction_do_it_no_harm() {
             "RSET 250"
         ]
     );
-    let message = desk.delivered("bob");
+    let message = fixture.delivered("bob");
     assert_eq!(
         field(&message.header(), "Return-Path").unwrap(),
         "<right@foo.test>"
     );
     assert_eq!(message.body(), b"Anew.\n");
-    assert_eq!(desk.server.count("carol", &desk.mark), 0);
+    assert_eq!(fixture.server.count("carol", &fixture.mark), 0);
 }

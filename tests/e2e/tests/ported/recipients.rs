@@ -1,14 +1,14 @@
-//! Whom it goes to: lists, copies, brackets, refusals.
+//! Recipients: lists, copies, brackets, refusals.
 
 use super::mime::field;
 use super::*;
 
 #[test]
-fn lists_with_spaces_and_empty_places_reach_everybody_in_them() {
-    let mut desk = Desk::plain("recipient-lists");
-    assert_eq!(desk.run("recipient_lists"), ["3 recipients"]);
+fn recipient_lists_with_spaces_and_empty_items_reach_all_recipients() {
+    let mut fixture = MailFixture::plain("recipient-lists");
+    assert_eq!(fixture.run("recipient_lists"), ["3 recipients"]);
     for mailbox in ["alice", "bob", "carol"] {
-        let message = desk.delivered(mailbox);
+        let message = fixture.delivered(mailbox);
         assert_eq!(message.body(), b"For all of you.\n");
         let header = message.header();
         assert_eq!(
@@ -24,14 +24,14 @@ fn lists_with_spaces_and_empty_places_reach_everybody_in_them() {
 
 #[test]
 fn addresses_in_brackets_and_parameters_go_out_once() {
-    let mut desk = Desk::plain("brackets");
-    assert!(desk.run("brackets_and_parameters").is_empty());
+    let mut fixture = MailFixture::plain("brackets");
+    assert!(fixture.run("brackets_and_parameters").is_empty());
     for (mailbox, sender) in [
         ("bob", "app@foo.test"),
         ("carol", "app@foo.test"),
         ("alice", ""),
     ] {
-        let message = desk.delivered(mailbox);
+        let message = fixture.delivered(mailbox);
         assert_eq!(message.body(), "Né\n".as_bytes());
         assert_eq!(
             field(&message.header(), "Return-Path").unwrap(),
@@ -41,22 +41,25 @@ fn addresses_in_brackets_and_parameters_go_out_once() {
 }
 
 #[test]
-fn with_errors_off_a_program_skips_who_is_refused() {
-    let mut desk = Desk::plain("codes-by-hand");
+fn with_errors_off_a_program_skips_refused_recipients() {
+    let mut fixture = MailFixture::plain("codes-by-hand");
     assert_eq!(
-        desk.run("codes_by_hand"),
+        fixture.run("codes_by_hand"),
         [
             "221, skipped: nobody@example.test (550)",
             "nobody took it: nobody@example.test (550)"
         ]
     );
     for mailbox in ["alice", "bob"] {
-        assert_eq!(desk.delivered(mailbox).body(), b"For whoever is there.\n");
-        assert_eq!(desk.server.count(mailbox, &desk.mark), 1, "{mailbox}");
+        assert_eq!(
+            fixture.delivered(mailbox).body(),
+            b"For whoever is there.\n"
+        );
+        assert_eq!(fixture.server.count(mailbox, &fixture.mark), 1, "{mailbox}");
     }
     // The setting in the function's header holds from the first call of a session.
-    desk.reconnect();
-    let outcome: String = desk
+    fixture.reconnect();
+    let outcome: String = fixture
         .session
         .value("SELECT send_to_all(ARRAY['nobody@example.test'], 'unsent')");
     assert_eq!(outcome, "nobody took it: nobody@example.test (550)");

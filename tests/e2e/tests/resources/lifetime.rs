@@ -1,15 +1,16 @@
-//! How long a connection lives: across rollbacks and resets, as long as its backend, and in no other process.
+//! Lifetime of a connection: it survives rollbacks and resets, ends with its backend, and exists in
+//! no other process.
 
 use super::{HOST, obliging, open, open_count};
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, Peer, Script, Vigil, process, vigil};
+use e2e::{Database, Invariants, Open, Peer, Script, invariants, process};
 
 #[test]
 fn a_connection_out_of_scope_is_listed_and_can_be_closed() {
     let peer = obliging();
     let database = Database::new();
     let mut session = database.role_for(HOST, peer.port());
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     session.run(&format!(
         "DO $$ DECLARE c utl_smtp.connection;
          BEGIN FOR i IN 1..3 LOOP c := utl_smtp.open_connection('{HOST}', {}, 60); END LOOP; END $$",
@@ -21,13 +22,13 @@ fn a_connection_out_of_scope_is_listed_and_can_be_closed() {
         3
     );
     assert_eq!(open_count(&mut session), 0);
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
     assert_eq!(peer.finish().accepted(), 3);
 }
 
-/// Mail can't be unsent, so neither can what leads to it.
+/// Mail cannot be unsent, so a rollback does not affect the conversation.
 #[test]
-fn sessions_live_across_rollbacks() {
+fn sessions_survive_rollbacks() {
     let peer = obliging();
     let database = Database::new();
     let mut session = database.role_for(HOST, peer.port());
@@ -61,7 +62,7 @@ fn sessions_live_across_rollbacks() {
     assert!(record.conversations.iter().all(|one| !one.heard(b"RSET")));
 }
 
-/// A reset of the session doesn't reach what is no part of it; who may use it stays.
+/// DISCARD ALL does not affect connections; their owner stays.
 #[test]
 fn discard_all_leaves_connections_to_the_role_that_opened_them() {
     let peer = obliging();
@@ -84,7 +85,7 @@ fn discard_all_leaves_connections_to_the_role_that_opened_them() {
     session.run("SELECT utl_smtp.close_all_connections(); RESET SESSION AUTHORIZATION");
 }
 
-/// The end of a backend is the end of its connections, with TLS and without.
+/// A backend's exit closes its connections, with and without TLS.
 #[test]
 fn a_backend_that_ends_closes_its_connections() {
     let authority = Authority::new("Private CA");
@@ -100,7 +101,7 @@ fn a_backend_that_ends_closes_its_connections() {
     let database = Database::new();
     let mut session = database.superuser();
     let mut observer = database.superuser();
-    let watch = Vigil::begin(&mut observer);
+    let invariants = Invariants::record(&mut observer);
     let locator = wallet.locator();
     for _ in 0..5 {
         open(&mut session, &plain).unwrap();
@@ -113,7 +114,7 @@ fn a_backend_that_ends_closes_its_connections() {
     let pid = session.pid();
     drop(session);
     process::wait_until("the backend ends", || !process::is_alive(pid));
-    watch.end(&mut observer, &[]);
+    invariants.check(&mut observer, &[]);
     assert_eq!(plain.finish().accepted(), 5);
     assert_eq!(tls.finish().accepted(), 5);
 }
@@ -130,19 +131,19 @@ fn a_peer_that_goes_away_while_idle_is_noticed_by_the_next_command() {
     let mut session = database.superuser();
     for (way, script) in ways {
         let peer = Peer::start(script);
-        let watch = Vigil::begin(&mut session);
+        let invariants = Invariants::record(&mut session);
         let smtp = open(&mut session, &peer).unwrap();
         peer.release_and_arrive();
         let failure = smtp.noop(&mut session).unwrap_err().expect("U9278");
         assert!(failure.message.contains("421"), "{way}: {failure}");
-        vigil::assert_over(&mut session, &smtp);
-        watch.end(&mut session, &[]);
+        invariants::assert_over(&mut session, &smtp);
+        invariants.check(&mut session, &[]);
         peer.finish();
     }
 }
 
 fn sockets(pid: i32) -> Vec<String> {
-    let mut open = vigil::descriptors(pid);
+    let mut open = invariants::descriptors(pid);
     open.retain(|one| one.starts_with("socket"));
     open
 }

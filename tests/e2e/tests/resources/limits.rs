@@ -1,14 +1,14 @@
-//! How many connections there may be, and what happens at the end of the descriptors.
+//! The limit on connections, and running out of descriptors.
 
 use super::{HOST, obliging, open};
-use e2e::{Database, OwnCluster, Smtp, Vigil, closed_port, vigil};
+use e2e::{Database, Invariants, OwnCluster, Smtp, closed_port, invariants};
 
 #[test]
-fn the_seventeenth_connection_is_one_too_many() {
+fn the_seventeenth_connection_is_refused() {
     let peer = obliging();
     let database = Database::new();
     let mut session = database.role_for(HOST, peer.port());
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     let all: Vec<Smtp> = (0..16)
         .map(|_| open(&mut session, &peer).unwrap())
         .collect();
@@ -27,7 +27,7 @@ fn the_seventeenth_connection_is_one_too_many() {
         assert_eq!(smtp.noop(&mut session).unwrap().code, 250);
     }
     session.run("SELECT utl_smtp.close_all_connections()");
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
     assert_eq!(
         peer.finish().accepted(),
         17,
@@ -35,7 +35,7 @@ fn the_seventeenth_connection_is_one_too_many() {
     );
 }
 
-/// What is left to extensions of the descriptors is the limit that no setting lifts.
+/// PostgreSQL's limit on descriptors for extensions cannot be raised by a setting.
 #[test]
 fn a_backend_out_of_descriptors_says_so_and_goes_on() {
     let peer = obliging();
@@ -46,7 +46,7 @@ fn a_backend_out_of_descriptors_says_so_and_goes_on() {
     for prelude in ["", "ulimit -n 80"] {
         let cluster = OwnCluster::start_in(prelude, &settings);
         let mut session = cluster.superuser();
-        let before = vigil::descriptors(session.pid()).len();
+        let before = invariants::descriptors(session.pid()).len();
         let mut connections = Vec::new();
         let failure = loop {
             match open(&mut session, &peer) {
@@ -80,7 +80,7 @@ fn a_backend_out_of_descriptors_says_so_and_goes_on() {
             .unwrap();
         open(&mut session, &peer).unwrap();
         session.run("SELECT utl_smtp.close_all_connections()");
-        let left = vigil::descriptors(session.pid())
+        let left = invariants::descriptors(session.pid())
             .iter()
             .filter(|one| one.starts_with("socket"))
             .count();
@@ -90,13 +90,14 @@ fn a_backend_out_of_descriptors_says_so_and_goes_on() {
     drop(peer);
 }
 
-/// The limit of the machine, not of PostgreSQL: an honest error, and the count of descriptors stays right.
+/// The limit of the operating system, not of PostgreSQL: a clear error, and the descriptor count
+/// stays correct.
 #[test]
 fn failed_openings_use_up_no_descriptors() {
     let port = i32::from(closed_port());
     let database = Database::new();
     let mut session = database.superuser();
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     session.run("SET utl_smtp.raise_reply_errors = off");
     let refused: i64 = session.value(&format!(
         "SELECT count(*) FROM generate_series(1, 3000) AS n,
@@ -104,5 +105,5 @@ fn failed_openings_use_up_no_descriptors() {
           WHERE o.c IS NULL AND (o.reply).code = 421"
     ));
     assert_eq!(refused, 3000);
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
 }

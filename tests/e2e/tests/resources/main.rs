@@ -1,4 +1,4 @@
-//! Connections, descriptors and memory of a backend, and what transactions have to do with them: nothing.
+//! Connections, descriptors and memory of a backend, all independent of transactions.
 
 mod lifetime;
 mod limits;
@@ -11,7 +11,7 @@ use e2e::{Failure, Open, Peer, Script, Session, Smtp};
 
 const HOST: &str = "127.0.0.1";
 
-/// A peer that says 250 to everything, to any number of connections.
+/// A peer that answers 250 to everything, on any number of connections.
 fn obliging() -> Peer {
     Peer::start(Script::greeting().answer_all(|line| match line {
         "DATA" => b"354 go ahead\r\n".to_vec(),

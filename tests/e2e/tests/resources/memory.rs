@@ -1,8 +1,8 @@
-//! A message is never held as a whole, nor is anything else without a cap.
+//! Memory: messages are streamed, and every buffer has a cap.
 
 use super::HOST;
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, OwnCluster, Peer, Script, Session, vigil};
+use e2e::{Database, Open, OwnCluster, Peer, Script, Session, invariants};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// A server that counts the octets of messages and keeps none.
+/// A server that counts the octets of messages and discards them.
 struct Sink {
     port: u16,
     octets: Arc<AtomicU64>,
@@ -60,16 +60,16 @@ fn swallow(mut stream: TcpStream, octets: &AtomicU64) -> Option<()> {
     }
 }
 
-/// The most memory that a backend uses while this runs, in kB above what it used before.
+/// The peak memory of a backend during the call, in kB above its memory before.
 fn memory_of(session: &mut Session, run: impl FnOnce(&mut Session)) -> u64 {
     let pid = session.pid();
-    let before = vigil::anonymous_memory(pid);
+    let before = invariants::anonymous_memory(pid);
     let over = Arc::<AtomicBool>::default();
     let seen = Arc::clone(&over);
     let watcher = thread::spawn(move || {
         let mut most = 0;
         while !seen.load(Ordering::Relaxed) {
-            most = most.max(vigil::anonymous_memory(pid));
+            most = most.max(invariants::anonymous_memory(pid));
             thread::sleep(Duration::from_millis(3));
         }
         most
@@ -109,7 +109,7 @@ fn a_message_of_a_hundred_megabytes_takes_no_memory() {
     assert!(grown < 4096, "the backend grew by {grown} kB");
 }
 
-/// The address space that a backend may have from now on: what it has, and so many kB.
+/// Limits the backend's address space to its current size plus this many kB.
 fn confine(cluster: &OwnCluster, pid: i32, kilobytes: u64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
@@ -123,10 +123,10 @@ fn confine(cluster: &OwnCluster, pid: i32, kilobytes: u64) {
     cluster.as_server(&format!("prlimit --pid={pid} --as={limit}:{limit}"));
 }
 
-/// Rust aborts where memory ends, and the cluster restarts. So nothing that a peer sends may be what ends it: in
-/// a backend that can have two megabytes more, each flood is an error of its own kind.
+/// Rust aborts when memory runs out, and the cluster restarts. So no data from a peer may exhaust
+/// memory: in a backend limited to two more megabytes, each flood is a specific error.
 #[test]
-fn no_flood_takes_a_backend_to_the_end_of_its_memory() {
+fn no_flood_exhausts_the_memory_of_a_backend() {
     const ROOM: u64 = 2048;
     let authority = Authority::new("Private CA");
     let wallet = Wallet::of(&authority);

@@ -1,12 +1,13 @@
-//! What keeps a panic from becoming more than an error, as the sources show it. That it does is in the suite `faults`.
+//! Checks of the sources: panics cannot become more than an error. The suite `faults` tests the
+//! behaviour.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, Peer, Script, Vigil};
+use e2e::{Database, Invariants, Open, Peer, Script};
 use std::path::Path;
 
-/// The profiles unwind, and the library refuses to be built where they don't.
+/// All profiles unwind, and the library does not compile otherwise.
 #[test]
 fn no_profile_aborts_on_panic() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -17,7 +18,8 @@ fn no_profile_aborts_on_panic() {
     assert!(library.contains("#[cfg(not(panic = \"unwind\"))]\ncompile_error!"));
 }
 
-/// What can panic can only do so inside a call from SQL, which pgrx guards; PostgreSQL calls nothing else.
+/// Code that can panic runs only inside a call from SQL, which pgrx guards. PostgreSQL calls
+/// nothing else.
 #[test]
 fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
     let sources = sources(&["src"]);
@@ -59,8 +61,8 @@ fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
     }
 }
 
-/// A panic in a destructor that runs while another unwinds would end the process, and one at the end of the
-/// backend has nobody to catch it. There are few destructors, and they only release.
+/// A panic in a destructor during unwinding would abort the process, and nothing catches one at
+/// backend exit. There are few destructors, and they only release resources.
 #[test]
 fn destructors_only_release() {
     let sources = sources(&["src", "crates/smtp-core/src", "crates/smtp-net/src"]);
@@ -88,7 +90,7 @@ fn destructors_only_release() {
     assert!((3..10).contains(&found), "{found} destructors");
 }
 
-/// The name and the text of each file in these directories, tests aside.
+/// The name and the text of each file in these directories, except tests.
 fn sources(directories: &[&str]) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut sources = Vec::new();
@@ -110,7 +112,7 @@ fn read_sources(directory: &Path, into: &mut Vec<(String, String)>) {
     }
 }
 
-/// A SEQUENCE in a SEQUENCE, so many times.
+/// SEQUENCEs nested this many times.
 fn nested(depth: usize) -> Vec<u8> {
     let mut der = Vec::new();
     for _ in 0..depth {
@@ -120,14 +122,15 @@ fn nested(depth: usize) -> Vec<u8> {
     der
 }
 
-/// A certificate as deep as a message of TLS can hold costs no stack, from the peer or in the wallet.
+/// A certificate nested as deeply as a TLS message allows does not overflow the stack, from the
+/// peer or in the wallet.
 #[test]
 fn a_certificate_nested_thousands_of_times_is_a_bad_certificate() {
     let authority = Authority::new("Private CA");
     let wallet = Wallet::of(&authority);
     let database = Database::new();
     let mut session = database.superuser();
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     for place in [0, 1] {
         let mut identity = authority.issue(&["localhost"]);
         identity.chain.insert(place, nested(12_000).into());
@@ -158,5 +161,5 @@ fn a_certificate_nested_thousands_of_times_is_a_bad_certificate() {
         wallet.locator()
     );
     session.try_run(&sql).unwrap_err().expect("U8759");
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
 }

@@ -1,4 +1,4 @@
-//! A copy of a cluster that follows it.
+//! A hot standby.
 
 use super::{HOST, obliging, open, open_count};
 use e2e::cluster::Cluster;
@@ -7,7 +7,7 @@ use e2e::process::{self, NEVER};
 use e2e::{Open, OwnCluster, Peer, Script};
 use std::thread;
 
-/// A copy of a cluster that follows it.
+/// A standby of a cluster.
 struct Standby<'a> {
     primary: &'a OwnCluster,
     directory: String,
@@ -51,7 +51,7 @@ impl Drop for Standby<'_> {
     }
 }
 
-/// A standby sends as well, and a recovery conflict ends a wait.
+/// A standby can send mail, and a recovery conflict ends a wait.
 #[test]
 fn a_hot_standby_sends_and_a_recovery_conflict_ends_a_wait() {
     let primary = OwnCluster::start(&[]);
@@ -81,7 +81,7 @@ fn a_hot_standby_sends_and_a_recovery_conflict_ends_a_wait() {
     });
     let mut observer = standby.cluster.connect("postgres", "postgres");
     silent.await_hold();
-    e2e::waiting::await_wait(&mut observer, pid, "NOOP");
+    e2e::wait_points::await_wait(&mut observer, pid, "NOOP");
     owner.run("DROP TABLE looked_at");
     let (mut session, outcome) = process::join("the wait", waiting);
     let failure = outcome.unwrap_err();

@@ -1,11 +1,12 @@
-//! Statements that send: the look-up in the access list inside them, read-only ones, triggers for many rows.
+//! Statements that send mail: the access check inside them, read-only statements, triggers on many
+//! rows.
 
 use super::{HOST, obliging, open, open_count};
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, Peer, Script, Session, Vigil, closed_port, process};
+use e2e::{Database, Invariants, Open, Peer, Script, Session, closed_port, process};
 use std::thread;
 
-/// A look-up in the access list that fails, or waits, leaves no session half taken.
+/// A failing or waiting look-up in the access list leaves no session in an intermediate state.
 #[test]
 fn an_access_look_up_that_fails_or_waits_leaves_nothing_behind() {
     let authority = Authority::new("Private CA");
@@ -26,7 +27,7 @@ fn an_access_look_up_that_fails_or_waits_leaves_nothing_behind() {
     );
     let mut session = database.role_for("localhost", peer.port());
     let mut owner = database.superuser();
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     let locator = wallet.locator();
     let connection = || Open::to("localhost", peer.port()).wallet(&locator);
 
@@ -63,10 +64,10 @@ fn an_access_look_up_that_fails_or_waits_leaves_nothing_behind() {
     smtp.ehlo(&mut session, "client.example.test").unwrap();
     smtp.starttls(&mut session).unwrap();
     smtp.quit(&mut session).unwrap();
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
 }
 
-/// What was revoked is refused at once, also in a transaction that began before.
+/// A revoked entry is refused at once, also in a transaction that began before.
 #[test]
 fn a_revocation_counts_inside_an_older_snapshot() {
     let peer = obliging();
@@ -102,7 +103,7 @@ fn a_read_only_transaction_may_send() {
     );
 }
 
-/// A table of two thousand rows whose trigger mails, to a server that is dead.
+/// A table with two thousand rows and a trigger that sends mail to a dead server.
 fn rows_with_trigger(session: &mut Session, exception: &str) {
     session.run(&format!(
         "CREATE TABLE row_of_many AS SELECT n, 0 AS touched FROM generate_series(1, 2000) AS n;
@@ -121,7 +122,7 @@ fn rows_with_trigger(session: &mut Session, exception: &str) {
 fn a_trigger_for_each_row_ends_at_the_first_failure_or_catches_them_all() {
     let database = Database::new();
     let mut session = database.superuser();
-    let watch = Vigil::begin(&mut session);
+    let invariants = Invariants::record(&mut session);
     rows_with_trigger(&mut session, "");
     let failure = session
         .try_run("UPDATE row_of_many SET touched = 1")
@@ -142,7 +143,7 @@ fn a_trigger_for_each_row_ends_at_the_first_failure_or_catches_them_all() {
         session.value::<i64>("SELECT sum(touched) FROM row_of_many"),
         4000
     );
-    watch.end(&mut session, &[]);
+    invariants.check(&mut session, &[]);
 
     // A cancel gets in between two rows, of which it would take minutes to see all.
     let pid = session.pid();

@@ -1,5 +1,6 @@
-//! The floor: the least that a client outside PostgreSQL can do to have the same dialogue. Blocking sockets without
-//! Nagle's algorithm, one write a command, one read a reply; for TLS bare rustls with the same verification.
+//! The baseline: the least work a client outside PostgreSQL needs for the same dialogue. Blocking
+//! sockets without Nagle's algorithm, one write per command, one read per reply; plain rustls with
+//! the same verification for TLS.
 
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -44,7 +45,7 @@ impl PlainDialogue {
 }
 
 impl TlsDialogue {
-    /// Says QUIT and ends TLS.
+    /// Sends QUIT and closes TLS.
     pub fn close(mut self) {
         self.ask(b"QUIT\r\n", "221");
         self.stream.conn.send_close_notify();
@@ -66,7 +67,7 @@ impl<S: Read + Write> Dialogue<S> {
         self.ask(b"RCPT TO:<bob@example.test>\r\n", "250");
     }
 
-    /// The message, as it is on the wire, with its end.
+    /// Sends DATA and the message, given as it is on the wire, including the end of data.
     pub fn data(&mut self, wire: &[u8]) {
         self.ask(b"DATA\r\n", "354");
         self.ask(wire, "250");
@@ -81,7 +82,7 @@ impl<S: Read + Write> Dialogue<S> {
         self.expect(code);
     }
 
-    /// Reads one reply, to the end of the line that has a space behind its code.
+    /// Reads one reply, up to the line with a space after its code.
     fn expect(&mut self, code: &str) {
         let mut length = 0;
         loop {

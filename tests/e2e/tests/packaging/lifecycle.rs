@@ -1,14 +1,15 @@
-//! What becomes of the extension when it is dropped, dumped or upgraded.
+//! DROP EXTENSION, dumps, restores and upgrades.
 
 use super::*;
 
-/// Without the functions a connection is out of reach, not dangling; with them it can be closed.
+/// Without the functions a connection is unreachable, but not leaked: once they are back it can be
+/// closed.
 #[test]
 fn dropping_the_extension_leaves_no_connection_that_could_be_misused() {
     let peer = obliging();
     let database = Database::new();
     let mut session = database.superuser();
-    let before = vigil::descriptors(session.pid()).len();
+    let before = invariants::descriptors(session.pid()).len();
     let smtp = Open::to(HOST, peer.port()).open(&mut session).unwrap();
     session.run("DROP EXTENSION utl_smtp CASCADE");
     let failure = smtp.noop(&mut session).unwrap_err();
@@ -22,7 +23,7 @@ fn dropping_the_extension_leaves_no_connection_that_could_be_misused() {
         1
     );
     smtp.noop(&mut session).unwrap_err().expect("U9278");
-    assert!(vigil::descriptors(session.pid()).len() <= before);
+    assert!(invariants::descriptors(session.pid()).len() <= before);
     peer.finish();
 
     // A role that may not talk to anybody finds nothing of the old list in the new one.
@@ -30,7 +31,7 @@ fn dropping_the_extension_leaves_no_connection_that_could_be_misused() {
     assert_eq!(count, 0);
 }
 
-/// The types of the result are looked up when the reply has come, and may be gone by then.
+/// The result types are looked up after the reply has arrived; they may be dropped by then.
 #[test]
 fn dropping_the_extension_under_a_call_is_a_plain_error() {
     let greeting = "220 peer.example.test ESMTP\r\n";
@@ -161,7 +162,7 @@ fn a_dump_keeps_the_access_list_and_can_be_restored() {
     assert!(mine > 0);
 }
 
-/// Entries of every kind for two roles and PUBLIC, in host_ace and in a named list.
+/// Creates entries of every kind for two roles and PUBLIC, in host_ace and in a named list.
 fn fill(session: &mut Session, roles: [&str; 2]) {
     for role in roles {
         session.run(&format!(
@@ -180,7 +181,7 @@ fn fill(session: &mut Session, roles: [&str; 2]) {
     ));
 }
 
-/// The rows of all tables of the list, but for `but`'s.
+/// The rows of all tables of the list, except those of `but`.
 fn rows(session: &mut Session, but: &str) -> Vec<String> {
     let sql = format!(
         "SELECT row FROM (
@@ -306,7 +307,7 @@ fn a_dump_of_the_first_version_can_be_restored() {
 }
 
 #[test]
-fn pg_upgrade_finds_nothing_against_it() {
+fn pg_upgrade_accepts_the_extension() {
     let old = OwnCluster::start(&[]);
     let mut session = old.superuser();
     session.run(

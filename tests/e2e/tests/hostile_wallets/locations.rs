@@ -1,8 +1,8 @@
-//! Where a wallet may be, and what can be learnt by asking for one that may not.
+//! Where a wallet may be, and what an error reveals about forbidden locations.
 
 use super::{app, locator, refused, set_mode, subjects, wallet_of};
 use e2e::certs::{Authority, Wallet};
-use e2e::{Database, Open, Peer, Scene, Script};
+use e2e::{Database, Open, Peer, Script, TestBed};
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -13,13 +13,13 @@ fn make_fifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// A file that says to be of ten gigabytes.
+/// A sparse file of ten gigabytes.
 fn make_huge(path: &Path) {
     let file = std::fs::File::create(path).unwrap();
     file.set_len(10 << 30).unwrap();
 }
 
-/// Nothing is opened, and what is there looks like what is not.
+/// Nothing is opened, and existing and missing files look the same.
 #[test]
 fn outside_of_the_roots_everything_looks_the_same() {
     let database = Database::new();
@@ -73,7 +73,7 @@ fn outside_of_the_roots_everything_looks_the_same() {
 /// A role can't move the roots, nor the wallet of those who name none, nor the other settings that
 /// are the superuser's: not even before the library is loaded, when PostgreSQL does not know them.
 #[test]
-fn what_is_the_superusers_to_set_can_be_set_by_nobody_else() {
+fn superuser_settings_can_be_set_by_nobody_else() {
     let database = Database::new();
     let elsewhere = wallet_of("Elsewhere");
     let (role, mut loaded) = app(&database);
@@ -173,7 +173,8 @@ fn a_path_is_resolved_before_it_is_compared_with_the_roots() {
     assert!(file.detail.contains("not a directory"), "{file}");
 }
 
-/// As PostgreSQL reads its own lists of directories: names in quotes keep their commas, a doubled quote is one.
+/// The syntax is that of PostgreSQL's lists of directories: quoted names may contain commas, a
+/// doubled quote stands for one.
 #[test]
 fn roots_may_have_any_name_and_each_is_one_directory() {
     let database = Database::new();
@@ -238,8 +239,8 @@ fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
     );
 }
 
-/// A directory that is swapped with a link out of the roots, over and over: neither what is there nor
-/// what it is called is shown.
+/// A directory that is repeatedly swapped with a link out of the roots: neither the contents nor
+/// the names outside are shown.
 #[test]
 fn a_directory_that_is_swapped_with_a_link_shows_nothing_from_outside() {
     let database = Database::new();
@@ -280,7 +281,7 @@ fn a_directory_that_is_swapped_with_a_link_shows_nothing_from_outside() {
 }
 
 #[test]
-fn who_may_read_server_files_may_name_any_directory() {
+fn a_role_that_may_read_server_files_may_use_any_directory() {
     let database = Database::new();
     let wallet = wallet_of("Anywhere");
     let (reader, mut session) = app(&database);
@@ -300,9 +301,9 @@ fn who_may_read_server_files_may_name_any_directory() {
     }
 }
 
-/// What the superuser has set for all, and the machine's own trust store, are for all.
+/// The superuser's default wallet and the system trust store are available to everybody.
 #[test]
-fn the_default_wallet_may_lie_anywhere() {
+fn the_default_wallet_may_be_outside_the_roots() {
     let database = Database::new();
     let wallet = wallet_of("Default");
     database.set("utl_smtp.wallet_path", &wallet.locator());
@@ -370,10 +371,10 @@ fn a_locator_is_read_as_oracle_and_as_urls_have_it() {
     assert!(subjects(&mut session, "SYSTEM:").unwrap().len() > 10);
 }
 
-/// What is no file does not hold the backend up, and nothing stays open.
+/// Special files do not block the backend, and nothing stays open.
 #[test]
 fn a_thousand_failing_openings_leave_nothing_open() {
-    let mut scene = Scene::new();
+    let mut bed = TestBed::new();
     let broken = Wallet::new();
     make_fifo(&broken.path().join("fifo.pem"));
     std::fs::create_dir(broken.path().join("directory.pem")).unwrap();
@@ -412,7 +413,7 @@ fn a_thousand_failing_openings_leave_nothing_open() {
             paths.join("','")
         )
     };
-    scene.session.run(&fail(2));
-    scene.watch(&[], |session| session.run(&fail(250)));
+    bed.session.run(&fail(2));
+    bed.check_invariants(&[], |session| session.run(&fail(250)));
     set_mode(locked.path(), 0o755);
 }

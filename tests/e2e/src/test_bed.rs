@@ -1,23 +1,23 @@
-//! The stage for cases with a hostile peer: a database, a plain role that may talk to loopback, a private CA and its
-//! wallet. What is played here is played under the universal checks.
+//! The fixture for tests with a hostile peer: a database, an unprivileged role that may connect to
+//! loopback, a private CA and its wallet. Everything runs under the [`Invariants`].
 
 use crate::certs::{Authority, Identity, Wallet};
 use crate::cluster::{Database, Failure, Session};
+use crate::invariants::Invariants;
 use crate::peer::{Peer, Record, Script};
 use crate::process::{self, BOUND, LIMITS};
 use crate::smtp::{Open, Smtp};
-use crate::vigil::Vigil;
-use crate::waiting;
+use crate::wait_points;
 use postgres::NoTls;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The name that servers have here; the client asks for it as `secure_host`.
+/// The name of the servers; clients pass it as `secure_host`.
 pub const NAME: &str = "mail.example.test";
-/// What the client calls itself.
+/// The client's own name in EHLO.
 pub const CLIENT: &str = "client.example.test";
 
-pub struct Scene {
+pub struct TestBed {
     pub session: Session,
     pub authority: Authority,
     pub wallet: Wallet,
@@ -26,7 +26,7 @@ pub struct Scene {
     pub role: String,
 }
 
-impl Scene {
+impl TestBed {
     pub fn new() -> Self {
         let authority = Authority::new("Private CA");
         let wallet = Wallet::of(&authority);
@@ -45,12 +45,12 @@ impl Scene {
         }
     }
 
-    /// A certificate for [`NAME`] and nothing else.
+    /// A certificate for [`NAME`] only.
     pub fn identity(&self) -> Identity {
         self.authority.issue(&[NAME])
     }
 
-    /// Lets the role show the wallet's client certificate.
+    /// Allows the role to use the wallet's client certificate.
     pub fn allow_client_certificates(&self) {
         grant(
             &self.database,
@@ -60,28 +60,29 @@ impl Scene {
         );
     }
 
-    /// Plays the script to whatever `act` does, then looks whether all is well with the backend.
+    /// Plays the script while `act` runs, then checks the invariants.
     #[track_caller]
-    pub fn play(&mut self, script: Script, act: impl FnOnce(&mut Stage<'_>)) -> Record {
+    pub fn play(&mut self, script: Script, act: impl FnOnce(&mut Case<'_>)) -> Record {
         self.play_each(vec![script], &[], act)
     }
 
-    /// Plays the script to a call that `tx_timeout` is to end. `prepare` does what comes before it, and returns its error;
-    /// where the machine is so busy that the limit ends that already, all of it is played again with a longer one. `act`
-    /// makes the call. Both get the limit in seconds.
+    /// Plays the script for a call that must end by `tx_timeout`. `prepare` runs the calls before
+    /// it and returns their error; `act` makes the call. Both get the limit in seconds. On a busy
+    /// machine the limit may already expire in `prepare`; then everything is played again with a
+    /// longer one.
     #[track_caller]
     pub fn play_to_the_limit<T>(
         &mut self,
         script: &Script,
         secrets: &[&str],
-        prepare: impl Fn(&mut Stage<'_>, i32) -> Result<T, Failure>,
-        act: impl Fn(&mut Stage<'_>, T, i32),
+        prepare: impl Fn(&mut Case<'_>, i32) -> Result<T, Failure>,
+        act: impl Fn(&mut Case<'_>, T, i32),
     ) -> Record {
         for limit in LIMITS {
             let mut missed = None;
-            let record = self.play_each(vec![script.clone()], secrets, |stage| {
-                match prepare(stage, limit) {
-                    Ok(prepared) => act(stage, prepared, limit),
+            let record = self.play_each(vec![script.clone()], secrets, |case| {
+                match prepare(case, limit) {
+                    Ok(prepared) => act(case, prepared, limit),
                     Err(failure) => missed = Some(failure),
                 }
             });
@@ -93,30 +94,31 @@ impl Scene {
         panic!("the call was not reached within a minute");
     }
 
-    /// The same with a script for each connection, and words that must show nowhere.
+    /// Like [`TestBed::play`], with one script per connection, and secrets that must not appear
+    /// anywhere.
     #[track_caller]
     pub fn play_each(
         &mut self,
         scripts: Vec<Script>,
         secrets: &[&str],
-        act: impl FnOnce(&mut Stage<'_>),
+        act: impl FnOnce(&mut Case<'_>),
     ) -> Record {
         self.play_at("127.0.0.1:0", scripts, secrets, act)
     }
 
-    /// The same on another address, such as `[::1]:0`.
+    /// Like [`TestBed::play_each`], on another address such as `[::1]:0`.
     #[track_caller]
     pub fn play_at(
         &mut self,
         address: &str,
         scripts: Vec<Script>,
         secrets: &[&str],
-        act: impl FnOnce(&mut Stage<'_>),
+        act: impl FnOnce(&mut Case<'_>),
     ) -> Record {
         let peer = Peer::listen(address, scripts);
         let wallet = self.wallet.locator();
-        self.watch(secrets, |session| {
-            act(&mut Stage {
+        self.check_invariants(secrets, |session| {
+            act(&mut Case {
                 session,
                 peer: &peer,
                 wallet: &wallet,
@@ -125,24 +127,28 @@ impl Scene {
         peer.finish()
     }
 
-    /// The universal checks around something that `act` does; what it leaves open is closed.
+    /// Runs `act`, closes what it left open, and checks the invariants.
     #[track_caller]
-    pub fn watch<T>(&mut self, secrets: &[&str], act: impl FnOnce(&mut Session) -> T) -> T {
-        let watch = Vigil::begin(&mut self.session);
+    pub fn check_invariants<T>(
+        &mut self,
+        secrets: &[&str],
+        act: impl FnOnce(&mut Session) -> T,
+    ) -> T {
+        let invariants = Invariants::record(&mut self.session);
         let result = act(&mut self.session);
         self.session.run("SELECT utl_smtp.close_all_connections()");
-        watch.end(&mut self.session, secrets);
+        invariants.check(&mut self.session, secrets);
         result
     }
 }
 
-impl Default for Scene {
+impl Default for TestBed {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// Cancels a call of this session once it waits for its peer; its error.
+/// Cancels a call of this session once it waits for its peer, and returns its error.
 #[track_caller]
 pub fn cancel_waiting<T: std::fmt::Debug>(
     session: &mut Session,
@@ -154,7 +160,7 @@ pub fn cancel_waiting<T: std::fmt::Debug>(
     std::thread::scope(|scope| {
         scope.spawn(|| {
             process::wait_until("the backend waits", || {
-                over.load(Ordering::SeqCst) || waiting::is_waiting(observer, pid)
+                over.load(Ordering::SeqCst) || wait_points::is_waiting(observer, pid)
             });
             token.cancel_query(NoTls).unwrap();
         });
@@ -164,8 +170,8 @@ pub fn cancel_waiting<T: std::fmt::Debug>(
     })
 }
 
-/// What a limit of so many seconds ends must not end before it, nor go on for [`BOUND`] after it: the machine may be busy,
-/// but what ignores the limit takes longer.
+/// Asserts that a call takes at least this many seconds, and less than [`BOUND`] longer. The
+/// machine may be busy, but a call that ignores the limit takes longer than that.
 #[track_caller]
 pub fn lasts<T>(limit: i32, act: impl FnOnce() -> T) -> T {
     let began = Instant::now();
@@ -186,22 +192,22 @@ fn grant(database: &Database, role: &str, host: &str, privileges: &str) {
     ));
 }
 
-/// What a case gets to act with.
-pub struct Stage<'a> {
+/// What a test case works with.
+pub struct Case<'a> {
     pub session: &'a mut Session,
     pub peer: &'a Peer,
     pub wallet: &'a str,
 }
 
-impl<'a> Stage<'a> {
-    /// The peer's address, the wallet of the scene, and [`NAME`].
+impl<'a> Case<'a> {
+    /// The arguments of `open_connection`: the peer's address, the test bed's wallet, and [`NAME`].
     pub fn open(&self) -> Open<'a> {
         Open::to("127.0.0.1", self.peer.port())
             .wallet(self.wallet)
             .secure_host(NAME)
     }
 
-    /// Opened, with nothing said.
+    /// Opens a connection.
     #[track_caller]
     pub fn connect(&mut self) -> Smtp {
         self.open()
@@ -209,7 +215,7 @@ impl<'a> Stage<'a> {
             .unwrap_or_else(|failure| panic!("{failure}"))
     }
 
-    /// Opened, and EHLO said.
+    /// Opens a connection and sends EHLO.
     #[track_caller]
     pub fn greet(&mut self) -> Smtp {
         let smtp = self.connect();
@@ -217,7 +223,7 @@ impl<'a> Stage<'a> {
         smtp
     }
 
-    /// A call that must be cancelled while it waits; its error.
+    /// Cancels a call while it waits, and returns its error.
     #[track_caller]
     pub fn cancel<T: std::fmt::Debug>(
         &mut self,
@@ -233,7 +239,7 @@ impl<'a> Stage<'a> {
             .unwrap_or_else(|failure| panic!("{failure}"));
     }
 
-    /// Whether the one open session is encrypted, by what `connections()` says.
+    /// Whether the only open session is encrypted, according to `connections()`.
     #[track_caller]
     pub fn is_encrypted(&mut self) -> bool {
         self.session

@@ -1,11 +1,11 @@
-//! One address, one command, one line: what is more is refused.
+//! Arguments with more than one address, command or line are refused.
 
 use super::*;
 
 #[test]
 fn an_address_is_one_address_and_parameters_have_their_own_argument() {
-    let mut scene = scene();
-    let lines = lines_of(&mut scene, |stage, smtp| {
+    let mut bed = bed();
+    let lines = lines_of(&mut bed, |case, smtp| {
         for payload in [
             "a@b> NOTIFY=NEVER",
             "<a@b> NOTIFY=NEVER",
@@ -42,7 +42,7 @@ fn an_address_is_one_address_and_parameters_have_their_own_argument() {
         ] {
             for function in ["mail", "rcpt"] {
                 let failure = smtp
-                    .reply(stage.session, function, &[&payload])
+                    .reply(case.session, function, &[&payload])
                     .expect_err(&format!("{function}: {payload:?} passed"));
                 assert_eq!(
                     failure.sqlstate, "22023",
@@ -50,15 +50,15 @@ fn an_address_is_one_address_and_parameters_have_their_own_argument() {
                 );
             }
         }
-        smtp.rcpt(stage.session, "").unwrap_err().expect("22023");
-        smtp.rcpt(stage.session, "<>").unwrap_err().expect("22023");
+        smtp.rcpt(case.session, "").unwrap_err().expect("22023");
+        smtp.rcpt(case.session, "<>").unwrap_err().expect("22023");
         for address in ["a@b.test", "<a@b.test>"] {
-            smtp.mail(stage.session, address).unwrap();
+            smtp.mail(case.session, address).unwrap();
             let parameters: &[Argument<'_>] = &[&address, &"NOTIFY=NEVER"];
-            smtp.reply(stage.session, "rcpt", parameters).unwrap();
+            smtp.reply(case.session, "rcpt", parameters).unwrap();
         }
         for null_sender in ["", "<>"] {
-            smtp.mail(stage.session, null_sender).unwrap();
+            smtp.mail(case.session, null_sender).unwrap();
         }
     });
     let pair = ["MAIL FROM:<a@b.test>", "RCPT TO:<a@b.test> NOTIFY=NEVER"];
@@ -67,22 +67,20 @@ fn an_address_is_one_address_and_parameters_have_their_own_argument() {
 
 #[test]
 fn a_quoted_local_part_is_sent_as_it_is() {
-    let mut scene = scene();
+    let mut bed = bed();
     let quoted = [
         r#""a\"b c"@d.test"#,
         r#""a>b"@d.test"#,
         r#""a@b"@d.test"#,
         r#""a\\"@d.test"#,
     ];
-    let lines = lines_of(&mut scene, |stage, smtp| {
+    let lines = lines_of(&mut bed, |case, smtp| {
         for address in quoted {
-            smtp.rcpt(stage.session, address).unwrap();
-            smtp.rcpt(stage.session, &format!("<{address}>")).unwrap();
+            smtp.rcpt(case.session, address).unwrap();
+            smtp.rcpt(case.session, &format!("<{address}>")).unwrap();
         }
         for broken in ["\"a\rb\"@d.test", "\"a\\\rb\"@d.test", "\"a\nb\"@d.test"] {
-            smtp.rcpt(stage.session, broken)
-                .unwrap_err()
-                .expect("22023");
+            smtp.rcpt(case.session, broken).unwrap_err().expect("22023");
         }
     });
     let expected: Vec<String> = quoted
@@ -97,24 +95,24 @@ fn a_quoted_local_part_is_sent_as_it_is() {
     assert_eq!(lines, expected);
 }
 
-/// RFC 6531 §3.4: MAIL says for the whole envelope that an address needs SMTPUTF8.
+/// RFC 6531 §3.4: SMTPUTF8 on MAIL covers all addresses of the envelope.
 #[test]
 fn a_non_ascii_recipient_needs_smtputf8_on_mail() {
-    let mut scene = scene();
-    let lines = lines_of(&mut scene, |stage, smtp| {
-        smtp.mail(stage.session, "a@example.test").unwrap();
-        let failure = smtp.rcpt(stage.session, "jörg@example.test").unwrap_err();
+    let mut bed = bed();
+    let lines = lines_of(&mut bed, |case, smtp| {
+        smtp.mail(case.session, "a@example.test").unwrap();
+        let failure = smtp.rcpt(case.session, "jörg@example.test").unwrap_err();
         let hint = "mail(c, sender, 'SMTPUTF8')";
         assert!(failure.hint.contains(hint), "{failure}");
         failure.expect("22023");
-        smtp.rset(stage.session).unwrap();
-        smtp.reply(stage.session, "mail", &[&"a@example.test", &"SMTPUTF8"])
+        smtp.rset(case.session).unwrap();
+        smtp.reply(case.session, "mail", &[&"a@example.test", &"SMTPUTF8"])
             .unwrap();
-        smtp.rcpt(stage.session, "jörg@example.test").unwrap();
-        smtp.rset(stage.session).unwrap();
-        smtp.command(stage.session, "MAIL", Some("FROM:<> SMTPUTF8"))
+        smtp.rcpt(case.session, "jörg@example.test").unwrap();
+        smtp.rset(case.session).unwrap();
+        smtp.command(case.session, "MAIL", Some("FROM:<> SMTPUTF8"))
             .unwrap();
-        smtp.rcpt(stage.session, "jörg@example.test").unwrap();
+        smtp.rcpt(case.session, "jörg@example.test").unwrap();
     });
     let expected = [
         "MAIL FROM:<a@example.test>",
@@ -130,8 +128,8 @@ fn a_non_ascii_recipient_needs_smtputf8_on_mail() {
 
 #[test]
 fn command_leaves_what_changes_the_session_to_its_routine() {
-    let mut scene = scene();
-    let lines = lines_of(&mut scene, |stage, smtp| {
+    let mut bed = bed();
+    let lines = lines_of(&mut bed, |case, smtp| {
         for (command, argument, routine) in [
             ("DATA", None, "utl_smtp.open_data"),
             ("data", None, "utl_smtp.open_data"),
@@ -144,22 +142,22 @@ fn command_leaves_what_changes_the_session_to_its_routine() {
             ("QUIT", None, "utl_smtp.quit"),
             (" quit", None, "utl_smtp.quit"),
         ] {
-            let failure = smtp.command(stage.session, command, argument).unwrap_err();
+            let failure = smtp.command(case.session, command, argument).unwrap_err();
             assert!(failure.hint.contains(routine), "{command:?}: {failure}");
             failure.expect("U9277");
             let failure = smtp
-                .replies(stage.session, "command_replies", &[&command, &argument])
+                .replies(case.session, "command_replies", &[&command, &argument])
                 .unwrap_err();
             assert!(failure.hint.contains(routine), "{command:?}: {failure}");
             failure.expect("U9277");
         }
         for empty in ["", " "] {
-            smtp.command(stage.session, empty, Some("DATA"))
+            smtp.command(case.session, empty, Some("DATA"))
                 .unwrap_err()
                 .expect("22023");
         }
-        smtp.command(stage.session, "NOOP", Some("DATA")).unwrap();
-        let phase: String = stage
+        smtp.command(case.session, "NOOP", Some("DATA")).unwrap();
+        let phase: String = case
             .session
             .value("SELECT phase FROM utl_smtp.connections()");
         assert_eq!(phase, "ready");
@@ -167,10 +165,10 @@ fn command_leaves_what_changes_the_session_to_its_routine() {
     assert_eq!(lines, ["NOOP DATA"]);
 }
 
-/// The line is sent whole or not at all.
+/// The line is sent completely or not at all.
 #[test]
 fn a_command_line_is_at_most_998_octets_and_never_cut() {
-    let mut scene = scene();
+    let mut bed = bed();
     // Each makes a line of this many octets.
     let makers: [(&str, usize, Call); 6] = [
         ("NOOP ", 0, |s, c, x| discard(c.command(s, "NOOP", Some(x)))),
@@ -183,11 +181,11 @@ fn a_command_line_is_at_most_998_octets_and_never_cut() {
         }),
     ];
     let mut expected = Vec::new();
-    let lines = lines_of(&mut scene, |stage, smtp| {
+    let lines = lines_of(&mut bed, |case, smtp| {
         for (before, after, call) in makers {
             for octets in [512, 998, 999, 100_000] {
                 let filler = "x".repeat(octets - before.len() - after);
-                let outcome = call(stage.session, smtp, &filler);
+                let outcome = call(case.session, smtp, &filler);
                 if octets <= 998 {
                     outcome.unwrap_or_else(|failure| panic!("{before}{octets}: {failure}"));
                     expected.push(format!("{before}{filler}{}", &">"[..after]));
@@ -201,22 +199,22 @@ fn a_command_line_is_at_most_998_octets_and_never_cut() {
         // AUTH has a limit of its own, of 12288 octets with the CRLF.
         let long = "=".repeat(12_286 - "AUTH X-TOKEN ".len());
         let auth = format!("X-TOKEN {long}");
-        smtp.command(stage.session, "AUTH", Some(&auth))
+        smtp.command(case.session, "AUTH", Some(&auth))
             .unwrap_err()
             .expect("U9279");
         expected.push(format!("AUTH {auth}"));
         let longer = format!("{auth}=");
-        smtp.command(stage.session, "AUTH", Some(&longer))
+        smtp.command(case.session, "AUTH", Some(&longer))
             .unwrap_err()
             .expect("22023");
     });
     assert_eq!(lines, expected);
 }
 
-/// HINT tells what is wanted, DETAIL what is wrong with what was given.
+/// HINT says what is expected, DETAIL what is wrong with the value.
 #[test]
 fn a_refused_argument_is_told_what_it_should_be() {
-    let mut scene = scene();
+    let mut bed = bed();
     let none = &None::<&str> as Argument<'_>;
     let long = "x".repeat(1000);
     let cases: &[(&str, &[Argument<'_>], &str)] = &[
@@ -240,14 +238,14 @@ fn a_refused_argument_is_told_what_it_should_be() {
         ("data", &[none], "coalesce or concat"),
         ("starttls", &[&"*"], "*.example.com"),
     ];
-    let lines = lines_of(&mut scene, |stage, smtp| {
+    let lines = lines_of(&mut bed, |case, smtp| {
         for (function, arguments, hint) in cases {
-            let outcome = smtp.reply(stage.session, function, arguments);
+            let outcome = smtp.reply(case.session, function, arguments);
             let failure = outcome.unwrap_err().expect("22023");
             assert_eq!(failure.hint.is_empty(), hint.is_empty(), "{failure}");
             assert!(failure.hint.contains(hint), "{failure}");
         }
-        let nul = smtp.write_raw_data(stage.session, b"a\0b").unwrap_err();
+        let nul = smtp.write_raw_data(case.session, b"a\0b").unwrap_err();
         assert!(nul.expect("22023").hint.contains("base64"));
     });
     assert!(lines.is_empty(), "{lines:?}");

@@ -1,18 +1,19 @@
-//! The wait for a name server, and the end of the whole cluster.
+//! Waits for a name server, and shutdowns of the cluster.
 
 use super::*;
 
-/// A look-up is the one wait that the kernel does not let a signal interrupt. Everything that may end a wait ends it.
+/// A look-up is the only wait that a signal does not interrupt in the kernel. Everything that may
+/// end a wait ends it all the same.
 #[test]
-fn a_silent_name_server_keeps_nobody() {
-    let Some((resolver, place)) = with_silent_names() else {
+fn every_interrupt_ends_the_wait_for_a_name_server() {
+    let Some((resolver, server)) = with_silent_names() else {
         return;
     };
     let point = || vec![name_look_up()];
-    // What a look-up that was given up leaves goes when the resolver gives up, too.
+    // The rest of an abandoned look-up ends when the resolver gives up, too.
     let given_up = RefCell::new(Vec::new());
     let keep = |ended| given_up.borrow_mut().push(ended);
-    interrupt_each(&place, point, "pg_cancel_backend", |ended| {
+    interrupt_each(&server, point, "pg_cancel_backend", |ended| {
         ended.expect("57014", CANCELLED);
         keep(ended);
     });
@@ -21,30 +22,31 @@ fn a_silent_name_server_keeps_nobody() {
     });
     let setting = "SET LOCAL statement_timeout = 300";
     let limit = Duration::from_millis(300);
-    let_expire(&place, point(), setting, limit, |ended| {
+    expire_setting(&server, point(), setting, limit, |ended| {
         ended.expect("57014", "statement timeout");
         keep(ended);
     });
-    let_time_out(&place, point, |ended| {
+    expire_tx_timeout(&server, point, |ended| {
         ended.expect("U9278", "421 Service not available");
         keep(ended);
     });
-    interrupt_each(&place, point, "pg_terminate_backend", |ended| {
-        gone(place.cluster().0, ended);
+    interrupt_each(&server, point, "pg_terminate_backend", |ended| {
+        gone(server.cluster().0, ended);
     });
-    clients_leave(&place, point);
-    transactions_time_out(&place, point());
+    clients_leave(&server, point);
+    transactions_time_out(&server, point());
 
     resolver.give_up();
     given_up
         .into_inner()
         .into_iter()
-        .for_each(Ended::leaves_nothing);
+        .for_each(WaitOutcome::assert_closed);
 }
 
-/// The look-up of the own name and the command share one time limit, and a server that answers is reached.
+/// The look-up of the client's own name and the command share one time limit, and a server that
+/// answers is reached.
 #[test]
-fn helo_and_ehlo_look_up_the_own_name_within_their_own_time() {
+fn helo_and_ehlo_look_up_the_own_name_within_their_time_limit() {
     if !own_cluster::is_root() {
         eprintln!("not tried: a name server of one's own takes root");
         return;
@@ -66,7 +68,7 @@ fn helo_and_ehlo_look_up_the_own_name_within_their_own_time() {
         });
         assert!(answered, "{verb}: the look-up leaves it no time");
 
-        // Were the limits one after the other, the command would take half as long again, each time.
+        // If each had its own limit, the command would take half as long again, each time.
         let shared = (0..TRIES).any(|_| {
             let peer = Peer::start(Script::greeting().line().hold());
             let Some((outcome, took)) = say_hello(&cluster, verb, &peer, 4) else {
@@ -84,8 +86,8 @@ fn helo_and_ehlo_look_up_the_own_name_within_their_own_time() {
     assert_eq!(resolver.asked()[0], "sender");
 }
 
-/// Opens a connection with a time limit in seconds, says HELO or EHLO without a name, and how long that took; `None` if
-/// the limit ended the opening.
+/// Opens a connection with a time limit in seconds, and sends HELO or EHLO without a name. Returns
+/// the outcome and the time it took; `None` if the limit ended the opening.
 fn say_hello(
     cluster: &OwnCluster,
     verb: &str,
@@ -112,7 +114,7 @@ fn a_fast_shutdown_ends_every_wait() {
     assert!(cluster.log_text().contains("database system is shut down"));
 }
 
-/// PostgreSQL kills whoever has not obeyed after five seconds, and says so.
+/// PostgreSQL kills and logs backends that have not ended after five seconds.
 #[test]
 fn an_immediate_shutdown_ends_every_wait() {
     let obeyed = (0..TRIES).any(|_| {
@@ -127,8 +129,8 @@ fn the_death_of_the_postmaster_ends_every_wait() {
     end_of_the_cluster("KILL", |_, _, _| ());
 }
 
-/// A cluster whose name server meets [`SILENT_NAME`] with silence; `None` where the test may not have one.
-fn with_silent_names() -> Option<(Resolver, Place)> {
+/// A cluster whose name server does not answer [`SILENT_NAME`]; `None` without root.
+fn with_silent_names() -> Option<(Resolver, TestServer)> {
     if !own_cluster::is_root() {
         eprintln!("not tried: a name server of one's own takes root");
         return None;
@@ -136,31 +138,32 @@ fn with_silent_names() -> Option<(Resolver, Place)> {
     let resolver = Resolver::start();
     resolver.say(SILENT_NAME, &[Answer::Silence]);
     let cluster = OwnCluster::start_in(&resolver.prelude(), &[]);
-    Some((resolver, Place::Own(cluster)))
+    Some((resolver, TestServer::Own(cluster)))
 }
 
-/// Signals the postmaster while every point is waited at that does not end by itself: all backends must go.
-fn end_of_the_cluster(signal: &str, judge: impl Fn(&OwnCluster, i32, &Ended)) -> OwnCluster {
+/// Signals the postmaster while a backend waits at every point that does not end by itself. All
+/// backends must end.
+fn end_of_the_cluster(signal: &str, check: impl Fn(&OwnCluster, i32, &WaitOutcome)) -> OwnCluster {
     let mut points = wait_points();
     points.retain(|point| !ends_by_itself(point));
-    let (_resolver, place) = match with_silent_names() {
-        Some((resolver, place)) => {
+    let (_resolver, server) = match with_silent_names() {
+        Some((resolver, server)) => {
             points.push(name_look_up());
-            (Some(resolver), place)
+            (Some(resolver), server)
         }
-        None => (None, Place::Own(OwnCluster::start(&[]))),
+        None => (None, TestServer::Own(OwnCluster::start(&[]))),
     };
     let waiting: Vec<_> = points
         .into_iter()
-        .map(|point| place.start_endless(point, true))
+        .map(|point| server.start_without_limit(point, true))
         .collect();
-    let _stragglers = Stragglers(waiting.iter().map(|one| one.pid).collect());
-    let mut observer = place.session();
+    let _kill_on_panic = KillOnPanic(waiting.iter().map(|one| one.pid).collect());
+    let mut observer = server.session();
     for one in &waiting {
-        one.settle(&mut observer);
+        one.await_wait(&mut observer);
         assert!(!one.thread.is_finished(), "{}", one.point.name);
     }
-    let Place::Own(cluster) = place else {
+    let TestServer::Own(cluster) = server else {
         panic!("the cluster belongs to others, too")
     };
     process::signal(cluster.postmaster, signal);
@@ -169,17 +172,17 @@ fn end_of_the_cluster(signal: &str, judge: impl Fn(&OwnCluster, i32, &Ended)) ->
         await_end(pid, one.point.name);
         let ended = one.join();
         assert!(ended.outcome.is_err(), "{}", ended.point.name);
-        judge(&cluster, pid, &ended);
+        check(&cluster, pid, &ended);
         ended.point.finish();
     }
     await_end(i32::try_from(cluster.postmaster).unwrap(), "the postmaster");
     cluster
 }
 
-/// Backends that must not outlive a test that fails. Without a postmaster there is nobody else to end them.
-struct Stragglers(Vec<i32>);
+/// Kills the backends if the test fails. Without a postmaster nothing else ends them.
+struct KillOnPanic(Vec<i32>);
 
-impl Drop for Stragglers {
+impl Drop for KillOnPanic {
     fn drop(&mut self) {
         let failed = std::thread::panicking();
         for &pid in self

@@ -1,29 +1,29 @@
-//! What all workloads play on: the sink, a database with the functions of the benchmark, and plain roles that may talk
-//! to the sink.
+//! The fixture of all workloads: the sink, a database with the benchmark's functions, and
+//! unprivileged roles that may connect to the sink.
 
 use crate::message;
 use crate::sink::Sink;
 use crate::trial::Effort;
 use e2e::certs::Authority;
-use e2e::openssl::Workshop;
+use e2e::openssl::OpensslFixtures;
 use e2e::{Database, Session};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// The kind of a certificate's key, the sink's and its CA's.
+/// The key type of the sink's certificate and its CA.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Key {
-    /// P-256, the quickest.
+    /// P-256, the fastest.
     Ecdsa,
-    /// Of 2048 bits, as Microsoft 365 and OCI have it.
+    /// 2048 bits, as used by Microsoft 365 and OCI.
     Rsa,
 }
 
 pub const KEYS: [Key; 2] = [Key::Ecdsa, Key::Rsa];
 
 impl Key {
-    /// Where its certificate, `server.pem` and `server.key`, and a `wallet` with the CA are.
+    /// The directory with `server.pem`, `server.key`, and a `wallet` that contains the CA.
     pub fn directory(self, directory: &Path) -> PathBuf {
         directory.join(match self {
             Self::Ecdsa => "ecdsa",
@@ -32,23 +32,23 @@ impl Key {
     }
 }
 
-pub struct Stage {
+pub struct TestBed {
     /// Certificates, wallets, the message as a file.
     pub directory: PathBuf,
     pub sink: Sink,
     pub database: Database,
-    /// The role that our side runs as: it has one entry in the access control list.
+    /// The unprivileged role of the sessions. It has one entry in the access control list.
     pub role: String,
     /// The small message.
     pub message: String,
 }
 
-impl Stage {
-    /// Takes the directory that [`certificates`] has filled.
-    pub fn set(directory: &Path) -> Self {
+impl TestBed {
+    /// Uses the directory that [`certificates`] has filled.
+    pub fn new(directory: &Path) -> Self {
         let message = message::small();
         let file = directory.join("message");
-        // smtp-source adds an empty line: with two octets less its mail is as large as all others.
+        // smtp-source adds an empty line. Two octets less make its mail as large as the others.
         let shorter = message.replace("xx\r\n", "\r\n").replace("\r\n", "\n");
         fs::write(&file, shorter.trim_end()).unwrap();
         let database = database(directory, &message);
@@ -67,7 +67,7 @@ impl Stage {
         }
     }
 
-    /// Under which conditions the figures were made.
+    /// The conditions of the measurement.
     pub fn environment(&self, effort: Effort) -> String {
         let version: String = self.database.superuser().value("SHOW server_version");
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -75,24 +75,24 @@ impl Stage {
         let Effort { rounds, run } = effort;
         format!(
             "PostgreSQL {version}, on {processors} processor{plural}. Medians of {rounds} interleaved rounds of {} ms for each \
-             contender; each ratio is made within a round. How to read this: [performance.md](../performance.md).",
+             client; each ratio is made within a round. How to read this: [performance.md](../performance.md).",
             run.as_millis()
         )
     }
 
-    /// A session of the plain role.
+    /// A session of the unprivileged role.
     pub fn session(&self) -> Session {
         self.database.connect(&self.role)
     }
 
-    /// A wallet with the CA of one of the sink's certificates and nothing else.
+    /// A wallet that contains only the CA of one of the sink's certificates.
     pub fn wallet(&self, key: Key) -> String {
         let directory = key.directory(&self.directory);
         format!("file:{}", directory.join("wallet").display())
     }
 
-    /// A wallet with many anchors, the sink's CA among them: the machine's own trust store, where the server was started
-    /// so that it sees the sink's CA there, else a directory with the same content.
+    /// A wallet with many anchors, including the sink's CA: the system trust store if the server
+    /// sees the sink's CA there, else a directory with the same content.
     pub fn large_wallet(&self) -> String {
         let system = "SELECT bench.ours_open_tls($1, 1, 'system:')";
         match self
@@ -131,7 +131,8 @@ fn database(directory: &Path, message: &str) -> Database {
     database
 }
 
-/// Writes the sink's certificates, for each a wallet that trusts its CA, and a CA behind all of the machine's trust store.
+/// Writes the sink's certificates, for each a wallet that trusts its CA, and a copy of the system
+/// trust store with that CA added.
 pub fn certificates(directory: &Path) {
     let authority = Authority::new("Benchmark CA");
     let identity = authority.issue(&["127.0.0.1"]);
@@ -148,17 +149,17 @@ pub fn certificates(directory: &Path) {
     );
 
     // rcgen makes no RSA keys.
-    let workshop = Workshop::new();
+    let openssl = OpensslFixtures::new();
     let rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
-    workshop.key("root", rsa).root("root", "");
-    workshop
+    openssl.key("root", rsa).root("root", "");
+    openssl
         .key("server", rsa)
         .issue("server", "root", "localhost, IP:127.0.0.1", "");
     write_key(
         &Key::Rsa.directory(directory),
-        &workshop.read("server.pem"),
-        &workshop.read("server.key"),
-        &workshop.read("root.pem"),
+        &openssl.read("server.pem"),
+        &openssl.read("server.key"),
+        &openssl.read("root.pem"),
     );
 }
 

@@ -1,8 +1,8 @@
-//! Whoever takes part in a workload: the floor, our functions, the peers. All do a number of units when told to, and
-//! say what it cost.
+//! The clients of a workload: the baseline, our functions, the peers. Each performs a number of
+//! units and reports the cost.
 
+use crate::baseline::PlainDialogue;
 use crate::cost::{CpuClock, Run};
-use crate::floor::PlainDialogue;
 use crate::message;
 use crate::sink::{Counts, Sink};
 use e2e::Session;
@@ -11,53 +11,53 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// What a contender is to its workload.
+/// The role of a client in its workload.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Role {
-    /// What the others are compared with.
+    /// The client that the others are compared with.
     Reference,
-    /// utl_smtp, and the ratio that it is to reach.
+    /// utl_smtp, and its target ratio.
     Ours(f64),
     Peer,
-    /// What the floor itself could reach: nobody's peer.
+    /// A better baseline, for information; not a peer.
     Limit,
 }
 
-/// What the sink must have counted after a run, for one unit.
+/// What the sink must count for one unit.
 #[derive(Clone, Copy, Debug)]
-pub enum Arrives {
+pub enum Delivery {
     Nothing,
-    /// A mail with so many octets of data on the wire.
+    /// A mail with this many octets of data on the wire.
     Mail(u64),
     /// A conversation without mail.
     Conversation,
 }
 
-pub struct Contender {
+pub struct Client {
     pub name: String,
     pub role: Role,
-    arrives: Arrives,
+    delivery: Delivery,
     run: Box<dyn FnMut(u64) -> Run + Send>,
 }
 
 /// An argument of a SQL function.
 pub type Argument = Box<dyn ToSql + Sync + Send>;
 
-impl Contender {
+impl Client {
     pub fn new(name: &str, role: Role, run: impl FnMut(u64) -> Run + Send + 'static) -> Self {
         Self {
             name: name.to_owned(),
             role,
-            arrives: Arrives::Nothing,
+            delivery: Delivery::Nothing,
             run: Box::new(run),
         }
     }
 
-    pub fn delivering(self, arrives: Arrives) -> Self {
-        Self { arrives, ..self }
+    pub fn delivering(self, delivery: Delivery) -> Self {
+        Self { delivery, ..self }
     }
 
-    /// Holds on to this for as long as it takes part.
+    /// Keeps a value alive as long as the client.
     pub fn keeping(self, kept: impl Send + 'static) -> Self {
         let mut run = self.run;
         Self {
@@ -69,29 +69,29 @@ impl Contender {
         }
     }
 
-    /// Does so many units, or fails where some were lost on the way.
+    /// Performs the units. Panics if the sink did not receive all of them.
     pub fn run(&mut self, units: u64, sink: &mut Sink) -> Run {
         let before = sink.counts();
         let run = (self.run)(units);
-        let problem = self.arrives.missing(run.units, before, sink.counts());
+        let problem = self.delivery.missing(run.units, before, sink.counts());
         assert!(problem.is_none(), "{}: {}", self.name, problem.unwrap());
         run
     }
 
-    /// Work of this thread, outside of PostgreSQL.
+    /// Work of this thread, outside PostgreSQL.
     pub fn outside(name: &str, role: Role, mut work: impl FnMut(u64) + Send + 'static) -> Self {
         Self::new(name, role, move |units| {
             Run::time(units, CpuClock::of_this_thread(), || work(units))
         })
     }
 
-    fn floor(work: impl FnMut(u64) + Send + 'static) -> Self {
-        Self::outside("floor", Role::Reference, work)
+    fn baseline(work: impl FnMut(u64) + Send + 'static) -> Self {
+        Self::outside("baseline", Role::Reference, work)
     }
 
-    /// The floor with a connection a mail.
-    pub fn floor_each(port: u16, wire: Vec<u8>) -> Self {
-        Self::floor(move |mails| {
+    /// The baseline with one connection per mail.
+    pub fn baseline_each(port: u16, wire: Vec<u8>) -> Self {
+        Self::baseline(move |mails| {
             for _ in 0..mails {
                 let mut dialogue = PlainDialogue::open(port);
                 dialogue.ehlo();
@@ -102,9 +102,9 @@ impl Contender {
         })
     }
 
-    /// The floor with one connection for all.
-    pub fn floor_kept(port: u16, wire: Vec<u8>) -> Self {
-        Self::floor(move |mails| {
+    /// The baseline with one connection for all mails.
+    pub fn baseline_kept(port: u16, wire: Vec<u8>) -> Self {
+        Self::baseline(move |mails| {
             let mut dialogue = PlainDialogue::open(port);
             dialogue.ehlo();
             for _ in 0..mails {
@@ -115,10 +115,10 @@ impl Contender {
         })
     }
 
-    /// The floor for messages of so many lines: DATA and the message are timed, without what is around them.
-    pub fn floor_data(port: u16, lines: usize) -> Self {
+    /// The baseline for messages of this many lines. Only DATA and the message are timed.
+    pub fn baseline_data(port: u16, lines: usize) -> Self {
         let wire = message::wire(&message::line().repeat(lines));
-        Self::new("floor", Role::Reference, move |mails| {
+        Self::new("baseline", Role::Reference, move |mails| {
             let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
             let mut dialogue = PlainDialogue::open(port);
             dialogue.ehlo();
@@ -155,7 +155,7 @@ impl Contender {
         })
     }
 
-    /// The same for a function that returns the seconds that count.
+    /// The same for a function that returns the measured seconds.
     pub fn timed_sql(
         name: &str,
         role: Role,
@@ -200,7 +200,7 @@ impl Contender {
         })
     }
 
-    /// Several of a kind at the same time, each in a thread, with an equal part of the units.
+    /// Several clients in parallel, each in its own thread with an equal share of the units.
     pub fn at_once(mut parts: Vec<Self>) -> Self {
         if parts.len() == 1 {
             return parts.remove(0);
@@ -247,8 +247,8 @@ fn query(
         .unwrap_or_else(|error| panic!("{}", e2e::Failure::from(error)))
 }
 
-impl Arrives {
-    /// What is wrong with the counts before and after so many units.
+impl Delivery {
+    /// Describes the difference between expected and actual counts, if any.
     fn missing(self, units: u64, before: Counts, after: Counts) -> Option<String> {
         let mails = after.mails - before.mails;
         let octets = after.octets - before.octets;

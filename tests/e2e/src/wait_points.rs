@@ -1,5 +1,5 @@
-//! Every point of a conversation at which a server can keep a backend waiting, with the peer that does it and the
-//! SQL that gets there.
+//! Every point at which a server can make a backend wait, with the peer that does so and the SQL
+//! that gets there.
 
 use crate::certs::{Authority, Wallet};
 use crate::peer::{Peer, Script};
@@ -10,28 +10,29 @@ use crate::{Failure, Session};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// A name that only a name server could know.
+/// A name that only a name server can resolve.
 pub const SILENT_NAME: &str = "mail.silent.example.test";
 
-/// A point at which the conversation stands still until somebody ends it.
+/// A point at which the conversation waits until something ends it.
 pub struct WaitPoint {
     pub name: &'static str,
-    /// Each is an expression, evaluated before; `None` where the opening itself waits.
+    /// Expressions to evaluate first; empty if the opening itself waits.
     before: Vec<&'static str>,
-    /// The expression that waits, perhaps with FROM.
+    /// The expression that waits, possibly with FROM.
     wait: &'static str,
-    far_end: FarEnd,
+    endpoint: Endpoint,
     wallet: Option<Wallet>,
 }
 
-enum FarEnd {
+enum Endpoint {
     Peer(Peer),
     FullBacklog(FullBacklog),
-    /// A port that nobody gets to, for want of an address.
+    /// A name that never resolves.
     NoAddress,
 }
 
-/// Between two octets of a drip. What drips takes longer than [`process::NEVER`], and stays below the caps.
+/// Interval between two octets of a slow reply. All of a slow reply takes longer than
+/// [`process::NEVER`], and stays below the caps.
 const DRIP: Duration = Duration::from_millis(20);
 
 const HOST: &str = "127.0.0.1";
@@ -45,7 +46,7 @@ const LINE: &str = "utl_smtp.write_data({c}, 'Subject: waiting')";
 const BODY: &str =
     "count(utl_smtp.write_data({c}, repeat('x', 32000))) FROM generate_series(1, 2000)";
 
-/// All of them but the resolver's, which takes a cluster that asks a silent name server.
+/// All wait points except the resolver's, which needs a cluster with a silent name server.
 pub fn wait_points() -> Vec<WaitPoint> {
     let mut points = vec![
         WaitPoint::with_full_backlog(),
@@ -77,7 +78,7 @@ fn tls_points() -> [WaitPoint; 2] {
             .on("EHLO", "250-peer\r\n250 STARTTLS")
             .on("STARTTLS", "220 go ahead")
     };
-    // A record of 16 kB that never gets complete.
+    // An incomplete record of 16 kB.
     let record = [&[0x16, 3, 3, 0x3f, 0xff][..], &[0; 16_000]].concat();
     let before = [OPEN, EHLO];
     [
@@ -96,7 +97,7 @@ fn tls_points() -> [WaitPoint; 2] {
     ]
 }
 
-/// Waits under TLS, which are the transport's own: a record to come, a record to get rid of.
+/// Waits under TLS: for a record to arrive, and for a record to be sent.
 fn encrypted_points() -> [WaitPoint; 2] {
     let authority = Authority::new("Private CA");
     let identity = authority.issue(&[HOST]);
@@ -193,13 +194,13 @@ fn transaction_points() -> Vec<WaitPoint> {
     ]
 }
 
-/// The look-up of [`SILENT_NAME`], in a cluster whose name server meets that with silence.
+/// The look-up of [`SILENT_NAME`], in a cluster whose name server does not answer it.
 pub fn name_look_up() -> WaitPoint {
     WaitPoint {
         name: "name look-up",
         before: Vec::new(),
         wait: OPEN,
-        far_end: FarEnd::NoAddress,
+        endpoint: Endpoint::NoAddress,
         wallet: None,
     }
 }
@@ -218,7 +219,7 @@ fn point(
         name,
         before: before.to_vec(),
         wait,
-        far_end: FarEnd::Peer(Peer::start(script)),
+        endpoint: Endpoint::Peer(Peer::start(script)),
         wallet: Some(Wallet::of(&Authority::new("Private CA"))),
     }
 }
@@ -229,18 +230,18 @@ impl WaitPoint {
             name: "connect",
             before: Vec::new(),
             wait: OPEN,
-            far_end: FarEnd::FullBacklog(FullBacklog::on(Ipv4Addr::LOCALHOST.into(), 0)),
+            endpoint: Endpoint::FullBacklog(FullBacklog::on(Ipv4Addr::LOCALHOST.into(), 0)),
             wallet: None,
         }
     }
 
-    /// The SQL that leads to the point. Every statement's connection has this time-out, in seconds.
+    /// The SQL that leads to the point. Each statement's connection has this timeout in seconds.
     pub fn preparations(&self, tx_timeout: i32) -> Vec<String> {
         let statement = |step: &&str| format!("SELECT {}", self.expand(step, tx_timeout));
         self.before.iter().map(statement).collect()
     }
 
-    /// What follows SELECT, or PERFORM, and waits.
+    /// The waiting expression, for SELECT or PERFORM.
     pub fn waiting(&self, tx_timeout: i32) -> String {
         self.expand(self.wait, tx_timeout)
     }
@@ -250,32 +251,32 @@ impl WaitPoint {
         !self.before.is_empty()
     }
 
-    /// Goes to the point, without waiting there.
+    /// Runs the SQL up to the point, without waiting there.
     pub fn prepare(&self, session: &mut Session, tx_timeout: i32) -> Result<(), Failure> {
         let statements = self.preparations(tx_timeout);
         statements.iter().try_for_each(|sql| session.try_run(sql))
     }
 
-    /// Whether the peer, if there is one, has nothing more to say.
+    /// Whether the peer, if any, has sent everything.
     pub fn is_reached(&self) -> bool {
-        match &self.far_end {
-            FarEnd::Peer(peer) => peer.is_holding(),
-            FarEnd::FullBacklog(_) | FarEnd::NoAddress => true,
+        match &self.endpoint {
+            Endpoint::Peer(peer) => peer.is_holding(),
+            Endpoint::FullBacklog(_) | Endpoint::NoAddress => true,
         }
     }
 
-    /// The connection that the preparations opened.
+    /// The connection opened by the preparations.
     pub fn connection(session: &mut Session) -> Smtp {
         Smtp {
             handle: session.value("SELECT current_setting('e2e.c')"),
         }
     }
 
-    /// Ends the peer, and fails if its script was not played as far as the point, or if a message was ended
-    /// that should not have been.
+    /// Stops the peer. Fails if its script did not get to the point, or if a message was ended that
+    /// should not have been.
     #[track_caller]
     pub fn finish(self) {
-        let FarEnd::Peer(peer) = self.far_end else {
+        let Endpoint::Peer(peer) = self.endpoint else {
             return;
         };
         for conversation in peer.finish().conversations {
@@ -285,12 +286,12 @@ impl WaitPoint {
         }
     }
 
-    /// The expression with its connection. A setting keeps that between statements.
+    /// Inserts the connection, which a setting keeps between statements.
     fn expand(&self, step: &str, tx_timeout: i32) -> String {
-        let (host, port) = match &self.far_end {
-            FarEnd::Peer(peer) => (HOST, peer.port()),
-            FarEnd::FullBacklog(listener) => (HOST, listener.port()),
-            FarEnd::NoAddress => (SILENT_NAME, 25),
+        let (host, port) = match &self.endpoint {
+            Endpoint::Peer(peer) => (HOST, peer.port()),
+            Endpoint::FullBacklog(listener) => (HOST, listener.port()),
+            Endpoint::NoAddress => (SILENT_NAME, 25),
         };
         let wallet = self.wallet.as_ref().map_or("NULL".to_owned(), |wallet| {
             format!("'{}'", wallet.locator())

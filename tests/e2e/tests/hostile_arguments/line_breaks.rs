@@ -1,11 +1,11 @@
-//! Line ends and other control characters, wherever a caller may put them.
+//! Line breaks and other control characters in every argument.
 
 use super::*;
 
-/// Nor is the value repeated, since it may be a secret.
+/// The value is not quoted either, because it may be a secret.
 #[test]
 fn a_line_break_in_any_argument_is_refused_and_nothing_is_sent() {
-    let mut scene = scene();
+    let mut bed = bed();
     let payloads = [
         "a@b>\r\nRCPT TO:<evil@x",
         "a@example.test\nRSET",
@@ -23,10 +23,10 @@ fn a_line_break_in_any_argument_is_refused_and_nothing_is_sent() {
         "\n",
         "\r",
     ];
-    let lines = lines_of(&mut scene, |stage, smtp| {
+    let lines = lines_of(&mut bed, |case, smtp| {
         for payload in payloads {
             for (argument, call) in ON_THE_WIRE.iter().chain(ELSEWHERE) {
-                let failure = call(stage.session, smtp, payload)
+                let failure = call(case.session, smtp, payload)
                     .expect_err(&format!("{argument}: {payload:?} passed"));
                 assert_eq!(
                     failure.sqlstate, "22023",
@@ -39,16 +39,17 @@ fn a_line_break_in_any_argument_is_refused_and_nothing_is_sent() {
                 );
             }
         }
-        assert_eq!(stage.sessions(), 1);
+        assert_eq!(case.sessions(), 1);
     });
     assert_eq!(lines, [""; 0]);
 }
 
-/// The other control characters, C1 and DEL among them. A password may hold them: it goes out as base64.
+/// All other control characters, including C1 and DEL. A password may contain them, because it is
+/// sent as base64.
 #[test]
 fn no_control_character_gets_into_a_command_line() {
-    let mut scene = scene();
-    let lines = lines_of(&mut scene, |stage, smtp| {
+    let mut bed = bed();
+    let lines = lines_of(&mut bed, |case, smtp| {
         for control in [
             "\x01", "\t", "\x0b", "\x1b[2J", "\x7f", "\u{80}", "\u{85}", "\u{9f}",
         ] {
@@ -56,7 +57,7 @@ fn no_control_character_gets_into_a_command_line() {
                 if argument.starts_with("auth ") && *argument != "auth schemes" {
                     continue;
                 }
-                let failure = call(stage.session, smtp, &format!("a{control}b"))
+                let failure = call(case.session, smtp, &format!("a{control}b"))
                     .expect_err(&format!("{argument}: {control:?} passed"));
                 assert_eq!(
                     failure.sqlstate, "22023",
@@ -72,18 +73,18 @@ fn no_control_character_gets_into_a_command_line() {
     assert_eq!(lines, [""; 0]);
 }
 
-/// PostgreSQL's text has no NUL, so it can only come as bytes or percent-encoded.
+/// PostgreSQL's text cannot contain NUL, so it can only come as bytes or percent-encoded.
 #[test]
 fn a_nul_is_refused_wherever_it_can_come_from() {
-    let mut scene = scene();
-    let record = scene.play(
+    let mut bed = bed();
+    let record = bed.play(
         agreeable(0)
             .on("MAIL", "250 ok")
             .on("RCPT", "250 ok")
             .message("250 ok")
             .quit(),
-        |stage| {
-            let located = stage.open().wallet("file:/tmp/a%00b").open(stage.session);
+        |case| {
+            let located = case.open().wallet("file:/tmp/a%00b").open(case.session);
             assert!(
                 located
                     .unwrap_err()
@@ -91,7 +92,7 @@ fn a_nul_is_refused_wherever_it_can_come_from() {
                     .message
                     .contains("wallet_path")
             );
-            let smtp = stage.greet();
+            let smtp = case.greet();
             for call in [
                 "ehlo",
                 "helo",
@@ -105,36 +106,36 @@ fn a_nul_is_refused_wherever_it_can_come_from() {
                     "SELECT utl_smtp.{call}('{}', convert_from('\\x610062', 'UTF8'))",
                     smtp.handle
                 );
-                stage.session.try_run(&sql).unwrap_err().expect("22021");
+                case.session.try_run(&sql).unwrap_err().expect("22021");
             }
-            smtp.mail(stage.session, "a@example.test").unwrap();
-            smtp.rcpt(stage.session, "b@example.test").unwrap();
-            smtp.open_data(stage.session).unwrap();
-            smtp.write_data(stage.session, "one").unwrap();
-            let nul = smtp.write_raw_data(stage.session, b"x\0y").unwrap_err();
+            smtp.mail(case.session, "a@example.test").unwrap();
+            smtp.rcpt(case.session, "b@example.test").unwrap();
+            smtp.open_data(case.session).unwrap();
+            smtp.write_data(case.session, "one").unwrap();
+            let nul = smtp.write_raw_data(case.session, b"x\0y").unwrap_err();
             assert!(nul.expect("22023").message.contains("\"data\""));
-            smtp.close_data(stage.session).unwrap();
-            smtp.quit(stage.session).unwrap();
+            smtp.close_data(case.session).unwrap();
+            smtp.quit(case.session).unwrap();
         },
     );
     assert_eq!(record.only().message(), b"one\r\n");
 }
 
-/// Whatever an argument is, the server hears one line or nothing.
+/// For every argument the server receives one line or nothing.
 #[test]
 fn random_arguments_make_one_line_or_none() {
-    let mut scene = scene();
+    let mut bed = bed();
     let seed = 0x1234_5678_9abc_def0 ^ u64::from(std::process::id());
     println!("seed {seed:#x}");
     let mut random = Random(seed);
     let mut sent = 0;
     let mut refused = 0;
-    let record = scene.play(agreeable(4000), |stage| {
-        let smtp = stage.greet();
+    let record = bed.play(agreeable(4000), |case| {
+        let smtp = case.greet();
         for _ in 0..100 {
             for (argument, call) in ON_THE_WIRE {
                 let text = random.text();
-                match call(stage.session, &smtp, &text) {
+                match call(case.session, &smtp, &text) {
                     Ok(()) => sent += 1,
                     Err(failure) if failure.sqlstate == "U9279" => sent += 1,
                     Err(failure) => {
@@ -144,7 +145,7 @@ fn random_arguments_make_one_line_or_none() {
                 }
             }
         }
-        smtp.quit(stage.session).unwrap();
+        smtp.quit(case.session).unwrap();
     });
     assert!(
         sent > 100 && refused > 100,
@@ -166,7 +167,7 @@ fn random_arguments_make_one_line_or_none() {
     }
 }
 
-/// Xorshift: enough for texts, and the same for the same seed.
+/// Xorshift, with a seed.
 struct Random(u64);
 
 impl Random {
@@ -177,7 +178,7 @@ impl Random {
         self.0 % limit
     }
 
-    /// Addresses and names with a sprinkling of what breaks them.
+    /// Addresses and names with random invalid characters.
     fn text(&mut self) -> String {
         let plain = [
             "a",

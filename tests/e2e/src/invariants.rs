@@ -1,6 +1,6 @@
-//! What must hold after any hostile case: the backend answers, the server log is clean, no file
-//! descriptor nor memory is left behind, no secret shows anywhere, and the session is either in
-//! step or over.
+//! Invariants that hold after every hostile test: the backend answers, the server log is clean, no
+//! descriptor or memory leaks, no secret appears anywhere, and the session is either in step or
+//! closed.
 
 use crate::cluster::{Cluster, Session};
 use crate::process;
@@ -13,19 +13,19 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 /// In kB.
 const MEMORY: u64 = 1024;
 
-/// Begun before the hostile case, ended after it, once its session is closed.
-pub struct Vigil {
+/// A snapshot from before a hostile test, checked after it, once its session is closed.
+pub struct Invariants {
     descriptors: usize,
     threads: usize,
     memory: u64,
     log_offset: u64,
-    /// Where the notices of this session begin.
+    /// The number of notices so far.
     notices: usize,
 }
 
-impl Vigil {
-    /// Loads the library first: what that costs is nobody's leak.
-    pub fn begin(session: &mut Session) -> Self {
+impl Invariants {
+    /// Takes the snapshot. Loads the library first, so that its memory does not count as a leak.
+    pub fn record(session: &mut Session) -> Self {
         let _ = session.batch_execute("SELECT utl_smtp.close_all_connections()");
         let log = fs::metadata(&Cluster::shared().log).unwrap();
         Self {
@@ -37,12 +37,12 @@ impl Vigil {
         }
     }
 
-    /// The secrets are looked for as they are and in base64.
+    /// Checks the invariants. Secrets are searched as plain text and in base64.
     #[track_caller]
-    pub fn end(self, session: &mut Session, secrets: &[&str]) {
+    pub fn check(self, session: &mut Session, secrets: &[&str]) {
         assert_eq!(session.value::<i32>("SELECT 1"), 1, "U1");
         self.check_log(secrets);
-        // A look-up that was given up keeps its descriptors until its thread ends.
+        // An abandoned look-up keeps its descriptors until its thread ends.
         process::wait_until("only the backend's own threads are left", || {
             process::threads(session.pid()) <= self.threads
         });
@@ -86,7 +86,8 @@ impl Vigil {
     }
 }
 
-/// For a session that must be over: the next call gets a clean 421, never another command's reply.
+/// Asserts that the session is closed: the next call fails with a clean 421, never with another
+/// command's reply.
 #[track_caller]
 pub fn assert_over(session: &mut Session, smtp: &Smtp) {
     let failure = smtp
@@ -96,7 +97,7 @@ pub fn assert_over(session: &mut Session, smtp: &Smtp) {
     assert!(failure.message.contains("421"), "{failure}");
 }
 
-/// Fails if the text holds one of the secrets, as it is or in base64 at any alignment.
+/// Fails if the text contains one of the secrets, as plain text or in base64 at any alignment.
 #[track_caller]
 pub fn no_secret(text: &str, secrets: &[&str], place: &str) {
     for secret in secrets {
@@ -110,8 +111,8 @@ pub fn no_secret(text: &str, secrets: &[&str], place: &str) {
     }
 }
 
-/// The part of the secret's base64 that stays the same whatever surrounds it, for each of the three ways
-/// in which it may be aligned.
+/// The part of the secret's base64 that does not depend on the surrounding text, for each of the
+/// three alignments.
 fn base64_forms(secret: &str) -> Vec<String> {
     let encode = |skip: usize| {
         let padded = [&b"\0\0"[..skip], secret.as_bytes()].concat();
@@ -123,7 +124,7 @@ fn base64_forms(secret: &str) -> Vec<String> {
     (0..3).map(encode).filter(|form| form.len() >= 6).collect()
 }
 
-/// The open descriptors of a backend that are neither its files nor of its own making from the start.
+/// The open descriptors of a backend, without those in the data directory.
 pub fn descriptors(pid: i32) -> Vec<String> {
     let data = &Cluster::shared().data_directory;
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
@@ -134,7 +135,7 @@ pub fn descriptors(pid: i32) -> Vec<String> {
         .collect()
 }
 
-/// The memory that a backend alone uses, in kB: shared buffers count for nobody.
+/// The private memory of a backend in kB, without shared buffers.
 pub fn anonymous_memory(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
