@@ -127,7 +127,7 @@ fn run(transaction: &mut Transaction<'_>, server: &mut Server) {
                 replies.push_back(server.dot(false));
             }
             Step::EmptyBody => replies.push_back(server.dot(true)),
-            Step::Await => match replies.pop_front().expect("a reply is due") {
+            Step::Await => match replies.pop_front().unwrap() {
                 Some(reply) => {
                     let over = reply.code().value() == 421;
                     transaction.reply(reply);

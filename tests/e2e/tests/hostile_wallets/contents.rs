@@ -330,7 +330,7 @@ fn starttls_uses_the_wallet_that_open_connection_read() {
     };
     let wallet = Wallet::of(&given);
     let locator = wallet.locator();
-    bed.watch(&[], |session| {
+    bed.check_invariants(&[], |session| {
         let peers = [script().quit(), script()].map(Peer::start);
         let [kept, changed] = peers.each_ref().map(|peer| {
             Open::to("127.0.0.1", peer.port())
