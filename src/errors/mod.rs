@@ -358,7 +358,9 @@ impl From<NetError> for Report {
         };
         let mut report = Self::new(code, message);
         report.detail = error.detail().map(|text| sentence(&text));
-        report.hint = error.hint().map(|text| sentence(&text));
+        report.hint = hints::for_transport(&error)
+            .map(str::to_owned)
+            .or_else(|| error.hint().map(|text| sentence(&text)));
         report
     }
 }

@@ -88,9 +88,9 @@ pub struct Session {
     last: Verb,
     exchange: Option<Exchange>,
     /// Whether the caller has begun an AUTH exchange of its own, and no command since.
-    by_hand: bool,
+    caller_driven_auth: bool,
     /// What was said in the last AUTH exchange, until the next command.
-    said: Secrets,
+    auth_secrets: Secrets,
     parser: ReplyParser,
     encoder: DataEncoder,
     message: Message,
@@ -278,8 +278,8 @@ impl Session {
             due: VecDeque::from([Due::last(Verb::Connect)]),
             last: Verb::Connect,
             exchange: None,
-            by_hand: false,
-            said: Secrets::default(),
+            caller_driven_auth: false,
+            auth_secrets: Secrets::default(),
             parser: ReplyParser::default(),
             encoder: DataEncoder::default(),
             message: Message::default(),
@@ -631,14 +631,16 @@ impl Session {
         };
         if !self.phase.is_challenge() && command.verb() == Verb::RawAuth {
             self.forget_secrets();
-            self.by_hand = true;
+            self.caller_driven_auth = true;
             let words = raw.rest().split_ascii_whitespace();
-            words.skip(1).for_each(|word| self.said.add_line(word));
+            words
+                .skip(1)
+                .for_each(|word| self.auth_secrets.add_line(word));
             self.transcript.client(|| masked_auth(line));
         } else if self.phase.is_challenge()
-            || self.by_hand && command.verb() == Verb::Raw && !is_known(&raw.verb())
+            || self.caller_driven_auth && command.verb() == Verb::Raw && !is_known(&raw.verb())
         {
-            self.said.add_line(line);
+            self.auth_secrets.add_line(line);
             self.transcript.client(|| MASK.to_owned());
         } else {
             self.forget_secrets();
@@ -647,13 +649,13 @@ impl Session {
     }
 
     fn forget_secrets(&mut self) {
-        self.by_hand = false;
-        self.said = Secrets::default();
+        self.caller_driven_auth = false;
+        self.auth_secrets = Secrets::default();
     }
 
     /// Blots out of a text of the server what was said in secret.
     fn mask(&self, text: &mut String) {
-        self.said.mask(text);
+        self.auth_secrets.mask(text);
         if let Some(exchange) = &self.exchange {
             exchange.secrets().mask(text);
         }
@@ -698,7 +700,7 @@ impl Session {
             return Ok((used, Progress::Answer));
         }
         self.due.pop_front();
-        self.judge(due, &reply)?;
+        self.accept_reply(due, &reply)?;
         Ok((used, Progress::Reply { verb, reply }))
     }
 
@@ -722,7 +724,7 @@ impl Session {
     }
 
     /// What a complete reply means, or that it can't follow this command.
-    fn judge(&mut self, due: Due, reply: &Reply) -> Result<(), SessionError> {
+    fn accept_reply(&mut self, due: Due, reply: &Reply) -> Result<(), SessionError> {
         let verb = due.verb;
         let expected = match (verb, reply.class()) {
             (_, Class::TransientFailure | Class::PermanentFailure) => true,
@@ -772,7 +774,7 @@ impl Session {
         } else {
             exchange.finish().map(Some)
         };
-        self.said = exchange.into_secrets();
+        self.auth_secrets = exchange.into_secrets();
         if let Some(username) = result.map_err(|error| self.broken(scheme, error))? {
             self.identity = Some(Identity { username, scheme });
         }

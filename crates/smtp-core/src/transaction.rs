@@ -321,7 +321,7 @@ impl<'a> Transaction<'a> {
             let reply = reply.clone();
             *outcome = Some(Outcome::Refused { verb, reply });
         }
-        if verb == Verb::Mail && self.stage == Stage::Rcpt && !self.pipelining {
+        if verb == Verb::Mail && self.stage == Stage::Rcpt {
             self.stage = Stage::End;
         }
     }

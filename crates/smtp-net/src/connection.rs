@@ -20,7 +20,7 @@ use crate::error::NetError;
 use crate::stream::Stream;
 use crate::tcp;
 use crate::timeouts::Timeouts;
-use crate::tls::{FirstWord, TlsCache, TlsInfo, TlsOptions};
+use crate::tls::{SpeaksFirst, TlsCache, TlsInfo, TlsOptions};
 use crate::wait::{Deadline, Wait};
 
 /// How long `quit` waits for its reply at most: the session is over whatever the server says.
@@ -233,7 +233,7 @@ impl Connection {
                 let detail = "the server sent data before the TLS handshake".to_owned();
                 return Err(NetError::Tls { detail }.into());
             }
-            this.encrypt(options, cache, FirstWord::Client, io, deadline)?;
+            this.encrypt(options, cache, SpeaksFirst::Client, io, deadline)?;
             Ok(())
         })?;
         self.session.tls_started();
@@ -366,7 +366,7 @@ impl Connection {
         connection.emit(io);
         if let Some((options, cache)) = implicit_tls {
             connection
-                .encrypt(options, cache, FirstWord::Server, io, deadline)
+                .encrypt(options, cache, SpeaksFirst::Server, io, deadline)
                 .map_err(failed)?;
         }
         Ok((connection, deadline))
@@ -377,12 +377,12 @@ impl Connection {
         &mut self,
         options: &TlsOptions,
         cache: &mut TlsCache,
-        first_word: FirstWord,
+        speaks_first: SpeaksFirst,
         io: &Io<'_>,
         deadline: Deadline,
     ) -> Result<(), NetError> {
         let stream = self.stream.take().ok_or_else(closed)?;
-        let stream = stream.start_tls(options, cache, first_word, io.wait, deadline)?;
+        let stream = stream.start_tls(options, cache, speaks_first, io.wait, deadline)?;
         if let Some(info) = stream.tls_info() {
             self.session.transcript.note(|| {
                 let resumed = if info.resumed { "resumed" } else { "new" };

@@ -152,18 +152,6 @@ impl NetError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Certificate { hint, .. } | Self::Wallet { hint, .. } => hint.clone(),
-            Self::CertificateName { .. } => {
-                Some("connect by a name the certificate has, or give one as secure_host".into())
-            }
-            Self::WalletForbidden => {
-                Some("name a directory under one of those in utl_smtp.wallet_roots, which a superuser sets".into())
-            }
-            Self::TlsVersion { .. } => Some(
-                "TLS 1.2 is the oldest version known here, and utl_smtp.min_tls_version may ask for more".into(),
-            ),
-            Self::Locator { .. } => {
-                Some("a wallet is \"file:/directory\", an absolute path, or \"system:\"".into())
-            }
             _ => None,
         }
     }

@@ -17,7 +17,7 @@ pub use error::NetError;
 pub use stream::Stream;
 pub use timeouts::Timeouts;
 pub use tls::{
-    FirstWord, IdentityError, MinVersion, ServerIdentity, TlsCache, TlsInfo, TlsOptions,
+    IdentityError, MinVersion, ServerIdentity, SpeaksFirst, TlsCache, TlsInfo, TlsOptions,
 };
 pub use wait::{Deadline, Interest, Interrupted, PollWait, Wait};
 pub use wallet::{CertificateInfo, ClientIdentity, Locator, Wallet, WalletCache, WalletSource};

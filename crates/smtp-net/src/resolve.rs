@@ -15,7 +15,7 @@ use smtp_core::limits;
 
 use crate::error::{NetError, io_text};
 use crate::memory;
-use crate::wait::{Deadline, Interest, Interrupted, SOON, Wait, poll_for, ready};
+use crate::wait::{BRIEF, Deadline, Interest, Interrupted, Wait, poll_for, ready};
 
 /// Lookups under way at once; in a process that waits for one at a time, all but one are abandoned.
 const LOOKUPS: usize = 8;
@@ -154,7 +154,7 @@ fn in_helper_thread<T: Send + 'static>(
         .map_err(failed)?;
     }
     // A resolver nearby answers before a wait for everything that may happen could be prepared.
-    let soon = deadline.remaining().unwrap_or(SOON).min(SOON);
+    let soon = deadline.remaining().unwrap_or(BRIEF).min(BRIEF);
     if !poll_for(ours.as_fd(), Interest::Readable, soon)
         && let Err(error) = ready(wait, ours.as_fd(), Interest::Readable, deadline, "")
     {

@@ -14,7 +14,7 @@ use rustls::ClientConnection;
 use socket2::SockRef;
 
 use crate::error::NetError;
-use crate::tls::{FirstWord, TlsCache, TlsInfo, TlsOptions, failure, handshake};
+use crate::tls::{SpeaksFirst, TlsCache, TlsInfo, TlsOptions, failure, handshake};
 use crate::wait::{Deadline, Interest, Wait, ready};
 
 const READING: &str = "reading";
@@ -77,11 +77,11 @@ impl Stream {
     ) -> Result<usize, NetError> {
         loop {
             wait.check()?;
-            let patience = match deadline.passed() {
-                true => Patience::None,
-                false => Patience::Short,
+            let mode = match deadline.passed() {
+                true => ReadMode::Nonblocking,
+                false => ReadMode::Brief,
             };
-            if let Some(count) = self.receive(buffer, patience)? {
+            if let Some(count) = self.receive(buffer, mode)? {
                 return Ok(count);
             }
             let fd = self.socket().as_fd();
@@ -91,17 +91,13 @@ impl Stream {
 
     /// Reads what there is without waiting: `None` if there is nothing, 0 if it is the end.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
-        self.receive(buffer, Patience::None)
+        self.receive(buffer, ReadMode::Nonblocking)
     }
 
-    fn receive(
-        &mut self,
-        buffer: &mut [u8],
-        patience: Patience,
-    ) -> Result<Option<usize>, NetError> {
+    fn receive(&mut self, buffer: &mut [u8], mode: ReadMode) -> Result<Option<usize>, NetError> {
         match self {
-            Self::Plain(plain) => plain.receive(buffer, patience),
-            Self::Tls(tls) => tls.receive(buffer, patience),
+            Self::Plain(plain) => plain.receive(buffer, mode),
+            Self::Tls(tls) => tls.receive(buffer, mode),
         }
     }
 
@@ -123,7 +119,7 @@ impl Stream {
     pub fn write_some(&mut self, data: &[u8]) -> Result<usize, NetError> {
         match self {
             Self::Plain(plain) => {
-                let written = soon_or_later(WRITING, || (&plain.socket).write(data))?;
+                let written = would_block_to_none(WRITING, || (&plain.socket).write(data))?;
                 Ok(written.unwrap_or(0))
             }
             Self::Tls(tls) => tls.write_some(data),
@@ -149,7 +145,7 @@ impl Stream {
         self,
         options: &TlsOptions,
         cache: &mut TlsCache,
-        first_word: FirstWord,
+        speaks_first: SpeaksFirst,
         wait: &dyn Wait,
         deadline: Deadline,
     ) -> Result<Self, NetError> {
@@ -157,7 +153,7 @@ impl Stream {
             return Err(NetError::tls("the connection is encrypted already"));
         };
         let config = cache.config(options)?;
-        let (connection, info) = handshake(&socket, config, first_word, wait, deadline)?;
+        let (connection, info) = handshake(&socket, config, speaks_first, wait, deadline)?;
         Ok(Self::Tls(Box::new(TlsStream {
             socket,
             connection,
@@ -171,7 +167,7 @@ impl Stream {
         if let Self::Tls(mut tls) = self {
             tls.connection.send_close_notify();
             // With the end of the connection, in one packet. If it can't be sent at once, then not at all.
-            let _ = tls.connection.write_tls(&mut MoreToCome(&tls.socket));
+            let _ = tls.connection.write_tls(&mut Corked(&tls.socket));
         }
     }
 
@@ -210,13 +206,9 @@ impl Stream {
 }
 
 impl PlainStream {
-    fn receive(
-        &mut self,
-        buffer: &mut [u8],
-        patience: Patience,
-    ) -> Result<Option<usize>, NetError> {
+    fn receive(&mut self, buffer: &mut [u8], mode: ReadMode) -> Result<Option<usize>, NetError> {
         let socket = &self.socket;
-        let count = soon_or_later(READING, || Source { socket, patience }.read(buffer))?;
+        let count = would_block_to_none(READING, || Source { socket, mode }.read(buffer))?;
         self.ended |= count == Some(0) && !buffer.is_empty();
         Ok(count)
     }
@@ -230,7 +222,7 @@ impl PlainStream {
         let mut left = data;
         while !left.is_empty() {
             wait.check()?;
-            match soon_or_later(WRITING, || (&self.socket).write(left))? {
+            match would_block_to_none(WRITING, || (&self.socket).write(left))? {
                 Some(count) => left = &left[count..],
                 None => ready(
                     wait,
@@ -246,18 +238,14 @@ impl PlainStream {
 }
 
 impl TlsStream {
-    fn receive(
-        &mut self,
-        buffer: &mut [u8],
-        patience: Patience,
-    ) -> Result<Option<usize>, NetError> {
+    fn receive(&mut self, buffer: &mut [u8], mode: ReadMode) -> Result<Option<usize>, NetError> {
         for _ in 0..ROUNDS {
             if let Some(count) = self.decrypted(buffer)? {
                 return Ok(Some(count));
             }
             let (connection, socket) = (&mut self.connection, &self.socket);
-            let received = soon_or_later(READING, || {
-                connection.read_tls(&mut Source { socket, patience })
+            let received = would_block_to_none(READING, || {
+                connection.read_tls(&mut Source { socket, mode })
             })?;
             if received.is_none() {
                 return Ok(None);
@@ -328,7 +316,7 @@ impl TlsStream {
     fn send_encrypted(&mut self) -> Result<bool, NetError> {
         while self.connection.wants_write() {
             let connection = &mut self.connection;
-            if soon_or_later(WRITING, || connection.write_tls(&mut &self.socket))?.is_none() {
+            if would_block_to_none(WRITING, || connection.write_tls(&mut &self.socket))?.is_none() {
                 return Ok(false);
             }
         }
@@ -338,7 +326,7 @@ impl TlsStream {
     fn flush(&mut self, wait: &dyn Wait, deadline: Deadline) -> Result<(), NetError> {
         while self.connection.wants_write() {
             let connection = &mut self.connection;
-            let sent = soon_or_later(WRITING, || connection.write_tls(&mut &self.socket))?;
+            let sent = would_block_to_none(WRITING, || connection.write_tls(&mut &self.socket))?;
             if sent.is_none() {
                 let fd = self.socket.as_fd();
                 ready(wait, fd, Interest::Writable, deadline, WRITING)?;
@@ -350,24 +338,24 @@ impl TlsStream {
 
 /// How long a read may block.
 #[derive(Debug, Clone, Copy)]
-enum Patience {
-    /// Not at all.
-    None,
-    /// For as long as the socket does, which is not long.
-    Short,
+enum ReadMode {
+    /// Does not block.
+    Nonblocking,
+    /// Blocks for as long as the socket does: [`BRIEF`].
+    Brief,
 }
 
 /// Where bytes come from.
 struct Source<'a> {
     socket: &'a TcpStream,
-    patience: Patience,
+    mode: ReadMode,
 }
 
 impl Read for Source<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let flags = match self.patience {
-            Patience::None => MsgFlags::MSG_DONTWAIT,
-            Patience::Short => MsgFlags::empty(),
+        let flags = match self.mode {
+            ReadMode::Nonblocking => MsgFlags::MSG_DONTWAIT,
+            ReadMode::Brief => MsgFlags::empty(),
         };
         Ok(recv(self.socket.as_raw_fd(), buffer, flags)?)
     }
@@ -375,9 +363,9 @@ impl Read for Source<'_> {
 
 /// Where bytes go that others will follow at once. The kernel keeps back for those what doesn't fill a packet, but not for
 /// long: the other bytes, the end of the connection or a fifth of a second later it goes out (tcp(7), TCP_CORK).
-pub(crate) struct MoreToCome<'a>(pub(crate) &'a TcpStream);
+pub(crate) struct Corked<'a>(pub(crate) &'a TcpStream);
 
-impl Write for MoreToCome<'_> {
+impl Write for Corked<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(data)])
     }
@@ -393,19 +381,19 @@ impl Write for MoreToCome<'_> {
 
 /// The result of an operation; `None` if it takes longer than the socket may block, or if a signal has come, which is
 /// for whoever waits to look at.
-fn soon_or_later(
+fn would_block_to_none(
     what: &'static str,
     operation: impl FnOnce() -> io::Result<usize>,
 ) -> Result<Option<usize>, NetError> {
     match operation() {
         Ok(count) => Ok(Some(count)),
-        Err(error) if is_later(&error) => Ok(None),
+        Err(error) if is_would_block(&error) => Ok(None),
         Err(source) => Err(NetError::Io { what, source }),
     }
 }
 
 /// Whether an error of a socket says only that there was nothing to do yet.
-pub(crate) fn is_later(error: &io::Error) -> bool {
+pub(crate) fn is_would_block(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted

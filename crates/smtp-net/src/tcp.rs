@@ -2,7 +2,7 @@
 //!
 //! It takes addresses only. What was resolved and checked is what is connected to; no name is looked up here.
 //!
-//! The sockets block, but for `SOON` at most: what a server nearby does within that time is waited for by the call that
+//! The sockets block, but for `BRIEF` at most: what a server nearby does within that time is waited for by the call that
 //! needs it. Everything that takes longer goes through [`Wait`].
 
 use std::io;
@@ -14,12 +14,12 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::{NetError, io_text};
-use crate::wait::{Deadline, Interest, Interrupted, SOON, Wait};
+use crate::wait::{BRIEF, Deadline, Interest, Interrupted, Wait};
 
 /// The longest an address may keep the ones after it waiting.
 const LONGEST_SHARE: Duration = Duration::from_secs(30);
 
-/// Connects to the first address that accepts. The stream blocks for `SOON` at most and is closed on exec.
+/// Connects to the first address that accepts. The stream blocks for `BRIEF` at most and is closed on exec.
 pub fn connect(
     addresses: &[SocketAddr],
     wait: &dyn Wait,
@@ -85,8 +85,8 @@ fn connect_one(
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     // On Linux the latter holds for connecting, too.
-    socket.set_read_timeout(Some(SOON))?;
-    socket.set_write_timeout(Some(SOON))?;
+    socket.set_read_timeout(Some(BRIEF))?;
+    socket.set_write_timeout(Some(BRIEF))?;
     match socket.connect(&address.into()) {
         Ok(()) => return Ok(Some(socket.into())),
         Err(error) if is_under_way(&error) => {}

@@ -14,7 +14,7 @@ use crate::error::NetError;
 /// How long an operation may block, for what a server nearby does at once: to prepare a wait for all that may happen
 /// takes longer. The kernel rounds it up to its ticks, of which a second has 100 to 1,000. A signal ends the call; one
 /// that comes right before it is seen when it is over, so this is also how late an interrupt may be answered.
-pub(crate) const SOON: Duration = Duration::from_millis(2);
+pub(crate) const BRIEF: Duration = Duration::from_millis(2);
 
 /// The moment by which something must be done, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,17 +17,17 @@ use super::verifier::{TrustedBy, Verified, Verifier};
 use super::wording::{alert_name, words};
 use super::{TlsConfig, TlsInfo};
 use crate::error::{NetError, io_text};
-use crate::stream::{MoreToCome, is_later};
+use crate::stream::{Corked, is_would_block};
 use crate::wait::{Deadline, Interest, Wait, ready};
 
 const DOING: &str = "waiting for the TLS handshake";
 
 /// How soon an anchor's end is worth a word: 30 days, in seconds.
-const SOON: i64 = 30 * 24 * 60 * 60;
+const BRIEF: i64 = 30 * 24 * 60 * 60;
 
-/// Who has the word once a connection is encrypted.
+/// Which side sends first after the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstWord {
+pub enum SpeaksFirst {
     /// After STARTTLS. Our end of the handshake goes with it, in one packet, if it comes soon.
     Client,
     /// With TLS from the start: the greeting.
@@ -38,7 +38,7 @@ pub enum FirstWord {
 pub(crate) fn handshake(
     socket: &TcpStream,
     config: TlsConfig,
-    first_word: FirstWord,
+    speaks_first: SpeaksFirst,
     wait: &dyn Wait,
     deadline: Deadline,
 ) -> Result<(ClientConnection, TlsInfo), NetError> {
@@ -51,7 +51,7 @@ pub(crate) fn handshake(
     };
     loop {
         let over = !connection.is_handshaking();
-        let more_to_come = over && first_word == FirstWord::Client;
+        let more_to_come = over && speaks_first == SpeaksFirst::Client;
         send(socket, &mut connection, more_to_come, wait, deadline)?;
         if over {
             break;
@@ -87,7 +87,7 @@ fn send(
 ) -> Result<(), NetError> {
     while connection.wants_write() {
         let sent = match more_to_come {
-            true => connection.write_tls(&mut MoreToCome(socket)),
+            true => connection.write_tls(&mut Corked(socket)),
             false => connection.write_tls(&mut &*socket),
         };
         if let Err(error) = sent {
@@ -105,7 +105,7 @@ fn retry(
     wait: &dyn Wait,
     deadline: Deadline,
 ) -> Result<(), NetError> {
-    if is_later(&error) {
+    if is_would_block(&error) {
         return ready(wait, socket.as_fd(), interest, deadline, DOING);
     }
     Err(NetError::tls(format!(
@@ -159,7 +159,7 @@ fn info(connection: &ClientConnection, verifier: &Verifier) -> Result<TlsInfo, N
     let Verified { trusted_by, leaf } = verifier.verify(chain, now)?;
     let soon = i64::try_from(now.as_secs())
         .unwrap_or(i64::MAX)
-        .saturating_add(SOON);
+        .saturating_add(BRIEF);
     let anchor_expiring = match trusted_by {
         TrustedBy::Issuer { label, not_after } if not_after < soon => Some((label, not_after)),
         _ => None,

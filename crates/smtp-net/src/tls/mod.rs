@@ -23,7 +23,7 @@ use smtp_core::limits;
 
 pub use identity::{IdentityError, ServerIdentity};
 
-pub use handshake::FirstWord;
+pub use handshake::SpeaksFirst;
 pub(crate) use handshake::{failure, handshake};
 
 use crate::error::NetError;

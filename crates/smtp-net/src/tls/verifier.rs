@@ -160,7 +160,7 @@ impl Verifier {
                 .find(|(anchor, _)| std::ptr::eq(*anchor, path.anchor()))
                 .map(|(_, summary)| summary)
                 .ok_or(webpki::Error::UnknownIssuer)?;
-            match self.judge(path, anchor, leaf, now) {
+            match self.accept_reply(path, anchor, leaf, now) {
                 Ok(()) => {
                     trusted.set(Some(anchor));
                     Ok(())
@@ -194,7 +194,7 @@ impl Verifier {
 
     /// What webpki does not check of a path: the anchor's dates and path length, the key usage of
     /// intermediates (RFC 5280 §6.1.4 (n)), and revocation.
-    fn judge(
+    fn accept_reply(
         &self,
         path: &VerifiedPath<'_>,
         anchor: &Summary,

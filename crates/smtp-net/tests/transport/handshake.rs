@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConnection;
 use rustls::version::{TLS12, TLS13};
-use smtp_net::{Deadline, FirstWord, MinVersion, NetError, PollWait};
+use smtp_net::{Deadline, MinVersion, NetError, PollWait, SpeaksFirst};
 
 use crate::support::{
     BOUND, Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, root,
@@ -82,7 +82,7 @@ fn the_end_of_the_handshake_goes_with_the_first_words() {
         let _ = report.send(connection.reader().read(&mut words).ok());
     });
     let mut client = Client::new(wallet(&[root.pem()]), NAME);
-    client.first_word = FirstWord::Client;
+    client.speaks_first = SpeaksFirst::Client;
     // On a machine that is busy for a fifth of a second it is sent alone: then once more.
     let begun = Instant::now();
     let seen = std::iter::repeat_with(|| {
@@ -101,7 +101,7 @@ fn the_end_of_the_handshake_is_not_kept_back_for_long() {
     let root = root("root");
     let server = Server::new(&Credentials::issued(leaf_params(&[NAME]), &root));
     let mut client = Client::new(wallet(&[root.pem()]), NAME);
-    client.first_word = FirstWord::Client;
+    client.speaks_first = SpeaksFirst::Client;
     let mut stream = client.connect(server.address).unwrap();
     let mut greeting = [0; GREETING.len()];
     let length = stream.read(&mut greeting, &PollWait, seconds(60)).unwrap();

@@ -245,7 +245,7 @@ fn over_packets() -> (Stream, ServerConnection, TcpStream) {
     let stream = Stream::plain(ours).start_tls(
         &client.options,
         &mut client.cache,
-        client.first_word,
+        client.speaks_first,
         &PollWait,
         seconds(60),
     );

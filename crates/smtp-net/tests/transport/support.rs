@@ -20,7 +20,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use smtp_core::host::Host;
 use smtp_net::{
-    ClientIdentity, Deadline, FirstWord, MinVersion, NetError, PollWait, ServerIdentity, Stream,
+    ClientIdentity, Deadline, MinVersion, NetError, PollWait, ServerIdentity, SpeaksFirst, Stream,
     TlsCache, TlsOptions, Wallet, tcp,
 };
 use tempfile::TempDir;
@@ -282,7 +282,7 @@ fn serve(mut socket: TcpStream, config: Arc<ServerConfig>, polite: bool) -> Obse
 pub struct Client {
     pub options: TlsOptions,
     pub cache: TlsCache,
-    pub first_word: FirstWord,
+    pub speaks_first: SpeaksFirst,
 }
 
 impl Client {
@@ -298,7 +298,7 @@ impl Client {
                 host: Host::parse(NAME).unwrap(),
             },
             cache: TlsCache::default(),
-            first_word: FirstWord::Server,
+            speaks_first: SpeaksFirst::Server,
         }
     }
 
@@ -320,7 +320,7 @@ impl Client {
         plain(address).start_tls(
             &self.options,
             &mut self.cache,
-            self.first_word,
+            self.speaks_first,
             &PollWait,
             deadline,
         )
