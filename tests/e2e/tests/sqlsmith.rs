@@ -11,9 +11,9 @@ use std::process::{Command, Stdio};
 /// What SQLsmith sees instead of the catalog, which is where it picks by chance what it calls: otherwise it would hardly
 /// ever come upon a function of ours. And operators that it does not know how to use, of which most queries would die,
 /// are taken out of this database.
-const STAGE: &str = "
-CREATE SCHEMA case;
-CREATE VIEW case.pg_proc AS
+const SETUP: &str = "
+CREATE SCHEMA sample;
+CREATE VIEW sample.pg_proc AS
     SELECT * FROM pg_catalog.pg_proc
      WHERE pronamespace IN (SELECT oid FROM pg_namespace
                              WHERE nspname IN ('utl_smtp', 'utl_tcp', 'xs_acl', 'dbms_network_acl_admin',
@@ -26,8 +26,8 @@ DELETE FROM pg_catalog.pg_operator
  WHERE concat_ws(' ', oprleft::regtype, oprright::regtype) ~ '\\yany\\w*(range|compatible|array)';
 RESET allow_system_table_mods;
 CREATE TABLE arguments (c utl_smtp.connection, r utl_smtp.reply, t text, b bytea, i integer, f boolean);
-GRANT USAGE ON SCHEMA case TO PUBLIC;
-GRANT SELECT ON case.pg_proc TO PUBLIC;
+GRANT USAGE ON SCHEMA sample TO PUBLIC;
+GRANT SELECT ON sample.pg_proc TO PUBLIC;
 GRANT ALL ON arguments TO PUBLIC";
 
 /// No crash, no error of ours that nobody foresaw, no packet.
@@ -37,13 +37,13 @@ fn random_queries_by_a_role_without_rights_come_to_nothing() {
     let database = Database::new();
     let role = database.role("nobody");
     let mut owner = database.superuser();
-    owner.run(STAGE);
+    owner.run(SETUP);
     owner.run(&format!(
         "INSERT INTO arguments
              SELECT ROW(t, i, NULL, i, 0)::utl_smtp.connection, ROW(i, t)::utl_smtp.reply, t, convert_to(t, 'UTF8'), i, f
                FROM unnest(ARRAY['127.0.0.1', '', E'\\r\\n', 'NOOP', NULL, repeat('x', 2000), 'bücher']) AS t,
                     unnest(ARRAY[{}, 0, -1, NULL]) AS i, unnest(ARRAY[true, NULL]) AS f;
-         ALTER ROLE {role} SET search_path = case, pg_catalog, public;
+         ALTER ROLE {role} SET search_path = sample, pg_catalog, public;
          ALTER ROLE {role} SET statement_timeout = '1s';
          ALTER ROLE {role} SET log_error_verbosity = verbose;
          ALTER ROLE {role} SET track_functions = 'all'",
