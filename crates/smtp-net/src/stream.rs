@@ -341,7 +341,7 @@ impl TlsStream {
 enum ReadMode {
     /// Does not block.
     Nonblocking,
-    /// Blocks for as long as the socket does: [`BRIEF`].
+    /// Blocks for as long as the socket does: [`crate::wait::BRIEF`].
     Brief,
 }
 
