@@ -119,7 +119,9 @@ mod kept {
         // SAFETY: reads the backend's state.
         let role = match (DEFINING.load(Ordering::Relaxed), source) {
             (false, _) => roles::current(),
+            // SAFETY: reads the backend's state.
             (true, GucSource::PGC_S_CLIENT) => unsafe { pg_sys::GetSessionUserId() },
+            // SAFETY: as above.
             (true, GucSource::PGC_S_SESSION) => unsafe { pg_sys::GetOuterUserId() },
             (true, _) => pg_sys::InvalidOid,
         };
