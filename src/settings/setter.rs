@@ -116,7 +116,6 @@ mod kept {
         source: GucSource::Type,
     ) -> bool {
         // Nothing says who set a placeholder. It was not the function that is running, as far as can be told.
-        // SAFETY: reads the backend's state.
         let role = match (DEFINING.load(Ordering::Relaxed), source) {
             (false, _) => roles::current(),
             // SAFETY: reads the backend's state.
