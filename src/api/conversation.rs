@@ -148,9 +148,9 @@ fn raw(
         true => RawCommand::parse_response(&cmd, arg.as_deref()),
         false => RawCommand::parse(&cmd, arg.as_deref()),
     };
-    let line = line.map_err(|error| match error {
-        RawCommandError::Command(error) => Err::<(), _>(error).of_argument("cmd").unwrap_err(),
-        RawCommandError::Argument(error) => Err::<(), _>(error).of_argument("arg").unwrap_err(),
+    let line = line.or_else(|error| match error {
+        RawCommandError::Command(error) => Err(error).of_argument("cmd"),
+        RawCommandError::Argument(error) => Err(error).of_argument("arg"),
     })?;
     session
         .connection

@@ -1,4 +1,4 @@
-//! Who sends a message to whom: the arguments of MAIL and RCPT (RFC 5321 §3.3).
+//! The envelope of a message: the arguments of MAIL and RCPT (RFC 5321 §3.3).
 
 use crate::text::{Mailbox, Parameters, ReversePath};
 

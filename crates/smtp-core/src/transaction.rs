@@ -1,5 +1,5 @@
 //! One message to many recipients: which commands may travel together, which reply belongs to which recipient, and
-//! what became of each (RFC 5321 §3.3, RFC 2920).
+//! the outcome for each (RFC 5321 §3.3, RFC 2920).
 //!
 //! A [`Transaction`] does no I/O and knows no time. Its driver asks for the next [`Step`], sends what that says, and
 //! hands over each reply in the order in which the replies arrive:
@@ -80,7 +80,7 @@ pub enum Step {
     Done,
 }
 
-/// What became of one recipient.
+/// The outcome for one recipient.
 #[derive(Debug)]
 pub enum Outcome {
     /// The server took the message for this recipient: its reply to the final dot.
@@ -269,7 +269,7 @@ impl<'a> Transaction<'a> {
         self.reusable
     }
 
-    /// What became of each recipient, in the order of the envelope.
+    /// The outcome for each recipient, in the order of the envelope.
     pub fn into_outcomes(self) -> Vec<Outcome> {
         let outcomes = self.outcomes.into_iter();
         outcomes

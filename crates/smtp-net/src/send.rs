@@ -1,4 +1,4 @@
-//! Sends one message to many recipients and reports what became of each: core's [`Transaction`]
+//! Sends one message to many recipients and reports the outcome for each: core's [`Transaction`]
 //! decides what is said, a [`Connection`] says it.
 //!
 //! Where the server offers PIPELINING, MAIL, all RCPTs and DATA go out before their replies are
@@ -23,10 +23,10 @@ use crate::wait::Deadline;
 /// Octets of commands gathered before they are given to the transport.
 const GROUP: usize = 8 * 1024;
 
-/// What became of a message.
+/// The outcome of sending a message.
 #[derive(Debug)]
 pub struct Verdict {
-    /// What became of each recipient, in the order of the envelope. Recipients who are
+    /// The outcome for each recipient, in the order of the envelope. Recipients who are
     /// [`Outcome::NotSent`] or [`Outcome::Unknown`] are so because the session ended.
     pub outcomes: Vec<Outcome>,
     /// Why the session ended; `None` if the next message may use it.
