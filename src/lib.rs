@@ -1,4 +1,4 @@
-//! Oracle's UTL_SMTP for PostgreSQL: the face of [`smtp_core`] and [`smtp_net`] towards the server.
+//! Oracle's UTL_SMTP for PostgreSQL: the face of [`smtp_core`] and [`smtp_client`] towards the server.
 //!
 //! This crate knows PostgreSQL and nothing of SMTP's bytes: it reads arguments, decides who may talk to whom, lends
 //! the transport a way to wait that answers to interrupts, keeps the open sessions, and turns what went wrong into

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use smtp_core::secret::Secret;
-use smtp_net::{Deadline, PollWait, Wallet};
+use smtp_client::{Deadline, PollWait, Wallet};
 use tempfile::TempDir;
 
 /// What a file may hold and nobody may see.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use pgrx::datum::{Inet, TimestampWithTimeZone};
 use pgrx::prelude::*;
+use smtp_client::connection::Farewell;
+use smtp_client::tls::ServerIdentity;
+use smtp_client::wallet::Locator;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
-use smtp_net::connection::Farewell;
-use smtp_net::tls::ServerIdentity;
-use smtp_net::wallet::Locator;
 
 use super::arguments::{non_empty, optional, required};
 use super::rows::{ConnectionRow, OpenRow, ReplyRow};

@@ -1,15 +1,15 @@
 //! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`, `noop`, `vrfy`, `help`.
 
 use pgrx::prelude::*;
+use smtp_client::connection::Io;
+use smtp_client::resolve;
+use smtp_client::tls::ServerIdentity;
+use smtp_client::wait::Deadline;
 use smtp_core::command::Command;
 use smtp_core::reply::Reply;
 use smtp_core::text::{
     Domain, Mailbox, Parameters, RawCommand, RawCommandError, ReversePath, printable,
 };
-use smtp_net::connection::Io;
-use smtp_net::resolve;
-use smtp_net::tls::ServerIdentity;
-use smtp_net::wait::Deadline;
 
 use super::arguments::{non_empty, required};
 use super::rows::{ReplyRow, ReplyRows};

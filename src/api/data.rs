@@ -1,9 +1,9 @@
 //! Message data: `data`, `open_data`, `write_data`, `write_raw_data`, `close_data` (RFC 5321 §4.1.1.4, §4.5.2).
 
 use pgrx::prelude::*;
+use smtp_client::connection::Io;
+use smtp_client::wait::Deadline;
 use smtp_core::command::Command;
-use smtp_net::connection::Io;
-use smtp_net::wait::Deadline;
 
 use super::rows::ReplyRow;
 use super::{Failures, converse, with_session};

@@ -14,8 +14,8 @@ mod rows;
 mod wallet;
 
 use pgrx::{PgLogLevel, pg_sys};
+use smtp_client::connection::Io;
 use smtp_core::reply::Reply;
-use smtp_net::connection::Io;
 
 use crate::conversation::registry::{self, Handle, Session};
 use crate::conversation::{Problem, wallet_cache};

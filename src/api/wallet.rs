@@ -2,7 +2,7 @@
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
-use smtp_net::wallet::{CertificateInfo, Locator};
+use smtp_client::wallet::{CertificateInfo, Locator};
 
 use super::arguments::non_empty;
 use super::{admit, caller};
@@ -62,7 +62,7 @@ fn rows(wallet_path: Option<Bytes<'_>>) -> Result<Vec<Row>, Report> {
         .iter()
         .for_each(|warning| warn(warning, None));
     let mut rows = Vec::new();
-    smtp_net::memory::reserve(&mut rows, wallet.certificates().len())?;
+    smtp_client::memory::reserve(&mut rows, wallet.certificates().len())?;
     rows.extend(wallet.certificates().iter().map(row));
     Ok(rows)
 }

@@ -4,10 +4,10 @@ pub mod opening;
 pub mod registry;
 pub mod wallet_cache;
 
+use smtp_client::connection::{Cause, Connection, Failure};
 use smtp_core::command::Verb;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
-use smtp_net::connection::{Cause, Connection, Failure};
 
 use crate::errors::{Report, hints};
 

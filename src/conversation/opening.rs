@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
+use smtp_client::connection::{Connection, Failure, Io, Target};
+use smtp_client::error::NetError;
+use smtp_client::resolve;
+use smtp_client::timeouts::Timeouts;
+use smtp_client::tls::{MinVersion, ServerIdentity, TlsOptions};
+use smtp_client::wait::{Deadline, Wait};
+use smtp_client::wallet::Wallet;
 use smtp_core::command::Verb;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
-use smtp_net::connection::{Connection, Failure, Io, Target};
-use smtp_net::error::NetError;
-use smtp_net::resolve;
-use smtp_net::timeouts::Timeouts;
-use smtp_net::tls::{MinVersion, ServerIdentity, TlsOptions};
-use smtp_net::wait::{Deadline, Wait};
-use smtp_net::wallet::Wallet;
 
 use super::{Problem, wallet_cache};
 use crate::access;

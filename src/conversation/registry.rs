@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 
 use pgrx::pg_sys;
-use smtp_net::connection::Connection;
+use smtp_client::connection::Connection;
 
 use super::opening::Opening;
 

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use smtp_net::tls::TlsCache;
-use smtp_net::wallet::{Locator, Wallet, WalletCache};
+use smtp_client::tls::TlsCache;
+use smtp_client::wallet::{Locator, Wallet, WalletCache};
 
 use crate::errors::{Report, sqlstate};
 

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 
 use host_acl::PatternError;
+use smtp_client::tls::IdentityError;
 use smtp_core::host::HostError;
 use smtp_core::text::TextError;
-use smtp_net::tls::IdentityError;
 
 use super::Report;
 use super::hints::Flaw;

@@ -10,14 +10,14 @@ pub use arguments::OfArgument;
 
 use std::time::Duration;
 
+use smtp_client::connection::{Cause, Failure};
+use smtp_client::error::NetError;
 use smtp_core::auth::{CredentialError, Field, NoSupportedScheme, SchemeError, SchemePolicy};
 use smtp_core::command::Verb;
 use smtp_core::reply::{Class, Reply};
 use smtp_core::session::{
     CommandError, OrderError, ReservedCommand, SessionError, SmtpUtf8Problem,
 };
-use smtp_net::connection::{Cause, Failure};
-use smtp_net::error::NetError;
 
 use crate::pg::encoding::EncodingError;
 use crate::pg::report::{Error, raise};
@@ -270,7 +270,7 @@ impl Report {
     }
 
     fn lost(what: &str, source: &std::io::Error, verb: Verb) -> Self {
-        let cause = smtp_net::error::io_text(source);
+        let cause = smtp_client::error::io_text(source);
         Self::not_available(&format!("{cause}, while {}", doing(what, verb)))
     }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use pgrx::{check_for_interrupts, pg_sys};
-use smtp_net::wait::{Deadline, Interest, Interrupted, Wait};
+use smtp_client::wait::{Deadline, Interest, Interrupted, Wait};
 
 use super::{memory, thread};
 

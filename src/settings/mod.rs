@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
-use smtp_net::tls::MinVersion;
+use smtp_client::tls::MinVersion;
 
 use self::caller::CallerSetting;
 

@@ -9,7 +9,7 @@ use rcgen::{
     SerialNumber, date_time_ymd,
 };
 use rustls::version::{TLS12, TLS13};
-use smtp_net::NetError;
+use smtp_client::NetError;
 
 use crate::support::{
     Client, Credentials, Issuer, NAME, Server, ServerSetup, attempt, intermediate, issuer_params,

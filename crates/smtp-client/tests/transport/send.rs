@@ -9,13 +9,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustls::{ServerConnection, StreamOwned};
+use smtp_client::connection::{Cause, Connection, Failure, Io, Target};
+use smtp_client::send::{Ended, Verdict};
+use smtp_client::{Deadline, Interest, Interrupted, NetError, PollWait, Timeouts, Wait};
 use smtp_core::command::{Command, Verb};
 use smtp_core::envelope::Envelope;
 use smtp_core::text::{Domain, Mailbox, Parameters, ReversePath};
 use smtp_core::transaction::Outcome;
-use smtp_net::connection::{Cause, Connection, Failure, Io, Target};
-use smtp_net::send::{Ended, Verdict};
-use smtp_net::{Deadline, Interest, Interrupted, NetError, PollWait, Timeouts, Wait};
 use socket2::{Domain as Family, SockRef, Socket, Type};
 
 use crate::support::{BOUND, Client, Credentials, NAME, ServerSetup, leaf_params, root, wallet};

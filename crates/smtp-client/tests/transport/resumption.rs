@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use rustls::version::{TLS12, TLS13};
-use smtp_net::{MinVersion, NetError, ServerIdentity};
+use smtp_client::{MinVersion, NetError, ServerIdentity};
 
 use crate::support::{
     Client, Credentials, GREETING, NAME, Server, ServerSetup, directory, leaf_params, misnamed,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use smtp_net::wallet::CertificateKind;
-use smtp_net::{Locator, NetError, Wallet, WalletCache, WalletSource};
+use smtp_client::wallet::CertificateKind;
+use smtp_client::{Locator, NetError, Wallet, WalletCache, WalletSource};
 use tempfile::TempDir;
 
 use crate::support::{BOUND, Credentials, directory, leaf_params, root};

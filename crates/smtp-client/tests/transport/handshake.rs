@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConnection;
 use rustls::version::{TLS12, TLS13};
-use smtp_net::{Deadline, MinVersion, NetError, PollWait, SpeaksFirst};
+use smtp_client::{Deadline, MinVersion, NetError, PollWait, SpeaksFirst};
 
 use crate::support::{
     BOUND, Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, root,

@@ -11,8 +11,10 @@ use pkcs8::der::Encode;
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::Parameters;
 use rustls::pki_types::CertificateDer;
+use smtp_client::{
+    ClientIdentity, Deadline, Interest, Interrupted, NetError, PollWait, Wait, Wallet,
+};
 use smtp_core::secret::Secret;
-use smtp_net::{ClientIdentity, Deadline, Interest, Interrupted, NetError, PollWait, Wait, Wallet};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -160,7 +162,7 @@ fn without_an_identity_none_is_sent_and_the_server_decides() {
         .connect(server.address)
         .and_then(|mut stream| {
             let deadline = crate::support::seconds(5);
-            stream.read(&mut [0; 64], &smtp_net::PollWait, deadline)
+            stream.read(&mut [0; 64], &smtp_client::PollWait, deadline)
         });
     let Err(NetError::Tls { detail }) = outcome else {
         panic!("{outcome:?}")

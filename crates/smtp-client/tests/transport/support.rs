@@ -18,11 +18,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
-use smtp_core::host::Host;
-use smtp_net::{
+use smtp_client::{
     ClientIdentity, Deadline, MinVersion, NetError, PollWait, ServerIdentity, SpeaksFirst, Stream,
     TlsCache, TlsOptions, Wallet, tcp,
 };
+use smtp_core::host::Host;
 use tempfile::TempDir;
 
 /// The name most certificates here are for.

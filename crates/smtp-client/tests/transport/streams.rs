@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustls::ServerConnection;
-use smtp_net::{Deadline, Interest, Interrupted, NetError, PollWait, Stream, Wait};
+use smtp_client::{Deadline, Interest, Interrupted, NetError, PollWait, Stream, Wait};
 
 use crate::support::{
     BOUND, Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, plain,
