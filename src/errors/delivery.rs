@@ -69,7 +69,10 @@ impl Delivery {
 
 /// The reply for a recipient to whom nothing was sent, because of this one.
 pub fn not_sent(reply: &Reply) -> Reply {
-    Reply::instead(Code::NOT_AVAILABLE, &format!("not sent: {}", reason(reply.text())))
+    Reply::instead(
+        Code::NOT_AVAILABLE,
+        &format!("not sent: {}", reason(reply.text())),
+    )
 }
 
 impl End {
