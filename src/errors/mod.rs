@@ -4,10 +4,12 @@
 //! message. The crates below return kinds with data; here they become MESSAGE, DETAIL and HINT.
 
 mod arguments;
+mod delivery;
 pub mod hints;
 mod options;
 
 pub use arguments::OfArgument;
+pub use delivery::{Delivery, not_sent};
 
 use std::time::Duration;
 
@@ -149,6 +151,16 @@ impl Report {
         report
     }
 
+    /// A reply that is a failure, to this command. `hello_sent`: whether the server was greeted by EHLO or HELO before,
+    /// which many want.
+    pub fn declined(reply: &Reply, verb: Verb, hello_sent: bool) -> Self {
+        let report = Self::reply(reply);
+        match reply.code().value() == 503 && !hello_sent && verb != Verb::Connect {
+            true => report.hint(hints::NO_EHLO),
+            false => report,
+        }
+    }
+
     /// The network's failures, which are all the reply 421. `reason` is a phrase that can stand alone.
     pub fn not_available(reason: &str) -> Self {
         let message = "ORA-29278: SMTP transient error: 421 Service not available";
@@ -277,6 +289,17 @@ impl Report {
         Self::not_available(&format!("{cause}, while {}", doing(what, verb)))
     }
 
+    /// The same where the whole message was sent before.
+    fn after_the_final_dot(mut self) -> Self {
+        let detail = self.detail.unwrap_or_default();
+        self.detail = Some(format!("{detail} The message may have been accepted."));
+        let hint = "The final dot was sent, and what became of the message is not known: sending it again may deliver it twice.";
+        self.hint = Some(hint.to_owned());
+        let reply = self.reply.take();
+        self.reply = reply.map(|reply| reply.with_remark("the message may have been accepted"));
+        self
+    }
+
     fn from_session(error: SessionError) -> Self {
         match &error {
             SessionError::Unsolicited(Some(reply))
@@ -292,7 +315,7 @@ impl Report {
 impl From<Failure> for Report {
     fn from(failure: Failure) -> Self {
         let (verb, timeout, message_sent) = (failure.verb, failure.timeout, failure.message_sent);
-        let mut report = match failure.cause {
+        let report = match failure.cause {
             Cause::Command(error) => return Self::from_command(error),
             Cause::Session(error) => Self::from_session(error),
             Cause::Net(NetError::Timeout { what, detail }) => {
@@ -306,16 +329,10 @@ impl From<Failure> for Report {
             }
             Cause::Net(error) => Self::from(error),
         };
-        if message_sent {
-            let detail = report.detail.unwrap_or_default();
-            report.detail = Some(format!("{detail} The message may have been accepted."));
-            let hint = "The final dot was sent, and what became of the message is not known: sending it again may deliver it twice.";
-            report.hint = Some(hint.to_owned());
-            report.reply = report
-                .reply
-                .map(|reply| reply.with_remark("the message may have been accepted"));
+        match message_sent {
+            true => report.after_the_final_dot(),
+            false => report,
         }
-        report
     }
 }
 
