@@ -19,10 +19,10 @@ pub struct Issuer {
     ca: String,
     pub client_id: String,
     pub client_secret: String,
-    /// The key and the certificate for private_key_jwt, PEM.
+    /// The files of the key and of the certificate for private_key_jwt, PEM.
     pub client_key: String,
     pub client_certificate: String,
-    /// The key of a service account, JSON as Google hands it out.
+    /// The file of a service account, JSON as Google hands it out.
     pub service_account: String,
     pub scope: String,
     requests: PathBuf,
@@ -37,7 +37,6 @@ impl Issuer {
         SHARED.get_or_init(|| {
             let environment = Environment::from_variable("UTL_SMTP_TOKEN_ISSUER");
             let text = |name: &str| environment.text(name);
-            let content = |name: &str| std::fs::read_to_string(environment.text(name)).unwrap();
             Self {
                 host: text("ISSUER_HOST"),
                 port: environment.number("ISSUER_PORT"),
@@ -47,9 +46,9 @@ impl Issuer {
                 ca: text("ISSUER_CA"),
                 client_id: text("ISSUER_CLIENT_ID"),
                 client_secret: text("ISSUER_CLIENT_SECRET"),
-                client_key: content("ISSUER_CLIENT_KEY"),
-                client_certificate: content("ISSUER_CLIENT_CERTIFICATE"),
-                service_account: content("ISSUER_SERVICE_ACCOUNT"),
+                client_key: text("ISSUER_CLIENT_KEY"),
+                client_certificate: text("ISSUER_CLIENT_CERTIFICATE"),
+                service_account: text("ISSUER_SERVICE_ACCOUNT"),
                 scope: text("ISSUER_SCOPE"),
                 requests: text("ISSUER_REQUESTS").into(),
             }
