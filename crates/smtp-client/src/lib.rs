@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod error;
+pub mod https;
 pub mod memory;
 pub mod resolve;
 pub mod send;

@@ -7,6 +7,7 @@ mod certificates;
 mod client_identity;
 mod der;
 mod handshake;
+mod https;
 mod reasons;
 mod resumption;
 mod revocation;
