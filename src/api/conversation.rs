@@ -1,9 +1,9 @@
 //! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`, `noop`, `vrfy`, `help`.
 
+use pem_wallet::ServerIdentity;
 use pgrx::prelude::*;
 use smtp_client::connection::Io;
 use smtp_client::resolve;
-use smtp_client::tls::ServerIdentity;
 use smtp_client::wait::Deadline;
 use smtp_core::command::Command;
 use smtp_core::reply::Reply;
