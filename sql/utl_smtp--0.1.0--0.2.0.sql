@@ -228,7 +228,7 @@ END
 $body$;
 
 
--- connections() has a column more, and tx_timeout is the limit in effect.
+-- connections() has three columns more, and tx_timeout is the limit in effect.
 
 DROP FUNCTION utl_smtp.connections();
 CREATE FUNCTION utl_smtp.connections() RETURNS TABLE (
@@ -249,14 +249,34 @@ CREATE FUNCTION utl_smtp.connections() RETURNS TABLE (
     bytes_received bigint,
     opened_at timestamp with time zone,
     last_reply text,
-    c utl_smtp.connection
+    c utl_smtp.connection,
+    server text,
+    delivery text
 )
 LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 ROWS 16
 AS 'MODULE_PATHNAME', 'connections_wrapper';
 COMMENT ON FUNCTION utl_smtp.connections() IS
-'the open connections of this session that the current role may use; c is the value that open_connection returned';
+'the open connections of this session that the current role may use; c is the value that open_connection returned, server the name of the server that connect was called with';
 COMMENT ON COLUMN utl_smtp.connection.tx_timeout IS 'the time limit of each command in seconds; NULL: none';
+
+
+-- Mail servers as foreign servers: CREATE SERVER … FOREIGN DATA WRAPPER utl_smtp.
+
+CREATE FUNCTION utl_smtp.utl_smtp_validator(options text[], catalog oid) RETURNS void
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'utl_smtp_validator_wrapper';
+COMMENT ON FUNCTION utl_smtp.utl_smtp_validator(text[], oid) IS
+'checks the options of servers and user mappings of the foreign-data wrapper utl_smtp; called by PostgreSQL';
+
+CREATE FOREIGN DATA WRAPPER utl_smtp VALIDATOR utl_smtp.utl_smtp_validator;
+COMMENT ON FOREIGN DATA WRAPPER utl_smtp IS 'mail servers: their addresses, and in user mappings their credentials';
+
+CREATE FUNCTION utl_smtp.connect(server text, tx_timeout integer = NULL) RETURNS utl_smtp.connection
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'connect_wrapper';
+COMMENT ON FUNCTION utl_smtp.connect(text, integer) IS
+'connects to a mail server that was created with CREATE SERVER and makes the connection ready for mail: EHLO, STARTTLS, EHLO again, and AUTH by the role''s user mapping; tx_timeout in seconds limits each command (NULL: as the server''s option timeout says)';
 
 
 -- pg_dump takes the names of roles as text, from a table of its own.

@@ -9,6 +9,7 @@ mod api;
 mod conversation;
 mod errors;
 mod pg;
+mod servers;
 mod settings;
 
 use pgrx::prelude::*;

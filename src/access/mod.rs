@@ -34,6 +34,16 @@ pub fn require(role: pg_sys::Oid, host: &Host, port: u16) -> Result<(), Report> 
     Err(denied(role, host, port))
 }
 
+/// Refuses a host and port that an entry denies the role, for calls that another role's entries allow.
+pub fn require_not_denied(role: pg_sys::Oid, host: &Host, port: u16) -> Result<(), Report> {
+    if roles::is_superuser(role)
+        || verdict(role, candidates(host), port, Privilege::Converse) != Some(GrantType::Deny)
+    {
+        return Ok(());
+    }
+    Err(denied(role, host, port))
+}
+
 /// The refusal. It reveals neither which entry decided nor whether any exists.
 pub fn denied(role: pg_sys::Oid, host: &Host, port: u16) -> Report {
     let message = "ORA-24247: network access denied by access control list (ACL)";

@@ -11,6 +11,7 @@ mod data;
 mod hosts;
 mod removed;
 mod rows;
+mod servers;
 mod wallet;
 
 use pgrx::{PgLogLevel, pg_sys};

@@ -7,6 +7,13 @@ pub const HOST_PATTERN: &str = "Give a name, an address, or a pattern: *.example
 /// For 503 where no EHLO was sent: programs of Oracle's Autonomous Database leave it out.
 pub const NO_EHLO: &str = "Call utl_smtp.ehlo(c, NULL) first: no EHLO has been sent since the connection was opened or encrypted.";
 
+/// For a server without a host.
+pub const SERVER_HOST: &str =
+    "Give the mail server's name or address: OPTIONS (host 'mail.example.com').";
+
+/// For a mapping whose server names schemes that need a password.
+pub const MAPPING_PASSWORD: &str = "ALTER USER MAPPING ... OPTIONS (ADD password '...'), or take the schemes that need one out of the server's option schemes.";
+
 /// What is wrong with a value, where that decides which HINT helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {

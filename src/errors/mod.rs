@@ -8,6 +8,7 @@ mod arguments;
 mod auth;
 mod commands;
 pub mod hints;
+mod options;
 mod transport;
 mod wallet;
 
@@ -53,6 +54,8 @@ pub mod sqlstate {
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub use crate::pg::report::OUT_OF_MEMORY;
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
+    pub const WRONG_OBJECT_TYPE: &[u8; 5] = b"42809";
+    pub const INVALID_OPTION_NAME: &[u8; 5] = b"HV00D";
     pub const DATATYPE_MISMATCH: &[u8; 5] = b"42804";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
     pub const UNDEFINED_OBJECT: &[u8; 5] = b"42704";

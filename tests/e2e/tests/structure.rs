@@ -4,7 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-const FOLDERS: [&str; 6] = ["pg", "errors", "settings", "access", "conversation", "api"];
+const FOLDERS: [&str; 7] = [
+    "pg",
+    "errors",
+    "settings",
+    "access",
+    "servers",
+    "conversation",
+    "api",
+];
 
 /// The modules of this crate that a source names: `crate::x`, and each `x` of `crate::{x, y::{a, b}}`.
 fn named(source: &str) -> BTreeSet<String> {

@@ -1,0 +1,148 @@
+//! From the greeting to a connection that is ready for MAIL: EHLO, STARTTLS and EHLO again, AUTH.
+
+use std::net::IpAddr;
+
+use smtp_client::connection::{Connection, Io};
+use smtp_client::resolve;
+use smtp_client::wait::Deadline;
+use smtp_core::auth::{ALL_SCHEMES, Credentials, SchemeList};
+use smtp_core::command::Command;
+use smtp_core::reply::Reply;
+use smtp_core::secret::Secret;
+use smtp_core::text::Domain;
+
+use super::Problem;
+use super::opening::Opening;
+use crate::errors::{OfArgument, Report, hints, sqlstate};
+use crate::servers::options::Security;
+use crate::servers::{Mapping, Server};
+
+/// Makes a connection to a server ready. Nothing but EHLO is said before TLS where the server is to have TLS.
+pub fn log_in(
+    connection: &mut Connection,
+    opening: &Opening,
+    server: &Server,
+    mapping: Option<&Mapping>,
+    io: &Io<'_>,
+) -> Result<(), Problem> {
+    let helo = || server.options.helo.clone();
+    accepted(hello(connection, helo(), Command::Ehlo, io)?, connection)?;
+    if server.options.security == Security::StartTls {
+        let offered = connection.session().capabilities();
+        if !offered.is_some_and(|offered| offered.offers("STARTTLS")) {
+            return Err(no_starttls().into());
+        }
+        accepted(opening.start_tls(connection, None, io)?, connection)?;
+        accepted(hello(connection, helo(), Command::Ehlo, io)?, connection)?;
+    }
+    match mapping {
+        Some(mapping) if server.options.security != Security::None => {
+            authenticate(connection, opening, server, mapping, None, io)
+                .and_then(|reply| reply.map_or(Ok(()), |reply| accepted(reply, connection)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// AUTH by what a mapping holds; `None` where it holds nothing to authenticate with. `schemes`: instead of the server's.
+pub fn authenticate(
+    connection: &mut Connection,
+    opening: &Opening,
+    server: &Server,
+    mapping: &Mapping,
+    schemes: Option<&SchemeList>,
+    io: &Io<'_>,
+) -> Result<Option<Reply>, Problem> {
+    let schemes = schemes.or(server.options.schemes.as_ref());
+    let options = &mapping.options;
+    let schemes = match (schemes, &options.password) {
+        (Some(schemes), _) => schemes.clone(),
+        (None, Some(_)) => SchemeList::parse(ALL_SCHEMES).map_err(Report::from)?,
+        (None, None) => return Ok(None),
+    };
+    let password = match &options.password {
+        None if schemes.needs_password() => {
+            return Err(Report::option_missing("password", hints::MAPPING_PASSWORD).into());
+        }
+        password => password.clone(),
+    };
+    let password = password.unwrap_or_else(|| Secret::new([]));
+    let username = options.user.clone().unwrap_or_default();
+    let credentials = credentials(opening, username, password)?;
+    Ok(Some(connection.authenticate(&schemes, credentials, io)?))
+}
+
+/// EHLO or HELO. Looking up the own name, where none is given, is part of the command's time.
+pub fn hello(
+    connection: &mut Connection,
+    domain: Option<Domain>,
+    command: fn(Domain) -> Command,
+    io: &Io<'_>,
+) -> Result<Reply, Problem> {
+    let deadline = connection.deadline();
+    let domain = match domain {
+        Some(domain) => domain,
+        None => client_name(connection, deadline, io)?,
+    };
+    Ok(connection.command_by(deadline, &command(domain), io)?)
+}
+
+/// This machine's name, else the address literal of this end of the connection (RFC 5321 §4.1.4).
+fn client_name(
+    connection: &Connection,
+    deadline: Deadline,
+    io: &Io<'_>,
+) -> Result<Domain, Problem> {
+    // A name server that does not answer costs half of the time, and the server gets the literal.
+    let look_up = Deadline::after(deadline.remaining().map(|left| left / 2));
+    if let Some(name) = resolve::canonical_name(io.wait, look_up)
+        && let Ok(domain) = Domain::parse(&name)
+    {
+        return Ok(domain);
+    }
+    let address = connection
+        .local_address()
+        .map(|address| address.ip().to_canonical());
+    let literal = match address {
+        Some(IpAddr::V4(address)) => format!("[{address}]"),
+        Some(IpAddr::V6(address)) => format!("[IPv6:{address}]"),
+        None => "[127.0.0.1]".to_owned(),
+    };
+    Ok(Domain::parse(&literal).of_argument("domain")?)
+}
+
+pub fn credentials(
+    opening: &Opening,
+    username: String,
+    password: Secret,
+) -> Result<Credentials, Report> {
+    Ok(Credentials {
+        username,
+        password,
+        host: opening.host.to_string(),
+        port: opening.port,
+        nonce: nonce()?,
+    })
+}
+
+/// Fresh randomness: a server that sees a nonce twice can replay an answer.
+fn nonce() -> Result<String, Report> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Report::new(sqlstate::INTERNAL_ERROR, format!("no randomness: {error}"))
+    })?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+fn accepted(reply: Reply, connection: &Connection) -> Result<(), Problem> {
+    match reply.is_failure() {
+        true => Err(Problem::declined(reply, connection)),
+        false => Ok(()),
+    }
+}
+
+fn no_starttls() -> Report {
+    Report::new(sqlstate::TLS, "ORA-28860: Fatal SSL error")
+        .detail("The server does not offer STARTTLS, and nothing was sent in clear.")
+        .hint("Where the server has TLS from the first octet, set its option security to 'tls', which makes the port 465.")
+}
