@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
-use crate::error::NetError;
+use crate::error::{NetError, Step};
 use crate::stream::Stream;
 use crate::tcp;
 use crate::tls::{SpeaksFirst, TlsCache, TlsOptions};
@@ -70,7 +70,7 @@ pub fn post<E>(
         }
         // A server that always has one more octet to send is as late as one that has none.
         if deadline.passed() {
-            return Err(NetError::timeout("reading").into());
+            return Err(NetError::Timeout(Step::Reading).into());
         }
     }
 }

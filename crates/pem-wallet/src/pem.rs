@@ -1,14 +1,16 @@
-//! Cutting a file into its PEM blocks (RFC 7468), tolerantly: what stands around the blocks is comment, a byte order
-//! mark and CR LF are nothing special, and a broken block does not spoil the ones after it.
+//! Splits a file into its PEM blocks (RFC 7468). Text around the blocks is comment, a byte order mark and CR LF are
+//! accepted, and the blocks after a broken one are read.
 //!
-//! Errors name lines, never what is on them: a file of the wrong kind may hold anything.
+//! Errors name lines, never their content: a file of another kind may hold secrets.
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-/// Base64 as people paste it: with its padding or without.
+use crate::warning::BlockProblem;
+
+/// Base64 with or without padding.
 const TOLERANT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -16,10 +18,10 @@ const TOLERANT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// One block: the line it begins on, counted from 1, and what it holds.
+/// One block: the line that it begins on, counted from 1, and its content.
 pub(super) struct Block<'a> {
     pub line: usize,
-    pub content: Result<Content<'a>, &'static str>,
+    pub content: Result<Content<'a>, BlockProblem>,
 }
 
 /// The content of a block that could be decoded.
@@ -30,7 +32,7 @@ pub(super) struct Content<'a> {
     pub der: Zeroizing<Vec<u8>>,
 }
 
-/// Whether there is anything like PEM in it.
+/// Whether a file has the beginning of a PEM block.
 pub(super) fn looks_like_pem(file: &[u8]) -> bool {
     file.windows(BEGIN.len()).any(|window| window == BEGIN)
 }
@@ -87,7 +89,7 @@ impl<'a> OpenBlock<'a> {
             self.in_headers = true;
             self.legacy_encryption |= line.ends_with(b"ENCRYPTED");
         } else if self.in_headers {
-            // Headers end at an empty line; one that is too long goes on in lines of its own.
+            // Headers end at an empty line. A folded header continues on lines without a colon.
             self.in_headers = !line.is_empty();
         } else {
             let base64 = line.iter().filter(|byte| !byte.is_ascii_whitespace());
@@ -97,7 +99,7 @@ impl<'a> OpenBlock<'a> {
 
     fn finish(self, end: &[u8]) -> Block<'a> {
         let content = if end != self.label {
-            Err("its END line names something else")
+            Err(BlockProblem::OtherEnd)
         } else {
             self.decode()
         };
@@ -110,18 +112,18 @@ impl<'a> OpenBlock<'a> {
     fn unfinished(self) -> Block<'a> {
         Block {
             line: self.line,
-            content: Err("it has no END line"),
+            content: Err(BlockProblem::NoEnd),
         }
     }
 
-    fn decode(&self) -> Result<Content<'a>, &'static str> {
-        let label = str::from_utf8(self.label).map_err(|_| "its label is not text")?;
+    fn decode(&self) -> Result<Content<'a>, BlockProblem> {
+        let label = str::from_utf8(self.label).map_err(|_| BlockProblem::Label)?;
         let der = TOLERANT
             .decode(&*self.text)
             .map(Zeroizing::new)
-            .map_err(|_| "it is not base64")?;
+            .map_err(|_| BlockProblem::NotBase64)?;
         if der.is_empty() {
-            return Err("it is empty");
+            return Err(BlockProblem::Empty);
         }
         Ok(Content {
             label,
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn byte_order_mark_crlf_and_comments_are_nothing_special() {
+    fn byte_order_mark_crlf_and_comments_are_accepted() {
         let file = b"\xef\xbb\xbf-----BEGIN A-----\r\nAQID\r\n-----END A-----\r\n# comment: x\n\n-----BEGIN B-----\n BA\t\n-----END B-----";
         assert_eq!(
             good(file),
@@ -155,27 +157,27 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_block_does_not_spoil_the_next() {
+    fn blocks_after_a_broken_one_are_read() {
         let file = b"-----BEGIN A-----\n-----BEGIN A-----\n*\n-----END A-----\n-----BEGIN A-----\nAQ==\n-----END B-----\n-----BEGIN A-----\n-----END A-----\n-----BEGIN A-----\nAQ==\n-----END A-----\n-----BEGIN A-----\nAQ==";
-        let found: Vec<(usize, Option<&str>)> = blocks(file)
+        let found: Vec<(usize, Option<BlockProblem>)> = blocks(file)
             .into_iter()
             .map(|block| (block.line, block.content.err()))
             .collect();
         assert_eq!(
             found,
             [
-                (1, Some("it has no END line")),
-                (2, Some("it is not base64")),
-                (5, Some("its END line names something else")),
-                (8, Some("it is empty")),
+                (1, Some(BlockProblem::NoEnd)),
+                (2, Some(BlockProblem::NotBase64)),
+                (5, Some(BlockProblem::OtherEnd)),
+                (8, Some(BlockProblem::Empty)),
                 (10, None),
-                (13, Some("it has no END line")),
+                (13, Some(BlockProblem::NoEnd)),
             ]
         );
     }
 
     #[test]
-    fn encryption_headers_are_noticed_and_left_out() {
+    fn encryption_headers_are_recognized_and_skipped() {
         let file = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAQID\n-----END RSA PRIVATE KEY-----\n";
         let found = blocks(file);
         let content = found[0].content.as_ref().ok().unwrap();

@@ -1,11 +1,10 @@
 //! DER for certificates and revocation lists that rcgen does not make.
 
-use base64::Engine as _;
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::support::Issuer;
+use crate::certs::{Issuer, pem};
 
 /// One element: its tag, and its contents one after the other.
 pub fn element(tag: u8, contents: &[&[u8]]) -> Vec<u8> {
@@ -54,11 +53,6 @@ fn signed(content: &[u8], key: &KeyPair) -> Vec<u8> {
 fn name(issuer: &Issuer) -> Vec<u8> {
     let (_, certificate) = X509Certificate::from_der(issuer.der()).unwrap();
     certificate.subject().as_raw().to_vec()
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
 /// A certificate of X.509 version 1: without extensions.

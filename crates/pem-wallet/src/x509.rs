@@ -1,14 +1,14 @@
-//! The few fields of certificates and revocation lists that people read: names, dates, serial numbers.
+//! The fields of certificates and revocation lists that listings and errors show: names, dates, serial numbers.
 //!
-//! Nothing here decides whom to trust: that is [`crate::tls`]'s verifier. All text taken from a certificate is
-//! escaped and cut short, because it may come from a stranger and end up in somebody's log.
+//! Nothing here decides whom to trust; the verifier does. Text from a certificate is escaped and cut short, because it may
+//! come from a stranger and end up in a log.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::net::IpAddr;
 
 use rustls::pki_types::UnixTime;
 use sha2::{Digest, Sha256};
-use smtp_core::limits;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
@@ -16,11 +16,14 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{X509Name, X509Version};
 
-/// What is worth knowing of a certificate.
+/// Characters shown of a name found in a certificate.
+const SHOWN_NAME: usize = 256;
+
+/// The fields of a certificate that this crate uses.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub subject: String,
-    /// The first of its alternative names, whatever its kind, where the subject is empty.
+    /// The first of its alternative names, of any kind, if the subject is empty.
     first_name: Option<String>,
     pub issuer: String,
     pub raw_subject: Vec<u8>,
@@ -31,15 +34,15 @@ pub(crate) struct Summary {
     /// The X.509 version, 1 to 3.
     pub version: u32,
     /// Why it may not issue certificates; `None` if it may.
-    pub issuer_fault: Option<&'static str>,
-    /// Whether it has a name that a server could have, so that it could be a pinned one.
+    pub issuer_fault: Option<IssuerFault>,
+    /// Whether it has the name of a server, so that it can be pinned.
     pub names_server: bool,
     /// How many intermediate certificates may follow it.
     pub path_length: Option<u32>,
 }
 
 impl Summary {
-    /// Reads a certificate; `None` if it isn't one, or if something follows it.
+    /// Parses a certificate; `None` if it is damaged or something follows it.
     pub fn of_certificate(der: &[u8]) -> Option<Self> {
         let certificate = parse(der)?;
         let constraints = certificate.basic_constraints().ok()?;
@@ -47,7 +50,7 @@ impl Summary {
         let self_issued = certificate.subject().as_raw() == certificate.issuer().as_raw();
         let is_ca = match &constraints {
             Some(constraints) => constraints.value.ca,
-            // X.509 v1 knows no extensions: the roots of that age are told by being their own issuers.
+            // X.509 version 1 has no extensions. A root of that version is its own issuer.
             None => certificate.version() == X509Version::V1 && self_issued,
         };
         let may_sign = usage.is_none_or(|usage| usage.value.key_cert_sign());
@@ -67,8 +70,8 @@ impl Summary {
             not_after: certificate.validity().not_after.timestamp(),
             version: certificate.version().0 + 1,
             issuer_fault: match (is_ca, may_sign) {
-                (false, _) => Some("it is no CA certificate (no CA:TRUE in its basicConstraints)"),
-                (true, false) => Some("its key usage does not include keyCertSign"),
+                (false, _) => Some(IssuerFault::NotCa),
+                (true, false) => Some(IssuerFault::NoKeyCertSign),
                 (true, true) => None,
             },
             names_server: !SubjectName::of(&certificate).is_empty(),
@@ -80,8 +83,8 @@ impl Summary {
         self.raw_subject == self.raw_issuer
     }
 
-    /// What to call it in a message: its subject, else what else tells it from others (RFC 5280 §4.1.2.6 lets the
-    /// subject be empty).
+    /// Its name for a message: the subject, or the first alternative name or the serial number if the subject is empty
+    /// (RFC 5280 §4.1.2.6).
     pub fn label(&self) -> String {
         match &self.first_name {
             _ if !self.subject.is_empty() => self.subject.clone(),
@@ -90,6 +93,42 @@ impl Summary {
             None => format!("serial {} of {}", hex(&self.serial), self.issuer),
         }
     }
+}
+
+/// Why a certificate may not issue others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssuerFault {
+    /// Its basicConstraints lack CA:TRUE (RFC 5280 §4.2.1.9).
+    #[error("it is no CA certificate (no CA:TRUE in its basicConstraints)")]
+    NotCa,
+    /// Its key usage lacks keyCertSign (RFC 5280 §4.2.1.3).
+    #[error("its key usage does not include keyCertSign")]
+    NoKeyCertSign,
+    /// It can't be used as a trust anchor.
+    #[error("it is malformed")]
+    Malformed,
+}
+
+/// Why a revocation list does not cover all certificates of its issuer. The `Display` text follows the name of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListFault {
+    /// A delta CRL (RFC 5280 §5.2.4).
+    #[error("is a delta list: it has only what changed since another list")]
+    Delta,
+    /// An indirect CRL (RFC 5280 §5.2.5).
+    #[error("is an indirect list: entries for other issuers are taken for this one's")]
+    Indirect,
+    /// A critical extension that this crate does not know.
+    #[error("has a critical extension that is not known here: it may not mean what it seems to")]
+    CriticalExtension,
+    /// No certificate of its issuer in the wallet has the key that signed it.
+    #[error("has a signature that does not verify with the key of that name in the wallet")]
+    Signature,
+    /// Its next update was due at this time, in seconds since 1970.
+    #[error("expired on {}: later revocations are missing", date(*.0))]
+    Expired(i64),
 }
 
 /// A list of certificates revoked by one issuer.
@@ -101,8 +140,8 @@ pub(crate) struct RevocationList {
     pub next_update: Option<i64>,
     /// The CRL number, if it has one.
     pub number: Option<String>,
-    /// What keeps it from being the whole truth about its issuer's certificates.
-    pub faults: Vec<&'static str>,
+    /// Why it does not cover all certificates of its issuer.
+    pub faults: Vec<ListFault>,
     revoked: HashSet<Vec<u8>>,
 }
 
@@ -126,9 +165,9 @@ impl RevocationList {
         })
     }
 
-    /// Whether another list should have taken its place.
-    pub fn has_expired(&self, now: UnixTime) -> bool {
-        self.next_update.is_some_and(|end| end < unix_seconds(now))
+    /// When it expired, in seconds since 1970; `None` if it has not.
+    pub fn expired_at(&self, now: UnixTime) -> Option<i64> {
+        self.next_update.filter(|end| *end < unix_seconds(now))
     }
 
     /// Whether a list is signed by the key of a certificate; both are DER.
@@ -142,16 +181,15 @@ impl RevocationList {
         list.verify_signature(issuer.public_key()).is_ok()
     }
 
-    /// Whether it names this certificate. Its own date and signature don't matter here: what is once revoked stays
-    /// so, and whoever could put a false list into the wallet could as well take the trust anchor out.
+    /// Whether it names this certificate. Its date and signature are not checked: a revoked certificate stays revoked,
+    /// and whoever can put a forged list into the wallet can also remove the trust anchor.
     pub fn revokes(&self, certificate: &Summary) -> bool {
         self.raw_issuer == certificate.raw_issuer && self.revoked.contains(&certificate.serial)
     }
 }
 
-/// The extensions of a list and of its entries that change what it means (RFC 5280 §5.2.4 to
-/// §5.3.3).
-fn faults(list: &CertificateRevocationList<'_>) -> Vec<&'static str> {
+/// The extensions of a list and of its entries that change its meaning (RFC 5280 §5.2.4 to §5.3.3).
+fn faults(list: &CertificateRevocationList<'_>) -> Vec<ListFault> {
     const DELTA_CRL_INDICATOR: &[u8] = &[0x55, 0x1d, 27];
     const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 29];
     let (mut is_delta, mut is_indirect, mut has_unknown) = (false, false, false);
@@ -173,34 +211,36 @@ fn faults(list: &CertificateRevocationList<'_>) -> Vec<&'static str> {
         }
     }
     [
-        (
-            is_delta,
-            "is a delta list: it has only what changed since another list",
-        ),
-        (
-            is_indirect,
-            "is an indirect list: entries for other issuers are taken for this one's",
-        ),
-        (
-            has_unknown,
-            "has a critical extension that is not known here: it may not mean what it seems to",
-        ),
+        (is_delta, ListFault::Delta),
+        (is_indirect, ListFault::Indirect),
+        (has_unknown, ListFault::CriticalExtension),
     ]
     .into_iter()
     .filter_map(|(holds, fault)| holds.then_some(fault))
     .collect()
 }
 
-/// A name that a certificate is for (RFC 5280 §4.2.1.6), of the two kinds that can name a server here.
+/// A subject alternative name (RFC 5280 §4.2.1.6) of the two kinds that name a server. The `Display` text has its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SubjectName {
+pub enum SubjectName {
+    /// A DNS name in lower case, as the certificate has it.
     Dns(String),
+    /// An IP address.
     Address(IpAddr),
+}
+
+impl fmt::Display for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(_) => write!(f, "DNS name \"{}\"", self.text()),
+            Self::Address(_) => write!(f, "IP address {}", self.text()),
+        }
+    }
 }
 
 impl SubjectName {
     /// All such names of a certificate, in its order.
-    pub fn all_of(der: &[u8]) -> Vec<Self> {
+    pub(crate) fn all_of(der: &[u8]) -> Vec<Self> {
         parse(der).map_or_else(Vec::new, |certificate| Self::of(&certificate))
     }
 
@@ -212,19 +252,11 @@ impl SubjectName {
         names.filter_map(Self::from_general_name).collect()
     }
 
-    /// For a message.
-    pub fn text(&self) -> String {
+    /// Its text for a message.
+    fn text(&self) -> String {
         match self {
-            Self::Dns(name) => harmless(name),
+            Self::Dns(name) => printable(name),
             Self::Address(address) => address.to_string(),
-        }
-    }
-
-    /// With the kind of name that it is, for a message.
-    pub fn described(&self) -> String {
-        match self {
-            Self::Dns(_) => format!("DNS name \"{}\"", self.text()),
-            Self::Address(_) => format!("IP address {}", self.text()),
         }
     }
 
@@ -245,26 +277,26 @@ impl SubjectName {
 fn first_name(certificate: &X509Certificate<'_>) -> Option<String> {
     let extension = certificate.subject_alternative_name().ok()??;
     let name = match extension.value.general_names.first()? {
-        GeneralName::RFC822Name(text) | GeneralName::URI(text) => harmless(text),
+        GeneralName::RFC822Name(text) | GeneralName::URI(text) => printable(text),
         GeneralName::DirectoryName(name) => name_text(name),
         other => SubjectName::from_general_name(other)?.text(),
     };
     Some(name)
 }
 
-/// The common name of a certificate's subject, which names no server any more (RFC 9525 §2): for messages only.
+/// The common name of a certificate's subject, for messages only: it does not name a server (RFC 9525 §2).
 pub(crate) fn common_name(der: &[u8]) -> Option<String> {
     let certificate = parse(der)?;
     let name = certificate.subject().iter_common_name().next()?;
-    name.as_str().ok().map(harmless)
+    name.as_str().ok().map(printable)
 }
 
-/// A moment as certificates have it: seconds since 1970.
+/// A time in seconds since 1970, as certificates have it.
 pub(crate) fn unix_seconds(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// A moment, as text in UTC.
+/// A time, as text in UTC.
 pub(crate) fn date(unix: i64) -> String {
     match ASN1Time::from_timestamp(unix) {
         Ok(time) => {
@@ -301,29 +333,29 @@ fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
 }
 
 fn name_text(name: &X509Name<'_>) -> String {
-    harmless(&name.to_string())
+    printable(&name.to_string())
 }
 
-/// Printable, on one line, and not endless.
-fn harmless(text: &str) -> String {
+/// Replaces what is not printable and cuts the text short.
+fn printable(text: &str) -> String {
     let mut shown: String = text
         .chars()
-        .take(limits::SHOWN_NAME)
-        .map(|c| if is_harmless(c) { c } else { '?' })
+        .take(SHOWN_NAME)
+        .map(|c| if is_printable(c) { c } else { '?' })
         .collect();
-    if text.chars().nth(limits::SHOWN_NAME).is_some() {
+    if text.chars().nth(SHOWN_NAME).is_some() {
         shown.push_str("...");
     }
     shown
 }
 
-/// Neither a control character nor one that reorders or hides what is around it.
-fn is_harmless(c: char) -> bool {
+/// Whether a character neither controls, reorders nor hides what is around it.
+fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// An integer's octets without the zeros before it.
+/// The octets of an integer without leading zeros.
 fn significant(octets: &[u8]) -> &[u8] {
     let zeros = octets.iter().take_while(|&&octet| octet == 0).count();
     &octets[zeros..]
@@ -334,10 +366,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_strangers_are_made_harmless() {
-        assert_eq!(harmless("a\u{1b}[2Jb\r\nc\u{202e}d"), "a?[2Jb??c?d");
-        let long = harmless(&"x".repeat(1000));
-        assert_eq!(long.len(), limits::SHOWN_NAME + 3);
+    fn names_are_made_printable() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\nc\u{202e}d"), "a?[2Jb??c?d");
+        let long = printable(&"x".repeat(1000));
+        assert_eq!(long.len(), SHOWN_NAME + 3);
     }
 
     #[test]

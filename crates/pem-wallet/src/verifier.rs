@@ -1,8 +1,8 @@
-//! Whether to believe a server's certificate (RFC 5280 §6, RFC 9525), and if not, why, in words that help.
+//! Verifies a server's certificate (RFC 5280 §6, RFC 9525).
 //!
-//! It never accepts more than asked, fetches nothing, and knows no way to be switched off. Two ways lead to trust: a
-//! chain to an issuer of the wallet whose own dates are good, or the certificate itself being in the wallet, byte for
-//! byte. Both ask for a matching name, dates, and absence from the wallet's revocation lists.
+//! A certificate is trusted by a chain to a valid issuer in the wallet, or because the certificate itself is in the wallet
+//! (pinned). In both cases its name must match, it must be valid now, and no revocation list of the wallet may name it.
+//! Nothing is fetched, and verification can't be switched off.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -12,28 +12,30 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
-use smtp_core::limits;
 use webpki::{
     EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
     VerifiedPath,
 };
 
-use super::identity::ServerIdentity;
-use super::rejection::Rejection;
+use crate::identity::ServerIdentity;
+use crate::rejection::{ChainProblem, Rejection};
 use crate::wallet::Wallet;
 use crate::x509::{SubjectName, Summary, common_name};
 
+/// Certificates of a server's chain.
+pub(crate) const CHAIN_LENGTH: usize = 16;
+
 /// Verifies server certificates by one wallet, for one identity.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub struct Verifier {
     wallet: Arc<Wallet>,
     identity: ServerIdentity,
     algorithms: WebPkiSupportedAlgorithms,
-    /// The last chain that was found good.
+    /// The last chain that was accepted.
     known: Mutex<Option<Known>>,
 }
 
-/// A chain that was found good. The decision depends on the chain, the wallet, the identity and the time; wallet and
+/// A chain that was accepted. The decision depends on the chain, the wallet, the identity and the time. Wallet and
 /// identity are the verifier's own, so it holds for the same chain until one of its certificates expires.
 #[derive(Debug)]
 struct Known {
@@ -42,25 +44,35 @@ struct Known {
     verified: Verified,
 }
 
-/// A chain's good end.
-#[derive(Debug, Clone)]
-pub(super) struct Verified {
-    /// What it is trusted by.
+/// A certificate that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Why it is trusted.
     pub trusted_by: TrustedBy,
-    /// The server's own certificate.
-    pub leaf: Summary,
+    /// What to call it: its subject, or another name of it if that is empty.
+    pub label: String,
+    /// Its subject, which may be empty.
+    pub subject: String,
+    /// When it expires, in seconds since 1970.
+    pub not_after: i64,
 }
 
-/// What a certificate is trusted by.
+/// Why a certificate is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TrustedBy {
-    /// An issuer of the wallet.
-    Issuer { label: String, not_after: i64 },
-    /// Its own presence in the wallet.
+pub enum TrustedBy {
+    /// Its chain ends at an issuer in the wallet.
+    Issuer {
+        /// What to call the issuer.
+        label: String,
+        /// When the issuer's certificate expires, in seconds since 1970.
+        not_after: i64,
+    },
+    /// The certificate itself is in the wallet.
     Pin,
 }
 
 impl Verifier {
+    /// - `algorithms`: the signature algorithms of the provider that does the handshake.
     pub fn new(
         wallet: Arc<Wallet>,
         identity: ServerIdentity,
@@ -74,7 +86,11 @@ impl Verifier {
         }
     }
 
-    /// The whole decision about a chain as the server sent it, its own certificate first.
+    /// Verifies a chain as the server sent it, beginning with the server's certificate. The last chain that was accepted
+    /// is not verified again until one of its certificates expires.
+    ///
+    /// # Errors
+    /// Why the certificate is rejected.
     pub fn verify(
         &self,
         chain: &[CertificateDer<'_>],
@@ -107,18 +123,14 @@ impl Verifier {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Verified, Rejection> {
-        if chain.len() > limits::CERTIFICATE_CHAIN {
-            return Err(Rejection::because(format!(
-                "the server sent {} certificates, more than {}",
-                chain.len(),
-                limits::CERTIFICATE_CHAIN
-            )));
+        if chain.len() > CHAIN_LENGTH {
+            return Err(Rejection::TooManyCertificates(chain.len()));
         }
         let Some((leaf, intermediates)) = chain.split_first() else {
-            return Err(Rejection::because("the server sent no certificate"));
+            return Err(Rejection::NoCertificate);
         };
         let Some(summary) = Summary::of_certificate(leaf) else {
-            return Err(Rejection::because("the server's certificate is damaged"));
+            return Err(Rejection::Damaged);
         };
         let certificate =
             EndEntityCert::try_from(leaf).map_err(|error| Rejection::unusable(&error, &summary))?;
@@ -130,14 +142,18 @@ impl Verifier {
         self.verify_name(&certificate, leaf)?;
         Ok(Verified {
             trusted_by,
-            leaf: summary,
+            label: summary.label(),
+            subject: summary.subject,
+            not_after: summary.not_after,
         })
     }
 
     fn verify_pinned(&self, leaf: &Summary, now: UnixTime) -> Result<TrustedBy, Rejection> {
         Rejection::check_dates(leaf, now)?;
         if self.is_revoked(leaf) {
-            return Err(Rejection::revoked(leaf));
+            return Err(Rejection::Revoked {
+                subject: leaf.label(),
+            });
         }
         Ok(TrustedBy::Pin)
     }
@@ -150,7 +166,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<TrustedBy, Rejection> {
         let issuers = self.wallet.issuers();
-        // What the search came across last, if it ended at an issuer or certificate of no use.
+        // Why the last path that reached an issuer was refused.
         let dead_end: Cell<Option<Rejection>> = Cell::new(None);
         let trusted: Cell<Option<&Summary>> = Cell::new(None);
         let accept = |path: &VerifiedPath<'_>| {
@@ -160,7 +176,7 @@ impl Verifier {
                 .find(|(anchor, _)| std::ptr::eq(*anchor, path.anchor()))
                 .map(|(_, summary)| summary)
                 .ok_or(webpki::Error::UnknownIssuer)?;
-            match self.accept_reply(path, anchor, leaf, now) {
+            match self.check_path(path, anchor, leaf, now) {
                 Ok(()) => {
                     trusted.set(Some(anchor));
                     Ok(())
@@ -185,16 +201,19 @@ impl Verifier {
                 label: anchor.label(),
                 not_after: anchor.not_after,
             }),
-            (Ok(_), None) => Err(Rejection::because("no issuer of it is in the wallet")),
+            (Ok(_), None) => Err(Rejection::Chain {
+                subject: leaf.label(),
+                problem: ChainProblem::NoAnchor,
+            }),
             (Err(error), _) => Err(dead_end.take().unwrap_or_else(|| {
                 Rejection::from_webpki(&error, leaf, intermediates, &self.wallet)
             })),
         }
     }
 
-    /// What webpki does not check of a path: the anchor's dates and path length, the key usage of
-    /// intermediates (RFC 5280 §6.1.4 (n)), and revocation.
-    fn accept_reply(
+    /// Checks what webpki does not: the anchor's dates and path length, the key usage of intermediates (RFC 5280
+    /// §6.1.4 (n)), and revocation.
+    fn check_path(
         &self,
         path: &VerifiedPath<'_>,
         anchor: &Summary,
@@ -202,33 +221,32 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), (webpki::Error, Rejection)> {
         let refused = |rejection| (webpki::Error::UnknownIssuer, rejection);
-        Rejection::check_dates(anchor, now)
-            .map_err(|rejection| refused(rejection.of_anchor(self.wallet.location())))?;
+        let location = self.wallet.location();
+        Rejection::check_anchor(anchor, location, now).map_err(refused)?;
         let mut between = 0;
         let mut certificates = vec![leaf.clone()];
         for intermediate in path.intermediate_certificates() {
             let Some(summary) = Summary::of_certificate(&intermediate.der()) else {
-                return Err(refused(Rejection::because(
-                    "an intermediate certificate is damaged",
-                )));
+                return Err(refused(Rejection::DamagedIntermediate));
             };
             if let Some(fault) = summary.issuer_fault {
-                return Err(refused(Rejection::because(format!(
-                    "the certificate of \"{}\" may not issue certificates: {fault}",
-                    summary.label()
-                ))));
+                return Err(refused(Rejection::NotAnIssuer {
+                    subject: summary.label(),
+                    fault,
+                }));
             }
             between += u32::from(!summary.is_self_issued());
             certificates.push(summary);
         }
         if anchor.path_length.is_some_and(|most| between > most) {
-            return Err(refused(Rejection::because(format!(
-                "the chain is longer than the issuer \"{}\" allows",
-                anchor.label()
-            ))));
+            return Err(refused(Rejection::PathTooLong {
+                issuer: anchor.label(),
+            }));
         }
         match certificates.iter().find(|c| self.is_revoked(c)) {
-            Some(revoked) => Err(refused(Rejection::revoked(revoked))),
+            Some(revoked) => Err(refused(Rejection::Revoked {
+                subject: revoked.label(),
+            })),
             None => Ok(()),
         }
     }
@@ -248,16 +266,19 @@ impl Verifier {
             return Ok(());
         }
         if names.is_empty() {
-            return Err(Rejection::nameless(&self.identity, common_name(leaf)));
+            return Err(Rejection::NoName {
+                expected: self.identity.clone(),
+                common_name: common_name(leaf),
+            });
         }
         Err(Rejection::Name {
-            expected: self.identity.described(),
-            presented: names.iter().map(SubjectName::described).collect(),
+            expected: self.identity.clone(),
+            presented: names,
         })
     }
 }
 
-/// When every certificate of a chain, and the issuer that it ends at, is valid.
+/// The time in which every certificate of a chain, and the issuer that it ends at, is valid.
 fn validity(chain: &[CertificateDer<'_>], trusted_by: &TrustedBy) -> RangeInclusive<i64> {
     let end = match trusted_by {
         TrustedBy::Issuer { not_after, .. } => *not_after,
@@ -358,9 +379,8 @@ mod tests {
         UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_557_600 + 7_776_000))
     }
 
-    /// What is remembered of a chain is not that it is good, but until when.
     #[test]
-    fn a_known_chain_is_judged_anew_out_of_its_time() {
+    fn a_chain_that_was_accepted_is_verified_again_when_it_expires() {
         let mut root = CertificateParams::new(Vec::new()).unwrap();
         root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();

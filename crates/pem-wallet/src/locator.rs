@@ -1,8 +1,8 @@
-//! The text that names a wallet, and who may name which: `file:/dir`, `file:///dir`, `/dir`, or `system:`.
+//! The location of a wallet: `file:/dir`, `file:///dir`, `/dir`, or `system:`.
 //!
-//! A path is resolved, links and all, before it is compared with the allowed directories, and it is the resolved
-//! path that is opened. To a caller who is held to those directories, everything outside of them looks the same,
-//! there or not.
+//! Symbolic links are resolved before a path is compared with the allowed directories, and the resolved path is the one
+//! that is opened. Outside of the allowed directories, the error is the same for a path that exists and one that does
+//! not.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,37 +11,64 @@ use std::path::{Component, Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
-use crate::error::NetError;
+use crate::error::WalletError;
 
-/// Where a wallet is said to be.
+/// The location of a wallet, as its user gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Locator {
-    /// The machine's own trust store.
+    /// The trust store of the system.
     System,
-    /// A directory of PEM files, by an absolute path.
+    /// A directory of PEM files, by its absolute path.
     Directory(PathBuf),
 }
 
-/// Where a wallet is, after links are followed and permission is checked.
+/// The place of a wallet, with links resolved and permission checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WalletSource {
-    /// The machine's own trust store.
+    /// The trust store of the system.
     System,
     /// A directory, by its canonical path.
     Directory {
         /// The directory.
         path: PathBuf,
-        /// The canonical directories that no file of it may leave by a link; `None` if it may.
+        /// The canonical directories that its files must be in, links resolved; `None` is no restriction.
         roots: Option<Vec<PathBuf>>,
     },
 }
 
+/// Why a text is not the location of a wallet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocatorError {
+    /// It has a control character.
+    #[error("it holds the control character U+{:04X}", u32::from(*.0))]
+    ControlCharacter(char),
+    /// Neither a URL nor an absolute path.
+    #[error("\"{0}\" is not an absolute path")]
+    NotAbsolute(String),
+    /// A path with a drive letter.
+    #[error("\"{0}\" is a path of another operating system")]
+    OtherSystem(String),
+    /// A URL whose host is another machine.
+    #[error("\"{0}\" names another machine")]
+    OtherMachine(String),
+    /// A URL without a path.
+    #[error("\"{0}\" has no path")]
+    NoPath(String),
+    /// A URL with another scheme than `file`.
+    #[error("\"{0}:\" is not a kind of wallet known here")]
+    UnknownScheme(String),
+}
+
 impl Locator {
-    /// Reads a location as Oracle writes it, or as a URL, or as a plain path.
-    pub fn parse(text: &str) -> Result<Self, NetError> {
-        let bad = |detail: String| NetError::Locator { detail };
+    /// Parses `system:`, an absolute path, `file:` before an absolute path, or a URL `file:///dir`. After `file:`,
+    /// `%` begins an octet in hexadecimal.
+    ///
+    /// # Errors
+    /// The text is none of these.
+    pub fn parse(text: &str) -> Result<Self, LocatorError> {
         if let Some(c) = text.chars().find(|c| c.is_control()) {
-            return Err(NetError::LocatorCharacter(c));
+            return Err(LocatorError::ControlCharacter(c));
         }
         if text.eq_ignore_ascii_case("system:") {
             return Ok(Self::System);
@@ -50,35 +77,29 @@ impl Locator {
             return Ok(Self::Directory(PathBuf::from(text)));
         }
         let Some((scheme, rest)) = text.split_once(':') else {
-            return Err(bad(format!("\"{text}\" is not an absolute path")));
+            return Err(LocatorError::NotAbsolute(text.to_owned()));
         };
         if is_drive(scheme) {
-            return Err(bad(format!(
-                "\"{text}\" is a path of another operating system"
-            )));
+            return Err(LocatorError::OtherSystem(text.to_owned()));
         }
         if !scheme.eq_ignore_ascii_case("file") {
-            return Err(bad(format!(
-                "\"{scheme}:\" is not a kind of wallet known here"
-            )));
+            return Err(LocatorError::UnknownScheme(scheme.to_owned()));
         }
-        match Self::from_file_url(rest) {
-            Ok(path) if path.as_os_str().as_bytes().contains(&0) => {
-                Err(NetError::LocatorCharacter('\0'))
-            }
-            Ok(path) => Ok(Self::Directory(path)),
-            Err(reason) => Err(bad(format!("\"{text}\" {reason}"))),
+        let path = Self::from_file_url(rest).map_err(|error| error(text.to_owned()))?;
+        match path.as_os_str().as_bytes().contains(&0) {
+            true => Err(LocatorError::ControlCharacter('\0')),
+            false => Ok(Self::Directory(path)),
         }
     }
 
-    /// What follows `file:`.
-    fn from_file_url(rest: &str) -> Result<PathBuf, String> {
+    /// Parses what follows `file:`. The error is made of the whole text.
+    fn from_file_url(rest: &str) -> Result<PathBuf, fn(String) -> LocatorError> {
         let path = match rest.strip_prefix("//") {
             Some(url) => {
-                let slash = url.find('/').ok_or("has no path")?;
+                let slash = url.find('/').ok_or(LocatorError::NoPath as fn(_) -> _)?;
                 let (host, path) = url.split_at(slash);
                 if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
-                    return Err("names another machine".into());
+                    return Err(LocatorError::OtherMachine);
                 }
                 path
             }
@@ -87,25 +108,28 @@ impl Locator {
         if let Some((drive, _)) = path.trim_start_matches('/').split_once(':')
             && is_drive(drive)
         {
-            return Err("is a path of another operating system".into());
+            return Err(LocatorError::OtherSystem);
         }
         let decoded: Vec<u8> = percent_decode_str(path).collect();
         if decoded.first() != Some(&b'/') {
-            return Err("is not an absolute path".into());
+            return Err(LocatorError::NotAbsolute);
         }
         Ok(PathBuf::from(OsStr::from_bytes(&decoded)))
     }
 
-    /// Finds the place. With `roots`, a directory must lie under one of them, or be one; without, any will do.
-    /// The system's trust store is open to all.
-    pub fn resolve(&self, roots: Option<&[PathBuf]>) -> Result<WalletSource, NetError> {
+    /// Resolves the location. With `roots`, the directory must be one of them or below one; without, any directory is
+    /// allowed. The trust store of the system is always allowed.
+    ///
+    /// # Errors
+    /// [`WalletError::Forbidden`], or [`WalletError::Unreadable`] for a directory that does not exist.
+    pub fn resolve(&self, roots: Option<&[PathBuf]>) -> Result<WalletSource, WalletError> {
         let path = match self {
             Self::System => return Ok(WalletSource::System),
             Self::Directory(path) => path,
         };
         let Some(roots) = roots else {
             let path =
-                fs::canonicalize(path).map_err(|error| NetError::unreadable(path, &error))?;
+                fs::canonicalize(path).map_err(|error| WalletError::unreadable(path, error))?;
             return Ok(WalletSource::Directory { path, roots: None });
         };
         let roots: Vec<PathBuf> = roots
@@ -117,19 +141,19 @@ impl Locator {
                 path: found,
                 roots: Some(roots),
             }),
-            Err(error) if would_be_under(path, &roots) => Err(NetError::unreadable(path, &error)),
-            _ => Err(NetError::WalletForbidden),
+            Err(error) if would_be_under(path, &roots) => Err(WalletError::unreadable(path, error)),
+            _ => Err(WalletError::Forbidden),
         }
     }
 }
 
 /// Whether a canonical path is one of the roots or below one.
-pub(super) fn is_under(path: &Path, roots: &[PathBuf]) -> bool {
+pub(crate) fn is_under(path: &Path, roots: &[PathBuf]) -> bool {
     roots.iter().any(|root| path.starts_with(root))
 }
 
-/// Whether a path that leads nowhere would lie under a root: only then may its absence be told. What exists of it
-/// must be under a root already, and what doesn't must be plain names.
+/// Whether a path that does not exist would be below a root. Only then does the error say that it does not exist. The
+/// part that exists must be below a root already, and the rest must be plain names.
 fn would_be_under(path: &Path, roots: &[PathBuf]) -> bool {
     for ancestor in path.ancestors() {
         if let Ok(found) = fs::canonicalize(ancestor) {
@@ -152,6 +176,7 @@ fn is_drive(scheme: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -196,21 +221,25 @@ mod tests {
             "https://example.com/w",
             "system:/etc",
         ] {
+            let parsed = Locator::parse(text);
             assert!(
-                matches!(Locator::parse(text), Err(NetError::Locator { .. })),
+                matches!(&parsed, Err(error) if !matches!(error, LocatorError::ControlCharacter(_))),
                 "{text}"
             );
         }
         for text in ["file:/a\0b", "file:/a%00b"] {
             assert!(
-                matches!(Locator::parse(text), Err(NetError::LocatorCharacter('\0'))),
+                matches!(
+                    Locator::parse(text),
+                    Err(LocatorError::ControlCharacter('\0'))
+                ),
                 "{text}"
             );
         }
     }
 
     #[test]
-    fn what_lies_outside_the_roots_looks_the_same_there_or_not() {
+    fn outside_of_the_roots_the_error_tells_nothing() {
         let place = tempfile::tempdir().unwrap();
         let root = place.path().join("allowed");
         fs::create_dir_all(root.join("mail")).unwrap();
@@ -221,7 +250,7 @@ mod tests {
         let refused = |path: PathBuf| {
             let outcome = Locator::Directory(path.clone()).resolve(Some(&roots));
             assert!(
-                matches!(outcome, Err(NetError::WalletForbidden)),
+                matches!(outcome, Err(WalletError::Forbidden)),
                 "{path:?}: {outcome:?}"
             );
         };
@@ -252,7 +281,7 @@ mod tests {
         // The same without any root.
         assert!(matches!(
             directory("/etc").resolve(Some(&[])),
-            Err(NetError::WalletForbidden)
+            Err(WalletError::Forbidden)
         ));
     }
 
@@ -283,10 +312,11 @@ mod tests {
                 .is_ok()
         );
         let missing = Locator::Directory(root.join("typo")).resolve(Some(&roots));
-        let Err(NetError::Wallet { detail, .. }) = missing else {
-            panic!("{missing:?}")
-        };
-        assert!(detail.ends_with("no such file or directory"), "{detail}");
+        assert!(
+            matches!(&missing, Err(WalletError::Unreadable { path, source })
+                if *path == root.join("typo") && source.kind() == ErrorKind::NotFound),
+            "{missing:?}"
+        );
         // Without roots, anywhere.
         assert!(Locator::Directory(canonical).resolve(None).is_ok());
     }

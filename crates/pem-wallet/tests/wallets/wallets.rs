@@ -10,18 +10,21 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use smtp_client::wallet::CertificateKind;
-use smtp_client::{Locator, NetError, Wallet, WalletCache, WalletSource};
+use pem_wallet::{
+    BlockProblem, CertificateKind, FileProblem, Locator, OtherFormat, Wallet, WalletCache,
+    WalletError, WalletSource, Warning,
+};
 use tempfile::TempDir;
 
-use crate::support::{BOUND, Credentials, directory, leaf_params, root};
+use crate::support::{Credentials, directory, leaf_params, root};
 
-#[track_caller]
-fn refused(outcome: Result<Wallet, NetError>) -> (String, String) {
-    match outcome {
-        Err(NetError::Wallet { detail, hint }) => (detail, hint.unwrap_or_default()),
-        Err(other) => panic!("refused otherwise: {other:?}"),
-        Ok(_) => panic!("opened"),
+/// The longest wait for an event, however busy the machine is.
+const BOUND: Duration = Duration::from_secs(60);
+
+fn file(file: &str, problem: FileProblem) -> Warning {
+    Warning::File {
+        file: file.into(),
+        problem,
     }
 }
 
@@ -30,7 +33,6 @@ fn source(path: &Path) -> WalletSource {
     locator.resolve(None).unwrap()
 }
 
-/// What is in a wallet can be looked at.
 #[test]
 fn every_certificate_is_listed() {
     let root = root("root");
@@ -71,23 +73,44 @@ fn every_certificate_is_listed() {
 
 #[test]
 fn a_wallet_without_a_certificate_is_refused() {
-    let (detail, _) = refused(Wallet::open(Path::new("/no-such-directory")));
-    assert!(detail.ends_with("no such file or directory"), "{detail}");
-    let (detail, _) = refused(Wallet::open(directory(&[]).path()));
-    assert!(detail.contains("has no certificate"), "{detail}");
+    let error = Wallet::open(Path::new("/no-such-directory")).unwrap_err();
+    assert!(matches!(error, WalletError::Unreadable { .. }), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "\"/no-such-directory\": no such file or directory"
+    );
+    let error = Wallet::open(directory(&[]).path()).unwrap_err();
+    assert!(
+        matches!(&error, WalletError::NoCertificate { warnings, .. } if warnings.is_empty()),
+        "{error:?}"
+    );
     let garbage = "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----\n";
-    for content in ["", "hunter2", garbage] {
+    let broken = Warning::Block {
+        file: "x.pem".into(),
+        line: 1,
+        problem: BlockProblem::NotCertificate,
+    };
+    for (content, warning) in [
+        ("", file("x.pem", FileProblem::NoPem)),
+        ("hunter2", file("x.pem", FileProblem::NoPem)),
+        (garbage, broken),
+    ] {
         let place = directory(&[("x.pem", content)]);
-        let (detail, _) = refused(Wallet::open(place.path()));
-        assert!(detail.contains("\"x.pem\""), "{detail}");
+        let error = Wallet::open(place.path()).unwrap_err();
+        let text = format!("{error} {error:?}");
         assert!(
-            !detail.contains("hunter2") && !detail.contains("c2Vj"),
-            "{detail}"
+            !text.contains("hunter2") && !text.contains("c2Vj"),
+            "{text}"
         );
+        assert!(text.contains(&format!("; {warning}")), "{text}");
+        let WalletError::NoCertificate { warnings, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(warnings, [warning]);
     }
     let place = directory(&[("x.pem", &root("root").pem())]);
-    let (detail, _) = refused(Wallet::open(&place.path().join("x.pem")));
-    assert!(detail.contains("is not a directory"), "{detail}");
+    let error = Wallet::open(&place.path().join("x.pem")).unwrap_err();
+    assert!(matches!(error, WalletError::NotADirectory(_)), "{error:?}");
 }
 
 #[test]
@@ -99,7 +122,15 @@ fn a_broken_block_is_left_out_with_a_warning() {
     assert_eq!(wallet.certificates().len(), 1);
     assert_eq!(
         wallet.warnings(),
-        ["file \"mixed.pem\", line 1: this block is not used: it is not a certificate"]
+        [Warning::Block {
+            file: "mixed.pem".into(),
+            line: 1,
+            problem: BlockProblem::NotCertificate,
+        }]
+    );
+    assert_eq!(
+        wallet.warnings()[0].to_string(),
+        "file \"mixed.pem\", line 1: this block is not used: it is not a certificate"
     );
 }
 
@@ -119,25 +150,38 @@ fn der_is_read_from_files_that_may_hold_it() {
     fs::write(place.path().join("x.cer"), root.der()).unwrap();
     assert_eq!(Wallet::open(place.path()).unwrap().certificates().len(), 1);
     fs::rename(place.path().join("x.cer"), place.path().join("x.pem")).unwrap();
-    let (detail, _) = refused(Wallet::open(place.path()));
-    assert!(detail.contains("DER"), "{detail}");
+    let error = Wallet::open(place.path()).unwrap_err();
+    let WalletError::NoCertificate { warnings, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(warnings, [file("x.pem", FileProblem::DerNamedPem)]);
 }
 
 #[test]
-fn an_oracle_wallet_is_answered_with_the_command_that_converts_it() {
-    for files in [
-        &["ewallet.p12"][..],
-        &["cwallet.sso", "ewallet.p12"],
-        &["cwallet.sso"],
+fn wallets_in_other_formats_are_recognized() {
+    for (files, formats) in [
+        (&["ewallet.p12"][..], &[OtherFormat::Pkcs12][..]),
+        (&["EWALLET.P12", "notes.txt"], &[OtherFormat::Pkcs12]),
+        (&["cwallet.sso"], &[OtherFormat::AutoLogin]),
+        (
+            &["cwallet.sso", "ewallet.p12"],
+            &[OtherFormat::AutoLogin, OtherFormat::Pkcs12],
+        ),
     ] {
         let files: Vec<(&str, &str)> = files.iter().map(|name| (*name, "x")).collect();
         let place = directory(&files);
-        let (_, hint) = refused(Wallet::open(place.path()));
-        assert!(hint.contains("openssl pkcs12 -in"), "{hint}");
-        assert!(
-            hint.contains(&format!("-out {}/wallet.pem", place.path().display())),
-            "{hint}"
-        );
+        let error = Wallet::open(place.path()).unwrap_err();
+        let WalletError::NoCertificate {
+            location,
+            other_formats,
+            ..
+        } = &error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!(*location, place.path().display().to_string());
+        assert_eq!(other_formats.len(), formats.len());
+        assert!(formats.iter().all(|format| other_formats.contains(format)));
     }
 }
 
@@ -151,7 +195,15 @@ fn only_regular_files_are_opened() {
     fs::create_dir(place.path().join("directory.pem")).unwrap();
     let wallet = Wallet::open(place.path()).unwrap();
     assert_eq!(wallet.certificates().len(), 1);
-    assert_eq!(wallet.warnings().len(), 4, "{:?}", wallet.warnings());
+    assert_eq!(
+        wallet.warnings(),
+        [
+            file("dangling.pem", FileProblem::DanglingLink),
+            file("directory.pem", FileProblem::NotRegular),
+            file("fifo.pem", FileProblem::NotRegular),
+            file("zero.pem", FileProblem::NotRegular),
+        ]
+    );
 }
 
 #[test]
@@ -176,14 +228,14 @@ fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
         .map(|c| c.file.as_str())
         .collect();
     assert_eq!(files, ["c.pem", "good.pem"]);
-    // The two links out look alike.
-    let warnings: Vec<String> = wallet
-        .warnings()
-        .iter()
-        .map(|w| w.replace("b.pem", "a.pem"))
-        .collect();
-    assert_eq!(warnings.len(), 2);
-    assert_eq!(warnings[0], warnings[1]);
+    // The same for a target that exists and one that does not.
+    assert_eq!(
+        wallet.warnings(),
+        [
+            file("a.pem", FileProblem::LeavesRoots),
+            file("b.pem", FileProblem::LeavesRoots),
+        ]
+    );
     // Without roots, and from the same cache, it is used.
     let open = cache.open(&locator.resolve(None).unwrap()).unwrap();
     assert_eq!(open.certificates().len(), 3);
@@ -222,10 +274,10 @@ impl SwapFixture {
     }
 
     /// Panics if an outcome shows anything from outside.
-    fn check(outcome: &Result<Arc<Wallet>, NetError>) {
+    fn check(outcome: &Result<Arc<Wallet>, WalletError>) {
         let text = match outcome {
             Ok(wallet) => format!("{:?} {:?}", wallet.certificates(), wallet.warnings()),
-            Err(error) => format!("{:?}", error.detail()),
+            Err(error) => format!("{error} {error:?}"),
         };
         assert!(!text.contains("outside"), "{text}");
     }
@@ -249,8 +301,7 @@ fn a_directory_that_becomes_a_link_out_of_the_roots_is_not_read() {
     }
 }
 
-/// The same in a loop: neither its certificates nor names of its files are shown, whenever it
-/// happens.
+/// The same in a loop: whenever it happens, neither certificates nor file names from outside are shown.
 #[test]
 fn a_directory_that_is_swapped_all_the_time_shows_nothing_from_outside() {
     for path in ["a", "a/sub", "linked"] {
@@ -290,7 +341,7 @@ fn swap_in_a_loop(wallet: &str) {
     });
 }
 
-/// A link that leads nowhere is a warning, and no reason to parse the wallet at each look.
+/// A link to nothing causes a warning, and the wallet is cached all the same.
 #[test]
 fn a_wallet_with_a_dangling_link_is_cached() {
     let place = directory(&[("good.pem", &root("root").pem())]);
@@ -303,7 +354,7 @@ fn a_wallet_with_a_dangling_link_is_cached() {
         let first = cache.open(&source).unwrap();
         assert_eq!(first.warnings().len(), 1);
         assert!(Arc::ptr_eq(&first, &cache.open(&source).unwrap()));
-        // As soon as it leads somewhere, that is seen.
+        // Once the target exists, the wallet is read again.
         fs::write(place.path().join("nothing"), root("new").pem()).unwrap();
         assert_eq!(cache.open(&source).unwrap().certificates().len(), 2);
         fs::remove_file(place.path().join("nothing")).unwrap();
@@ -315,14 +366,17 @@ fn a_wallet_with_a_dangling_link_is_cached() {
 fn an_oversized_wallet_is_refused_quickly() {
     let begun = Instant::now();
     let place = directory(&[("many.pem", &root("root").pem().repeat(5000))]);
-    let (detail, _) = refused(Wallet::open(place.path()));
-    assert!(detail.contains("more than"), "{detail}");
+    let error = Wallet::open(place.path()).unwrap_err();
+    assert!(matches!(error, WalletError::TooManyBlocks), "{error:?}");
 
     let place = directory(&[("good.pem", &root("root").pem())]);
     let big = fs::File::create(place.path().join("big.pem")).unwrap();
     big.set_len(10 << 30).unwrap();
-    let (detail, _) = refused(Wallet::open(place.path()));
-    assert!(detail.contains("\"big.pem\" has more than"), "{detail}");
+    let error = Wallet::open(place.path()).unwrap_err();
+    assert!(
+        matches!(&error, WalletError::FileTooLarge(file) if file == "big.pem"),
+        "{error:?}"
+    );
 
     let megabytes = "#".repeat(3 << 20);
     let files: Vec<(String, &str)> = (0..6)
@@ -332,18 +386,20 @@ fn an_oversized_wallet_is_refused_quickly() {
         .iter()
         .map(|(name, text)| (name.as_str(), *text))
         .collect();
-    let (detail, _) = refused(Wallet::open(directory(&files).path()));
-    assert!(detail.contains("together"), "{detail}");
+    let error = Wallet::open(directory(&files).path()).unwrap_err();
+    assert!(matches!(error, WalletError::TooLarge(_)), "{error:?}");
     assert!(begun.elapsed() < BOUND);
 }
 
 #[test]
-fn a_directory_that_others_may_write_to_is_warned_about() {
+fn a_directory_that_others_may_write_to_causes_a_warning() {
     let place = directory(&[("good.pem", &root("root").pem())]);
     for (mode, warned) in [(0o755, false), (0o775, true), (0o757, true)] {
         fs::set_permissions(place.path(), fs::Permissions::from_mode(mode)).unwrap();
         let wallet = Wallet::open(place.path()).unwrap();
-        assert_eq!(!wallet.warnings().is_empty(), warned, "{mode:o}");
+        let warning = Warning::DirectoryWritable(place.path().display().to_string());
+        let expected = if warned { vec![warning] } else { Vec::new() };
+        assert_eq!(wallet.warnings(), expected, "{mode:o}");
     }
 }
 
@@ -370,7 +426,7 @@ fn a_changed_wallet_is_read_again_and_an_unchanged_one_is_not() {
     assert_eq!(cache.open(&source).unwrap().certificates().len(), 2);
     fs::remove_file(place.path().join("b.pem")).unwrap();
     assert_eq!(cache.open(&source).unwrap().certificates().len(), 1);
-    // All of them: a wallet that was good is no excuse for one that is gone.
+    // All files are gone: the cached wallet is not used.
     fs::remove_file(place.path().join("a.pem")).unwrap();
     assert!(cache.open(&source).is_err());
 }
@@ -402,7 +458,7 @@ fn failures_leave_nothing_open() {
     assert!(descriptors() < before + 200);
 }
 
-/// A certificate that is pasted without padding, or with white space, is still one.
+/// Without padding, with white space.
 #[test]
 fn sloppy_base64_is_read() {
     let der = root("root").der().to_vec();

@@ -1,6 +1,6 @@
-//! The name a server must prove to have (RFC 9525): a DNS name, an address, or Oracle's pattern `*.example.com`.
+//! The name that a server's certificate must have (RFC 9525): a DNS name, an address, or a pattern `*.example.com`.
 //!
-//! A common name is no name, whatever Oracle's documentation says, and a name found by DNS on the way is none either.
+//! Neither a common name nor a name that DNS returned on the way is used.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use webpki::EndEntityCert;
 
 use crate::x509::SubjectName;
 
-/// Whom a server's certificate must name.
+/// The name that a server's certificate must have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ServerIdentity {
     /// This name: lower case, A-labels, no trailing dot.
@@ -20,12 +20,12 @@ pub enum ServerIdentity {
     Address(IpAddr),
     /// A name with exactly one label before this suffix, or the very same wildcard.
     Pattern {
-        /// What follows the `*.`.
+        /// The part after `*.`.
         suffix: String,
     },
 }
 
-/// Why a text is no identity of a server.
+/// Why a text can't be the name of a server in a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Not a host.
@@ -43,10 +43,10 @@ pub enum IdentityError {
 }
 
 impl ServerIdentity {
-    /// Takes a host, or `*.example.com`.
+    /// Parses a host, or a pattern such as `*.example.com`.
     ///
     /// # Errors
-    /// Where no certificate can have that name.
+    /// No certificate can have that name.
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
         let Some(suffix) = text.strip_prefix("*.") else {
             return Self::of_host(&Host::parse(text)?);
@@ -60,10 +60,10 @@ impl ServerIdentity {
         }
     }
 
-    /// The identity of a host that was given as such.
+    /// The identity of a host.
     ///
     /// # Errors
-    /// Where no certificate can have that name.
+    /// No certificate can have that name.
     pub fn of_host(host: &Host) -> Result<Self, IdentityError> {
         match host {
             Host::Address(address) => Ok(Self::Address(address.to_canonical())),
@@ -74,8 +74,12 @@ impl ServerIdentity {
         }
     }
 
-    /// What is asked for in the handshake: this identity, or for a pattern the host itself. An address is never sent.
-    pub(super) fn server_name(&self, host: &Host) -> Result<ServerName<'static>, IdentityError> {
+    /// The name to ask for in a handshake (SNI, RFC 6066 §3): this identity, or `host` for a pattern. rustls sends no
+    /// address.
+    ///
+    /// # Errors
+    /// The identity is a pattern, and no certificate can have the name of the host.
+    pub fn server_name(&self, host: &Host) -> Result<ServerName<'static>, IdentityError> {
         match self {
             Self::Name(name) => Ok(ServerName::DnsName(name.clone())),
             Self::Address(address) => Ok(ServerName::IpAddress((*address).into())),
@@ -85,7 +89,7 @@ impl ServerIdentity {
     }
 
     /// Whether a certificate is for this identity.
-    pub(super) fn matches(&self, certificate: &EndEntityCert<'_>, names: &[SubjectName]) -> bool {
+    pub(crate) fn matches(&self, certificate: &EndEntityCert<'_>, names: &[SubjectName]) -> bool {
         let exactly =
             |name: ServerName<'_>| certificate.verify_is_valid_for_subject_name(&name).is_ok();
         match self {
@@ -97,8 +101,8 @@ impl ServerIdentity {
 }
 
 impl ServerIdentity {
-    /// With the kind of name that it is, for messages.
-    pub(super) fn described(&self) -> String {
+    /// Its text with its kind, for messages.
+    pub(crate) fn described(&self) -> String {
         match self {
             Self::Address(address) => format!("IP address {address}"),
             name => format!("DNS name \"{name}\""),
@@ -116,7 +120,7 @@ impl fmt::Display for ServerIdentity {
     }
 }
 
-/// Whether a presented name is one label, or the wildcard, under a suffix.
+/// Whether a name of a certificate is one label, or the wildcard, before a suffix.
 fn is_under(name: &SubjectName, suffix: &str) -> bool {
     let SubjectName::Dns(name) = name else {
         return false;

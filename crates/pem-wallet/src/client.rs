@@ -1,7 +1,8 @@
-//! The client identity of a wallet: a private key with its certificate chain, sealed until it is used.
+//! The client identity of a wallet: a private key with its certificate chain. The key is kept as it was read until the
+//! identity is used.
 //!
-//! A key that others may read, that needs a password it isn't given, or that doesn't fit its certificate is an error
-//! when the identity is asked for, and harmless before. Passwords and keys are in no message.
+//! A key that other users can read, that needs a password and gets none, or that matches no certificate is an error when
+//! the identity is used, not when the wallet is opened.
 
 use std::sync::Arc;
 
@@ -16,12 +17,12 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use smtp_core::secret::Secret;
 use zeroize::Zeroizing;
 
-use super::decrypt::{Pause, Problem, decrypt};
-use super::files::WalletFile;
-use crate::error::NetError;
+use crate::decrypt::{Check, Failure, decrypt};
+use crate::error::{KeyProblem, WalletError};
+use crate::files::WalletFile;
 use crate::x509::{Summary, fingerprint};
 
-/// Who we are, for a server that asks.
+/// A certificate chain with its private key, for a server that asks for a client certificate.
 #[derive(Debug, Clone)]
 pub struct ClientIdentity {
     key: Arc<CertifiedKey>,
@@ -35,19 +36,20 @@ impl ClientIdentity {
         &self.subject
     }
 
-    pub(crate) fn certified_key(&self) -> Arc<CertifiedKey> {
+    /// The chain with its key, for rustls.
+    pub fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
     }
 
-    /// What tells this identity from any other.
-    pub(crate) fn digest(&self) -> [u8; 32] {
+    /// The SHA-256 of its certificate.
+    pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 }
 
-/// How a private key is written.
+/// The encoding of a private key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyForm {
+pub(crate) enum KeyForm {
     Pkcs8,
     Pkcs1,
     Sec1,
@@ -55,8 +57,8 @@ pub(super) enum KeyForm {
     LegacyEncrypted,
 }
 
-/// A private key as found.
-pub(super) struct SealedKey {
+/// A private key as it was read.
+pub(crate) struct SealedKey {
     pub form: KeyForm,
     pub der: Zeroizing<Vec<u8>>,
 }
@@ -67,11 +69,11 @@ impl std::fmt::Debug for SealedKey {
     }
 }
 
-/// A client identity as found.
+/// A client identity as it was read.
 #[derive(Debug)]
-pub(super) struct SealedIdentity {
+pub(crate) struct SealedIdentity {
     file: String,
-    /// Whether people the key is not for could read it.
+    /// Whether other users could read the key.
     exposed: bool,
     chain: Vec<CertificateDer<'static>>,
     key: SealedKey,
@@ -91,25 +93,32 @@ impl SealedIdentity {
         &self.file
     }
 
-    /// Unseals it, by the password if it is encrypted.
-    pub fn open(
+    /// Parses the key, and decrypts it by the password if it is encrypted.
+    pub fn open<E: From<WalletError>>(
         &self,
         password: Option<&Secret>,
-        pause: Pause<'_>,
-    ) -> Result<ClientIdentity, NetError> {
+        check: Check<'_, E>,
+    ) -> Result<ClientIdentity, E> {
+        self.try_open(password, check)
+            .map_err(|failure| match failure {
+                Failure::Key(problem) => E::from(WalletError::Key {
+                    file: self.file.clone(),
+                    problem,
+                }),
+                Failure::OutOfMemory(error) => E::from(error.into()),
+                Failure::Stopped(error) => error,
+            })
+    }
+
+    fn try_open<E>(
+        &self,
+        password: Option<&Secret>,
+        check: Check<'_, E>,
+    ) -> Result<ClientIdentity, Failure<E>> {
         if self.exposed {
-            return Err(NetError::Wallet {
-                detail: format!(
-                    "private key file \"{}\" can be read by others, or belongs to another user",
-                    self.file
-                ),
-                hint: Some(
-                    "it must belong to the server's user with mode 0600 or less, or to root with 0640 or less"
-                        .into(),
-                ),
-            });
+            return Err(KeyProblem::Exposed.into());
         }
-        let key = self.unseal(password, pause)?;
+        let key = self.unseal(password, check)?;
         let chain = self.chain_for(&key)?;
         let leaf = &chain[0];
         let subject = Summary::of_certificate(leaf).map_or_else(String::new, |s| s.subject);
@@ -121,11 +130,11 @@ impl SealedIdentity {
         })
     }
 
-    fn unseal(
+    fn unseal<E>(
         &self,
         password: Option<&Secret>,
-        pause: Pause<'_>,
-    ) -> Result<Arc<dyn SigningKey>, NetError> {
+        check: Check<'_, E>,
+    ) -> Result<Arc<dyn SigningKey>, Failure<E>> {
         let der: &[u8] = &self.key.der;
         let decrypted;
         let key = match self.key.form {
@@ -133,51 +142,32 @@ impl SealedIdentity {
             KeyForm::Pkcs1 => PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(der)),
             KeyForm::Sec1 => PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(der)),
             KeyForm::EncryptedPkcs8 => {
-                decrypted = self.decrypt(password, pause)?;
+                decrypted = self.decrypt(password, check)?;
                 PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(decrypted.as_slice()))
             }
-            KeyForm::LegacyEncrypted => return Err(self.unsupported_encryption()),
+            KeyForm::LegacyEncrypted => return Err(KeyProblem::UnsupportedEncryption.into()),
         };
-        any_supported_type(&key)
-            .map_err(|_| NetError::wallet(self.says("is damaged or of an unsupported kind")))
+        any_supported_type(&key).map_err(|_| KeyProblem::Unsupported.into())
     }
 
-    fn decrypt(
+    fn decrypt<E>(
         &self,
         password: Option<&Secret>,
-        pause: Pause<'_>,
-    ) -> Result<Zeroizing<Vec<u8>>, NetError> {
+        check: Check<'_, E>,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure<E>> {
         let info = EncryptedPrivateKeyInfoRef::try_from(self.key.der.as_slice())
-            .map_err(|_| NetError::wallet(self.says("is damaged")))?;
-        let needs_password = |problem: &str| NetError::Wallet {
-            detail: self.says(problem),
-            hint: Some("give its password as wallet_password".into()),
-        };
-        let Some(password) = password.filter(|password| !password.is_empty()) else {
-            return Err(needs_password("is encrypted and no password was given"));
-        };
-        decrypt(&info, password.expose(), pause).map_err(|problem| match problem {
-            Problem::TooMuchWork => {
-                NetError::wallet(self.says("asks for too much work to be decrypted"))
-            }
-            Problem::Unsupported => self.unsupported_encryption(),
-            Problem::WrongPassword => needs_password("can't be decrypted with the password given"),
-            Problem::Stopped(error) => error,
-        })
-    }
-
-    fn unsupported_encryption(&self) -> NetError {
-        NetError::Wallet {
-            detail: self.says("is encrypted in a way that is not supported"),
-            hint: Some("convert it: openssl pkcs8 -topk8 -v2 aes-256-cbc".into()),
+            .map_err(|_| KeyProblem::Damaged)?;
+        match password.filter(|password| !password.is_empty()) {
+            Some(password) => decrypt(&info, password.expose(), check),
+            None => Err(KeyProblem::PasswordMissing.into()),
         }
     }
 
-    /// The chain with the certificate that fits the key first.
+    /// The chain, beginning with the certificate of the key.
     fn chain_for(
         &self,
         key: &Arc<dyn SigningKey>,
-    ) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    ) -> Result<Vec<CertificateDer<'static>>, KeyProblem> {
         for (index, certificate) in self.chain.iter().enumerate() {
             let candidate = CertifiedKey::new(vec![certificate.clone()], Arc::clone(key));
             let fits = match candidate.keys_match() {
@@ -191,20 +181,11 @@ impl SealedIdentity {
                 return Ok(chain);
             }
         }
-        Err(NetError::Wallet {
-            detail: self.says("does not match any certificate in the same file"),
-            hint: Some(
-                "put the key and the certificate that was issued for it into one file".into(),
-            ),
-        })
-    }
-
-    fn says(&self, what: &str) -> String {
-        format!("the private key in file \"{}\" {what}", self.file)
+        Err(KeyProblem::NoCertificate)
     }
 }
 
-/// libpq's rule: ours and nobody else's, or root's and at most readable by its group.
+/// libpq's rule: the key belongs to this user with mode 0600 or less, or to root with 0640 or less.
 fn is_exposed(mode: u32, owner: u32, us: u32) -> bool {
     let allowed = match owner {
         0 => 0o640,

@@ -1,15 +1,18 @@
-//! Wallets that were parsed before, and whether they are still what is on disk.
+//! A cache of parsed wallets, each used for as long as its files are unchanged.
 
 use std::sync::Arc;
 
-use smtp_core::limits;
+use crate::error::WalletError;
+use crate::files::{self, Directory, Stamp};
+use crate::locator::WalletSource;
+use crate::reader;
+use crate::wallet::Wallet;
 
-use super::files::{self, Directory, Stamp};
-use super::{Wallet, WalletSource};
-use crate::error::NetError;
+/// Wallets that a process keeps parsed.
+const WALLETS_KEPT: usize = 16;
 
-/// The wallets one process has opened. Looking one up again costs a stat of each of its files and no parsing; a
-/// wallet with any file changed, added or taken away is read again.
+/// The wallets that a process has opened. A lookup costs one stat for each file; a wallet is read again when a file was
+/// changed, added or removed.
 #[derive(Debug, Default)]
 pub struct WalletCache {
     /// Most recently used last.
@@ -24,10 +27,13 @@ struct Entry {
 }
 
 impl WalletCache {
-    /// Opens a wallet, or finds it.
-    pub fn open(&mut self, source: &WalletSource) -> Result<Arc<Wallet>, NetError> {
+    /// Opens a wallet, or returns the cached one.
+    ///
+    /// # Errors
+    /// As [`Wallet::open`].
+    pub fn open(&mut self, source: &WalletSource) -> Result<Arc<Wallet>, WalletError> {
         let opened = Opened::new(source)?;
-        // Taken before the files are read: a change in between is seen next time.
+        // Taken before the files are read, so the next call sees a change in between.
         let stamps = opened.stamps();
         let known = self.entries.iter().position(|e| e.source == *source);
         if let Some(entry) = known.map(|index| self.entries.remove(index))
@@ -39,7 +45,7 @@ impl WalletCache {
         }
         let wallet = Arc::new(opened.read()?);
         if let Some(stamps) = stamps {
-            if self.entries.len() >= limits::WALLETS_KEPT {
+            if self.entries.len() >= WALLETS_KEPT {
                 self.entries.remove(0);
             }
             self.entries.push(Entry {
@@ -52,12 +58,12 @@ impl WalletCache {
     }
 }
 
-/// A wallet whose directory is open, so that what is looked at is what is read. The system's trust
-/// store has none.
+/// A wallet whose directory is open, so the files that are compared are the files that are read. The trust store of the
+/// system has no directory.
 struct Opened<'a>(Option<Directory<'a>>);
 
 impl<'a> Opened<'a> {
-    fn new(source: &'a WalletSource) -> Result<Self, NetError> {
+    fn new(source: &'a WalletSource) -> Result<Self, WalletError> {
         let directory = match source {
             WalletSource::System => None,
             WalletSource::Directory { path, roots } => {
@@ -74,9 +80,9 @@ impl<'a> Opened<'a> {
         }
     }
 
-    fn read(self) -> Result<Wallet, NetError> {
+    fn read(self) -> Result<Wallet, WalletError> {
         match self.0 {
-            Some(directory) => Wallet::read(directory.read()?),
+            Some(directory) => reader::read(directory.read()?),
             None => Wallet::system(),
         }
     }

@@ -1,8 +1,7 @@
-//! The files of a wallet: which ones they are, whether they may be opened, and their bytes, within the limits.
+//! Reads the files of a wallet, within limits of their number and size.
 //!
-//! A directory is opened once, and its files through its descriptor, so a path that changes
-//! meanwhile changes nothing. Only regular files are opened, without ever blocking on one that is
-//! something else by then.
+//! A directory is opened once and its files through its descriptor, so a change of the path in between has no effect.
+//! Only regular files are opened, and without blocking: a file may have become a pipe since it was looked at.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -15,15 +14,22 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, stat};
-use smtp_core::limits;
+use smtp_core::memory;
 use zeroize::Zeroizing;
 
-use super::locator::is_under;
-use crate::error::NetError;
-use crate::memory;
+use crate::error::{OtherFormat, WalletError};
+use crate::locator::is_under;
+use crate::warning::{FileProblem, Warning};
 
-/// Where distributions keep their trust store, most common first. Environment variables that would point elsewhere
-/// are not asked: they belong to whoever started the server.
+/// Files of a wallet.
+pub(crate) const MOST_FILES: usize = 1024;
+/// Octets of one file.
+pub(crate) const FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Octets of all files of a wallet together.
+pub(crate) const WALLET_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The trust stores of the usual distributions, the most common first. Environment variables that name another one are
+/// ignored: they come from whoever started the server.
 const SYSTEM_STORES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -33,20 +39,22 @@ const SYSTEM_STORES: [&str; 6] = [
     "/etc/pki/tls/cacert.pem",
 ];
 
-/// Oracle's own formats: not read, but worth a hint.
-const FOREIGN: [&str; 2] = ["ewallet.p12", "cwallet.sso"];
+/// File names of wallets in other formats.
+const OTHER_FORMATS: [(&str, OtherFormat); 2] = [
+    ("ewallet.p12", OtherFormat::Pkcs12),
+    ("cwallet.sso", OtherFormat::AutoLogin),
+];
 
-/// All that a wallet is read from.
-pub(super) struct Listing {
+/// The files of a wallet.
+pub(crate) struct Listing {
     pub location: String,
     pub files: Vec<WalletFile>,
-    /// The files in Oracle's formats.
-    pub foreign: Vec<String>,
-    pub warnings: Vec<String>,
+    pub other_formats: Vec<OtherFormat>,
+    pub warnings: Vec<Warning>,
 }
 
 /// One file, read.
-pub(super) struct WalletFile {
+pub(crate) struct WalletFile {
     pub name: String,
     pub mode: u32,
     pub owner: u32,
@@ -59,12 +67,12 @@ impl WalletFile {
     }
 }
 
-/// What tells one state of a file or directory from another.
+/// The state of a file or directory, to detect a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     name: String,
-    /// Device, inode, size, and the times of modification and change; `None` for a link that leads
-    /// nowhere.
+    /// Device, inode, size, and the times of modification and change; `None` for a link to
+    /// nothing.
     state: Option<[i128; 7]>,
 }
 
@@ -85,17 +93,17 @@ impl Stamp {
     }
 }
 
-/// The state of the system's trust store; `None` if there is none.
-pub(super) fn system_stamps() -> Option<Vec<Stamp>> {
+/// The state of the system's trust store; `None` without one.
+pub(crate) fn system_stamps() -> Option<Vec<Stamp>> {
     let store = system_store()?;
     let stat = stat(store).ok()?;
     Some(vec![Stamp::new(store.to_owned(), Some(&stat))])
 }
 
 /// A wallet's directory, opened.
-pub(super) struct Directory<'a> {
+pub(crate) struct Directory<'a> {
     path: &'a Path,
-    /// The canonical directories that no file may leave by a link; `None` if it may.
+    /// The canonical directories that files must be in, links resolved; `None` is no restriction.
     roots: Option<&'a [PathBuf]>,
     handle: Dir,
     stat: FileStat,
@@ -105,8 +113,8 @@ pub(super) struct Directory<'a> {
 impl<'a> Directory<'a> {
     /// Opens a directory and lists it. With `roots`, the path must be canonical and below one of
     /// them.
-    pub fn open(path: &'a Path, roots: Option<&'a [PathBuf]>) -> Result<Self, NetError> {
-        let failed = |error: Errno| NetError::unreadable(path, &error.into());
+    pub fn open(path: &'a Path, roots: Option<&'a [PathBuf]>) -> Result<Self, WalletError> {
+        let failed = |error: Errno| WalletError::unreadable(path, error);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         let opened = match roots {
             Some(roots) => parent_below(roots, path)
@@ -115,22 +123,13 @@ impl<'a> Directory<'a> {
         };
         let mut handle = match opened {
             Ok(descriptor) => Dir::from_fd(descriptor).map_err(failed)?,
-            Err(Errno::ENOTDIR) => {
-                return Err(NetError::Wallet {
-                    detail: format!("\"{}\" is not a directory", path.display()),
-                    hint: Some("name the directory that holds the PEM files".into()),
-                });
-            }
+            Err(Errno::ENOTDIR) => return Err(WalletError::NotADirectory(path.to_owned())),
             Err(error) => return Err(failed(error)),
         };
         let stat = fstat(&handle).map_err(failed)?;
         let names = Names::of(&mut handle).map_err(failed)?;
-        if names.certificates.len() > limits::WALLET_FILES {
-            return Err(NetError::wallet(format!(
-                "\"{}\" has more than {} files",
-                path.display(),
-                limits::WALLET_FILES
-            )));
+        if names.certificates.len() > MOST_FILES {
+            return Err(WalletError::TooManyFiles(path.to_owned()));
         }
         Ok(Self {
             path,
@@ -141,7 +140,7 @@ impl<'a> Directory<'a> {
         })
     }
 
-    /// The state of the directory and of each file in it that matters.
+    /// The state of the directory and of each of its files that belong to the wallet.
     pub fn stamps(&self) -> Vec<Stamp> {
         let files = self.names.certificates.iter().map(|name| {
             let stat = fstatat(&self.handle, name.as_str(), AtFlags::empty());
@@ -152,14 +151,12 @@ impl<'a> Directory<'a> {
             .collect()
     }
 
-    /// Reads its files. One that is a link out of the roots is left out.
-    pub fn read(self) -> Result<Listing, NetError> {
+    /// Reads its files, except links out of the roots.
+    pub fn read(self) -> Result<Listing, WalletError> {
         let location = self.path.display().to_string();
         let mut warnings = Vec::new();
         if self.stat.st_mode & 0o022 != 0 {
-            warnings.push(format!(
-                "wallet directory \"{location}\" can be written by others than its owner"
-            ));
+            warnings.push(Warning::DirectoryWritable(location.clone()));
         }
         let mut files = Vec::new();
         let mut total = 0;
@@ -169,31 +166,31 @@ impl<'a> Directory<'a> {
                     total += file.content.len() as u64;
                     files.push(file);
                 }
-                Err(warning) => warnings.push(warning),
+                Err(problem) => warnings.push(Warning::File {
+                    file: name.clone(),
+                    problem,
+                }),
             }
-            if total > limits::WALLET_BYTES {
-                return Err(NetError::wallet(format!(
-                    "the files in \"{location}\" have more than {} bytes together",
-                    limits::WALLET_BYTES
-                )));
+            if total > WALLET_BYTES {
+                return Err(WalletError::TooLarge(location));
             }
         }
         Ok(Listing {
             location,
             files,
-            foreign: self.names.foreign,
+            other_formats: self.names.other_formats,
             warnings,
         })
     }
 
-    /// One file: its bytes, or a warning why it is left out. What can't be read at all fails the
-    /// wallet: it might be the revocation list that matters.
-    fn read_file(&self, name: &str) -> Result<Result<WalletFile, String>, NetError> {
+    /// Reads one file, or says why it is not used. A file that can't be read is an error: it might be the revocation
+    /// list that matters.
+    fn read_file(&self, name: &str) -> Result<Result<WalletFile, FileProblem>, WalletError> {
         let path = self.path.join(name);
         let Some(roots) = self.roots else {
             return read_at(&self.handle, Path::new(name), OFlag::empty(), name, &path);
         };
-        let failed = |error: Errno| NetError::unreadable(&path, &error.into());
+        let failed = |error: Errno| WalletError::unreadable(&path, error);
         let stat = fstatat(&self.handle, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
         if !is_kind(&stat, SFlag::S_IFLNK) {
             return read_at(
@@ -209,16 +206,14 @@ impl<'a> Directory<'a> {
                 let (parent, file) = parent_below(roots, &target).map_err(failed)?;
                 read_at(parent, file, OFlag::O_NOFOLLOW, name, &path)
             }
-            _ => Ok(Err(format!(
-                "file \"{name}\" is not used: it is a link that leaves the allowed directories"
-            ))),
+            _ => Ok(Err(FileProblem::LeavesRoots)),
         }
     }
 }
 
-/// The directory that holds what a canonical path names below one of the roots, and the name there.
-/// Each step is taken from the directory before it and follows no link, so a path that has changed
-/// since it was resolved is an error.
+/// Opens the directory of a canonical path below one of the roots, and returns it with the last name of the path.
+/// Each directory is opened from the one before without following a link, so a path that has changed since it was
+/// resolved is an error.
 fn parent_below<'a>(roots: &[PathBuf], path: &'a Path) -> nix::Result<(OwnedFd, &'a Path)> {
     let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let (root, below) = roots
@@ -248,20 +243,22 @@ fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == kind.bits()
 }
 
-/// Reads the machine's own trust store.
-pub(super) fn system() -> Result<Listing, NetError> {
+/// Reads the trust store of the system.
+pub(crate) fn system() -> Result<Listing, WalletError> {
     let Some(store) = system_store() else {
-        return Err(NetError::Wallet {
-            detail: "this machine has no trust store in any of the usual places".into(),
-            hint: Some("install the package ca-certificates, or name a wallet directory".into()),
-        });
+        return Err(WalletError::NoSystemStore);
     };
     let path = Path::new(store);
-    let file = read_at(AT_FDCWD, path, OFlag::empty(), store, path)?.map_err(NetError::wallet)?;
+    let file = read_at(AT_FDCWD, path, OFlag::empty(), store, path)?.map_err(|problem| {
+        WalletError::SystemStore {
+            file: store.to_owned(),
+            problem,
+        }
+    })?;
     Ok(Listing {
         location: "system:".into(),
         files: vec![file],
-        foreign: Vec::new(),
+        other_formats: Vec::new(),
         warnings: Vec::new(),
     })
 }
@@ -274,15 +271,15 @@ fn system_store() -> Option<&'static str> {
 
 struct Names {
     certificates: Vec<String>,
-    foreign: Vec<String>,
+    other_formats: Vec<OtherFormat>,
 }
 
 impl Names {
-    /// The names of interest in a directory, sorted. A name that is not UTF-8 is of none.
+    /// The files in a directory that belong to a wallet, sorted. Names that are not UTF-8 are skipped.
     fn of(directory: &mut Dir) -> nix::Result<Self> {
         let mut names = Self {
             certificates: Vec::new(),
-            foreign: Vec::new(),
+            other_formats: Vec::new(),
         };
         for entry in directory.iter() {
             let entry = entry?;
@@ -291,12 +288,17 @@ impl Names {
             };
             if has_suffix(name, &["pem", "crt", "cer"]) {
                 names.certificates.push(name.to_owned());
-                // Enough to see that there are too many.
-                if names.certificates.len() > limits::WALLET_FILES {
+                // One more than allowed is enough to refuse the wallet.
+                if names.certificates.len() > MOST_FILES {
                     break;
                 }
-            } else if FOREIGN.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-                names.foreign.push(name.to_owned());
+            } else {
+                let format = OTHER_FORMATS
+                    .iter()
+                    .find(|(known, _)| name.eq_ignore_ascii_case(known));
+                names
+                    .other_formats
+                    .extend(format.map(|(_, format)| *format));
             }
         }
         names.certificates.sort();
@@ -312,26 +314,28 @@ fn has_suffix(name: &str, suffixes: &[&str]) -> bool {
     })
 }
 
-/// Reads a file of this name, found by a path below an open directory: its bytes, or a warning why
-/// it is left out.
-/// `shown` is its path for errors.
+/// Reads a file, or says why it is not used.
+///
+/// - `parent`, `path`: an open directory, and the path of the file from there.
+/// - `links`: `O_NOFOLLOW`, or nothing.
+/// - `name`: its name in the wallet.
+/// - `shown`: its path for errors.
 fn read_at(
     parent: impl AsFd,
     path: &Path,
     links: OFlag,
     name: &str,
     shown: &Path,
-) -> Result<Result<WalletFile, String>, NetError> {
-    let failed = |error: io::Error| NetError::unreadable(shown, &error);
-    let not_used = |why: &str| Ok(Err(format!("file \"{name}\" is not used: {why}")));
+) -> Result<Result<WalletFile, FileProblem>, WalletError> {
+    let failed = |error: io::Error| WalletError::unreadable(shown, error);
     let follow = match links {
         OFlag::O_NOFOLLOW => AtFlags::AT_SYMLINK_NOFOLLOW,
         _ => AtFlags::empty(),
     };
     match fstatat(&parent, path, follow) {
         Ok(stat) if is_kind(&stat, SFlag::S_IFREG) => {}
-        Ok(_) => return not_used("it is not a regular file"),
-        Err(Errno::ENOENT) => return not_used("it is a link to nothing"),
+        Ok(_) => return Ok(Err(FileProblem::NotRegular)),
+        Err(Errno::ENOENT) => return Ok(Err(FileProblem::DanglingLink)),
         Err(error) => return Err(failed(error.into())),
     }
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | links;
@@ -340,14 +344,11 @@ fn read_at(
         .map_err(|error| failed(error.into()))?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return not_used("it is not a regular file");
+        return Ok(Err(FileProblem::NotRegular));
     }
     let content = read_capped(&mut file, metadata.size(), failed)?;
     let Some(content) = content else {
-        return Err(NetError::wallet(format!(
-            "file \"{name}\" has more than {} bytes",
-            limits::WALLET_FILE
-        )));
+        return Err(WalletError::FileTooLarge(name.to_owned()));
     };
     Ok(Ok(WalletFile {
         name: name.to_owned(),
@@ -357,21 +358,21 @@ fn read_at(
     }))
 }
 
-/// All of a file; `None` if it is too long.
+/// The content of a file; `None` if it is too long.
 fn read_capped(
     file: &mut File,
     size: u64,
-    failed: impl FnOnce(io::Error) -> NetError,
-) -> Result<Option<Zeroizing<Vec<u8>>>, NetError> {
-    if size > limits::WALLET_FILE {
+    failed: impl FnOnce(io::Error) -> WalletError,
+) -> Result<Option<Zeroizing<Vec<u8>>>, WalletError> {
+    if size > FILE_BYTES {
         return Ok(None);
     }
-    // Room for all of it at once, so that no copy of a key is left behind by growing.
+    // Reserved at once: a buffer that grows leaves copies of a key behind.
     let mut content = Zeroizing::new(Vec::new());
     memory::reserve(&mut content, size as usize + 1)?;
-    let mut file = file.take(limits::WALLET_FILE + 1);
+    let mut file = file.take(FILE_BYTES + 1);
     memory::fallible(|| file.read_to_end(&mut content)).map_err(failed)?;
-    Ok((content.len() as u64 <= limits::WALLET_FILE).then_some(content))
+    Ok((content.len() as u64 <= FILE_BYTES).then_some(content))
 }
 
 #[cfg(test)]
@@ -402,7 +403,7 @@ mod tests {
         assert!(parent_below(&roots, &place.join("outside")).is_err());
     }
 
-    /// What becomes of the path of an open directory does not matter.
+    /// A change of the path of an open directory has no effect.
     #[test]
     fn an_open_directory_is_read_wherever_its_path_leads() {
         let place = tempfile::tempdir().unwrap();

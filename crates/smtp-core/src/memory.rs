@@ -1,20 +1,23 @@
 //! Allocations that may fail.
 //!
-//! Rust ends the process when an allocation fails, unless the code asked for the failure. What can be large is
-//! therefore allocated here, or its size is asked for with [`require`] before it is allocated piece by piece.
+//! Rust aborts the process when an allocation fails, unless the code handles the failure. So large buffers are
+//! allocated here, or [`require`] checks that their size is available before they are allocated in pieces.
 //!
-//! An allocator that keeps a reserve for everything else can tell the two apart by [`is_fallible`].
+//! An allocator that keeps a reserve for all other code can distinguish the two by [`is_fallible`].
 
 use std::cell::Cell;
 use std::hint::black_box;
 
-use crate::error::NetError;
+/// Memory could not be allocated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("out of memory")]
+pub struct OutOfMemory;
 
 thread_local! {
     static FALLIBLE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs code that deals with a failed allocation itself, such as `try_reserve`.
+/// Runs code that handles a failed allocation itself, such as `try_reserve`.
 pub fn fallible<T>(allocate: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
@@ -26,29 +29,29 @@ pub fn fallible<T>(allocate: impl FnOnce() -> T) -> T {
     allocate()
 }
 
-/// Whether this thread runs such code.
+/// Whether this thread runs code that handles a failed allocation itself.
 pub fn is_fallible() -> bool {
     FALLIBLE.get()
 }
 
-/// Makes sure that so many octets can be allocated now. They are not kept.
+/// Checks that `octets` octets can be allocated now. They are freed again.
 ///
 /// # Errors
-/// [`NetError::OutOfMemory`].
-pub fn require(octets: usize) -> Result<(), NetError> {
+/// [`OutOfMemory`].
+pub fn require(octets: usize) -> Result<(), OutOfMemory> {
     let mut room: Vec<u8> = Vec::new();
     reserve(&mut room, octets)?;
-    // The optimiser may not drop an allocation that is looked at.
+    // Keeps the optimiser from removing the allocation.
     black_box(&room);
     Ok(())
 }
 
-/// Makes room for so many more elements.
+/// Reserves room for `additional` more elements.
 ///
 /// # Errors
-/// [`NetError::OutOfMemory`]. The vector is as it was.
-pub fn reserve<T>(vector: &mut Vec<T>, additional: usize) -> Result<(), NetError> {
-    fallible(|| vector.try_reserve(additional)).map_err(|_| NetError::OutOfMemory)
+/// [`OutOfMemory`]. The vector is as it was.
+pub fn reserve<T>(vector: &mut Vec<T>, additional: usize) -> Result<(), OutOfMemory> {
+    fallible(|| vector.try_reserve(additional)).map_err(|_| OutOfMemory)
 }
 
 #[cfg(test)]
@@ -60,7 +63,7 @@ mod tests {
         assert!(require(64 * 1024).is_ok());
         assert!(matches!(
             require(isize::MAX as usize - 64 * 1024),
-            Err(NetError::OutOfMemory)
+            Err(OutOfMemory)
         ));
         let mut vector = vec![1u8];
         assert!(reserve(&mut vector, isize::MAX as usize - 64 * 1024).is_err());
