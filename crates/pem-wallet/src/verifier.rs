@@ -1,8 +1,9 @@
 //! Verifies a server's certificate (RFC 5280 §6, RFC 9525).
 //!
-//! A certificate is trusted by a chain to a valid issuer in the wallet, or because the certificate itself is in the wallet
-//! (pinned). In both cases its name must match, it must be valid now, and no revocation list of the wallet may name it.
-//! Nothing is fetched, and verification can't be switched off.
+//! A certificate is trusted by a chain to a valid issuer in the wallet, or because the certificate
+//! itself is in the wallet (pinned). In both cases its name must match, it must be valid now, and
+//! no revocation list of the wallet may name it. Nothing is fetched, and verification can't be
+//! switched off.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -35,8 +36,9 @@ pub struct Verifier {
     known: Mutex<Option<Known>>,
 }
 
-/// A chain that was accepted. The decision depends on the chain, the wallet, the identity and the time. Wallet and
-/// identity are the verifier's own, so it holds for the same chain until one of its certificates expires.
+/// A chain that was accepted. The decision depends on the chain, the wallet, the identity and the
+/// time. Wallet and identity are the verifier's own, so it holds for the same chain until one of
+/// its certificates expires.
 #[derive(Debug)]
 struct Known {
     chain: Vec<CertificateDer<'static>>,
@@ -86,8 +88,8 @@ impl Verifier {
         }
     }
 
-    /// Verifies a chain as the server sent it, beginning with the server's certificate. The last chain that was accepted
-    /// is not verified again until one of its certificates expires.
+    /// Verifies a chain as the server sent it, beginning with the server's certificate. The last
+    /// chain that was accepted is not verified again until one of its certificates expires.
     ///
     /// # Errors
     /// Why the certificate is rejected.
@@ -211,8 +213,8 @@ impl Verifier {
         }
     }
 
-    /// Checks what webpki does not: the anchor's dates and path length, the key usage of intermediates (RFC 5280
-    /// §6.1.4 (n)), and revocation.
+    /// Checks what webpki does not: the anchor's dates and path length, the key usage of
+    /// intermediates (RFC 5280 §6.1.4 (n)), and revocation.
     fn check_path(
         &self,
         path: &VerifiedPath<'_>,

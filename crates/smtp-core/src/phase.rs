@@ -121,7 +121,7 @@ impl Phase {
     }
 }
 
-/// The word that `utl_smtp.connections()` shows.
+/// One lower-case word or more, for a listing.
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

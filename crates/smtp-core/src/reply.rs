@@ -80,7 +80,8 @@ impl Reply {
         Self { code, lines }
     }
 
-    /// The reply that stands for a connection that isn't there: Oracle's words, and why it isn't there.
+    /// A 421 for a connection that is closed or could not be opened: the first words of RFC 5321 §4.2.3's text, and the
+    /// reason.
     pub fn not_available(reason: &str) -> Self {
         let text = format!("Service not available: {}", reason.replace('\n', " "));
         Self::new(Code::NOT_AVAILABLE, vec![text])
@@ -111,7 +112,7 @@ impl Reply {
         &self.lines
     }
 
-    /// The text of the last line: what Oracle's scalar `reply` carries.
+    /// The text of the last line.
     pub fn text(&self) -> &str {
         self.lines.last().map_or("", String::as_str)
     }
