@@ -183,9 +183,9 @@ impl Verifier {
                     trusted.set(Some(anchor));
                     Ok(())
                 }
-                Err((error, rejection)) => {
+                Err(rejection) => {
                     dead_end.set(Some(rejection));
-                    Err(error)
+                    Err(webpki::Error::UnknownIssuer)
                 }
             }
         };
@@ -221,34 +221,32 @@ impl Verifier {
         anchor: &Summary,
         leaf: &Summary,
         now: UnixTime,
-    ) -> Result<(), (webpki::Error, Rejection)> {
-        let refused = |rejection| (webpki::Error::UnknownIssuer, rejection);
-        let location = self.wallet.location();
-        Rejection::check_anchor(anchor, location, now).map_err(refused)?;
+    ) -> Result<(), Rejection> {
+        Rejection::check_anchor(anchor, self.wallet.location(), now)?;
         let mut between = 0;
         let mut certificates = vec![leaf.clone()];
         for intermediate in path.intermediate_certificates() {
             let Some(summary) = Summary::of_certificate(&intermediate.der()) else {
-                return Err(refused(Rejection::DamagedIntermediate));
+                return Err(Rejection::DamagedIntermediate);
             };
             if let Some(fault) = summary.issuer_fault {
-                return Err(refused(Rejection::NotAnIssuer {
+                return Err(Rejection::NotAnIssuer {
                     subject: summary.label(),
                     fault,
-                }));
+                });
             }
             between += u32::from(!summary.is_self_issued());
             certificates.push(summary);
         }
         if anchor.path_length.is_some_and(|most| between > most) {
-            return Err(refused(Rejection::PathTooLong {
+            return Err(Rejection::PathTooLong {
                 issuer: anchor.label(),
-            }));
+            });
         }
         match certificates.iter().find(|c| self.is_revoked(c)) {
-            Some(revoked) => Err(refused(Rejection::Revoked {
+            Some(revoked) => Err(Rejection::Revoked {
                 subject: revoked.label(),
-            })),
+            }),
             None => Ok(()),
         }
     }
