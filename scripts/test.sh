@@ -32,6 +32,7 @@ finish() {
     as_root scripts/mail-server.sh stop "$dir/mail" || true
     as_root scripts/exim.sh stop "$dir/exim" || true
     as_root scripts/opensmtpd.sh stop "$dir/opensmtpd" || true
+    as_root scripts/token-issuer.sh stop "$dir/issuer" || true
     if ((status)); then
         say "failed; the servers' logs are in $dir"
     else
@@ -90,7 +91,9 @@ cargo test --locked "${CRATES[@]}"
 step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
 step "starting Exim" as_root scripts/exim.sh start "$dir/exim"
 step "starting OpenSMTPD" as_root scripts/opensmtpd.sh start "$dir/opensmtpd"
+step "starting the token issuer" as_root scripts/token-issuer.sh start "$dir/issuer" "$dir/mail"
 export UTL_SMTP_MAIL=$dir/mail/env UTL_SMTP_EXIM=$dir/exim/env UTL_SMTP_OPENSMTPD=$dir/opensmtpd/env
+export UTL_SMTP_TOKEN_ISSUER=$dir/issuer/env
 
 compgen -G 'sql/utl_smtp--*--*.sql' >/dev/null || say "no upgrade is tested: no version was released before this one"
 # At the same time, as they mostly wait: each has a cluster of its own, and what they share knows them apart by process

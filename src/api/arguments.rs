@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use smtp_core::limits;
 
 use crate::errors::Report;
-use crate::pg::datum::Bytes;
+use crate::pg::datum::{Bytes, TextArray};
 use crate::pg::encoding;
 
 /// Octets of the location of a wallet: Linux takes no longer path.
@@ -33,6 +33,37 @@ pub fn non_empty<'a>(
     value: Option<Bytes<'a>>,
 ) -> Result<Option<Cow<'a, str>>, Report> {
     Ok(optional(argument, value)?.filter(|text| !text.is_empty()))
+}
+
+/// The elements of an array of texts that must have some, and none of them NULL.
+pub fn elements<'a>(
+    argument: &'static str,
+    value: Option<TextArray<'a>>,
+) -> Result<Vec<Cow<'a, str>>, Report> {
+    let array = value.ok_or_else(|| Report::null_argument(argument))?;
+    let elements = array.elements();
+    if elements.is_empty() {
+        return Err(Report::argument(argument, "it has no element"));
+    }
+    let element = |(index, element)| element_text(argument, index + 1, element);
+    elements.into_iter().enumerate().map(element).collect()
+}
+
+fn element_text<'a>(
+    argument: &'static str,
+    number: usize,
+    element: Option<Bytes<'a>>,
+) -> Result<Cow<'a, str>, Report> {
+    let flawed = |reason: &str| Report::argument(argument, &format!("element {number}: {reason}"));
+    let bytes = element.ok_or_else(|| flawed("it is NULL"))?;
+    let (length, longest) = (bytes.length(), longest(argument));
+    if length > longest {
+        let reason = format!("a value of {length} octets, allowed are {longest}");
+        return Err(flawed(&reason));
+    }
+    encoding::to_str(bytes.get()).map_err(|error| {
+        Report::encoding(argument, error).detail(format!("Element {number}: {error}."))
+    })
 }
 
 fn text<'a>(argument: &'static str, bytes: Bytes<'a>) -> Result<Cow<'a, str>, Report> {

@@ -156,10 +156,9 @@ fn raw(
     Ok(session.connection.command(&Command::Raw(line), io)?)
 }
 
-fn esmtp_parameters(parameters: Option<Bytes<'_>>) -> Result<Parameters, Problem> {
+pub fn esmtp_parameters(parameters: Option<Bytes<'_>>) -> Result<Parameters, Report> {
     let parameters = non_empty("parameters", parameters)?;
-    let parameters = Parameters::parse(parameters.as_deref().unwrap_or_default());
-    Ok(parameters.of_argument("parameters")?)
+    Parameters::parse(parameters.as_deref().unwrap_or_default()).of_argument("parameters")
 }
 
 /// Looking up the own name, where none is given, is part of the command's time.

@@ -56,6 +56,9 @@ pub fn for_value(argument: &str, flaw: Flaw) -> Option<&'static str> {
         "recipient" => {
             "Give one address such as user@example.com, without a display name; of a list, each in a call of its own."
         }
+        "recipients" => {
+            "Give an array with one address in each element, without display names: ARRAY['ann@example.com', 'bob@example.com']."
+        }
         "parameters" => {
             "Give keywords in ASCII with spaces between them, such as NOTIFY=NEVER RET=HDRS."
         }
@@ -66,8 +69,11 @@ pub fn for_value(argument: &str, flaw: Flaw) -> Option<&'static str> {
         "username" | "password" if flaw == Flaw::ControlCharacter => {
             "It may be the line end of the file that it was read from: rtrim(..., E'\\r\\n') takes it off."
         }
-        "data" if flaw == Flaw::Nul => {
+        "data" | "message" if flaw == Flaw::Nul => {
             "Send what is not text as encode(..., 'base64') and say so in the header Content-Transfer-Encoding."
+        }
+        "message" => {
+            "A message of type bytea is sent in any other encoding, as convert_to makes it."
         }
         "body" | "data" => {
             "write_raw_data sends text in any other encoding, as convert_to makes it."
@@ -84,7 +90,7 @@ pub fn for_null(argument: &str) -> Option<&'static str> {
         "schemes" => "Leave it out for utl_smtp.non_cleartext_password_schemes().",
         "username" => "For EXTERNAL, '' leaves it to the certificate.",
         "password" => "Only EXTERNAL goes without one.",
-        "body" | "data" => {
+        "body" | "data" | "message" => {
             "In PostgreSQL || with NULL is NULL, unlike in Oracle; use coalesce or concat."
         }
         _ => return None,

@@ -7,12 +7,14 @@
 mod arguments;
 mod auth;
 mod commands;
+mod delivery;
 pub mod hints;
 mod options;
 mod transport;
 mod wallet;
 
 pub use arguments::OfArgument;
+pub use delivery::{Delivery, not_sent};
 
 use smtp_core::command::Verb;
 use smtp_core::memory::OutOfMemory;
@@ -147,8 +149,17 @@ impl Report {
         report
     }
 
-    /// The network's failures, which are all the reply 421. `reason` is a phrase that can stand
-    /// alone.
+    /// A reply that is a failure, to this command. `hello_sent`: whether the server was greeted by EHLO or HELO before,
+    /// which many want.
+    pub fn declined(reply: &Reply, verb: Verb, hello_sent: bool) -> Self {
+        let report = Self::reply(reply);
+        match reply.code().value() == 503 && !hello_sent && verb != Verb::Connect {
+            true => report.hint(hints::NO_EHLO),
+            false => report,
+        }
+    }
+
+    /// The network's failures, which are all the reply 421. `reason` is a phrase that can stand alone.
     pub fn not_available(reason: &str) -> Self {
         let message = "ORA-29278: SMTP transient error: 421 Service not available";
         let mut report = Self::new(sqlstate::TRANSIENT_ERROR, message).detail(sentence(reason));

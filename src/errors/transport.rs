@@ -31,12 +31,23 @@ impl Report {
         let cause = io_text(source);
         Self::not_available(&format!("{cause}, while {}", doing(step, verb)))
     }
+
+    /// The same where the whole message was sent before.
+    pub(super) fn after_the_final_dot(mut self) -> Self {
+        let detail = self.detail.unwrap_or_default();
+        self.detail = Some(format!("{detail} The message may have been accepted."));
+        let hint = "The final dot was sent, and what became of the message is not known: sending it again may deliver it twice.";
+        self.hint = Some(hint.to_owned());
+        let reply = self.reply.take();
+        self.reply = reply.map(|reply| reply.with_remark("the message may have been accepted"));
+        self
+    }
 }
 
 impl From<Failure> for Report {
     fn from(failure: Failure) -> Self {
         let (verb, timeout, message_sent) = (failure.verb, failure.timeout, failure.message_sent);
-        let mut report = match failure.cause {
+        let report = match failure.cause {
             Cause::Command(error) => return Self::from_command(error),
             Cause::Session(error) => Self::from_session(error),
             Cause::Net(NetError::Timeout(step)) => Self::timed_out(&step, verb, timeout),
@@ -48,16 +59,10 @@ impl From<Failure> for Report {
             }
             Cause::Net(error) => Self::from(error),
         };
-        if message_sent {
-            let detail = report.detail.unwrap_or_default();
-            report.detail = Some(format!("{detail} The message may have been accepted."));
-            let hint = "The final dot was sent, and what became of the message is not known: sending it again may deliver it twice.";
-            report.hint = Some(hint.to_owned());
-            report.reply = report
-                .reply
-                .map(|reply| reply.with_remark("the message may have been accepted"));
+        match message_sent {
+            true => report.after_the_final_dot(),
+            false => report,
         }
-        report
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod error;
+pub mod https;
 pub mod resolve;
 pub mod send;
 pub mod stream;

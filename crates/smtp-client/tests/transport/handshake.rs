@@ -206,10 +206,12 @@ fn a_silent_or_slow_peer_meets_the_deadline() {
     let silent = listen(|mut socket| {
         let _ = socket.read_to_end(&mut Vec::new());
     });
-    // A record that comes byte by byte, always in time for the next wait.
+    // A record that comes byte by byte, always in time for the next wait, and is not complete when
+    // the peer gives up.
     let slow = listen(|mut socket| {
+        let begun = Instant::now();
         let _ = socket.write_all(&[22, 3, 3, 64, 0, 2]);
-        while socket.write_all(&[0]).is_ok() {
+        while begun.elapsed() < BOUND && socket.write_all(&[0]).is_ok() {
             thread::sleep(Duration::from_millis(20));
         }
     });

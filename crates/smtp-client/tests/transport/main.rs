@@ -7,6 +7,7 @@
 mod certs;
 mod client_identity;
 mod handshake;
+mod https;
 mod resumption;
 mod send;
 mod streams;
