@@ -1,4 +1,5 @@
-//! What this backend keeps of wallets and of TLS sessions. A wallet that has changed on disk is read anew.
+//! What this backend keeps of wallets and of TLS sessions. A wallet that has changed on disk is
+//! read anew.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -38,13 +39,15 @@ pub fn default_wallet(path: Option<&str>) -> Result<Arc<Wallet>, Report> {
     open(&Locator::parse(path)?, None)
 }
 
-/// The wallet at a location. `roots`: the directories that it must be in, if its user is held to any.
+/// The wallet at a location. `roots`: the directories that it must be in, if its user is held to
+/// any.
 pub fn open(location: &Locator, roots: Option<Vec<PathBuf>>) -> Result<Arc<Wallet>, Report> {
     let source = location.resolve(roots.as_deref())?;
     CACHES.with_borrow_mut(|caches| Ok(caches.wallets.open(&source)?))
 }
 
-/// Lends the TLS sessions that can be resumed. A handshake may unwind in here, which gives them back; it never runs SQL.
+/// Lends the TLS sessions that can be resumed. A handshake may unwind in here, which gives them
+/// back; it never runs SQL.
 pub fn with_tls_sessions<T>(run: impl FnOnce(&mut TlsCache) -> T) -> T {
     CACHES.with_borrow_mut(|caches| run(&mut caches.sessions))
 }

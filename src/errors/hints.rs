@@ -1,5 +1,5 @@
-//! What an argument is to be, for those who gave something else: the HINT of most errors 22023. It says what DETAIL
-//! does not, and nothing where there is nothing more to say.
+//! What an argument is to be, for those who gave something else: the HINT of most errors 22023. It
+//! says what DETAIL does not, and nothing where there is nothing more to say.
 
 /// For a host of the access control list.
 pub const HOST_PATTERN: &str = "Give a name, an address, or a pattern: *.example.com, 192.0.2.*, 192.0.2.0/24, 2001:db8::/32 or *.";

@@ -1,8 +1,8 @@
 //! Everything that a user sees when something fails, and the only place that knows SQLSTATEs.
 //!
-//! The SQLSTATE of an Oracle error is its number with `U` for the leading 2; its message begins with the ORA number. The
-//! crates return kinds with data. Here each kind gets MESSAGE, DETAIL and HINT: the `Display` text of a kind, as a
-//! sentence, is a DETAIL.
+//! The SQLSTATE of an Oracle error is its number with `U` for the leading 2; its message begins
+//! with the ORA number. The crates return kinds with data. Here each kind gets MESSAGE, DETAIL and
+//! HINT: the `Display` text of a kind, as a sentence, is a DETAIL.
 
 mod arguments;
 mod auth;
@@ -167,7 +167,8 @@ impl Report {
         report
     }
 
-    /// The reply that stands for this error, or the error where none does: TLS, wallets, permissions and arguments.
+    /// The reply that stands for this error, or the error where none does: TLS, wallets,
+    /// permissions and arguments.
     pub fn into_reply(self) -> Result<Reply, Self> {
         match self.reply {
             Some(reply) => Ok(reply),
@@ -207,7 +208,8 @@ impl From<OutOfMemory> for Report {
     }
 }
 
-/// PostgreSQL's style for DETAIL and HINT: a capital letter and a full stop. The crates below write fragments.
+/// PostgreSQL's style for DETAIL and HINT: a capital letter and a full stop. The crates below write
+/// fragments.
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters

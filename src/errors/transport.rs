@@ -71,17 +71,22 @@ impl From<NetError> for Report {
         match error {
             NetError::Certificate(rejection) => rejection.into(),
             NetError::TlsVersion(error) => {
-                Self::new(sqlstate::TLS_VERSION, "ORA-29019: The protocol version is incorrect.")
+                let hint = "TLS 1.2 is the oldest version known here, and utl_smtp.min_tls_version may ask for more.";
+                let message = "ORA-29019: The protocol version is incorrect.";
+                Self::new(sqlstate::TLS_VERSION, message)
                     .detail(sentence(&error.to_string()))
-                    .hint("TLS 1.2 is the oldest version known here, and utl_smtp.min_tls_version may ask for more.")
+                    .hint(hint)
             }
             NetError::Tls(error) => {
-                Self::new(sqlstate::TLS, "ORA-28860: Fatal SSL error").detail(sentence(&error.to_string()))
+                let message = "ORA-28860: Fatal SSL error";
+                Self::new(sqlstate::TLS, message).detail(sentence(&error.to_string()))
             }
             NetError::Wallet(error) => error.into(),
             NetError::OutOfMemory(error) => error.into(),
             NetError::Identity(error) => Self::argument("secure_host", &error.to_string()),
-            NetError::Resolve { host, problem } => unreachable_host(&format!("\"{host}\": {problem}")),
+            NetError::Resolve { host, problem } => {
+                unreachable_host(&format!("\"{host}\": {problem}"))
+            }
             NetError::Connect(attempts) => unreachable_host(&attempts.to_string()),
             other => Self::not_available(&other.to_string()),
         }

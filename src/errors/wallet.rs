@@ -34,13 +34,14 @@ impl From<WalletError> for Report {
     fn from(error: WalletError) -> Self {
         match error {
             WalletError::OutOfMemory(error) => error.into(),
-            WalletError::Forbidden => Self::new(
-                sqlstate::INSUFFICIENT_PRIVILEGE,
-                "permission denied for this wallet location",
-            )
-            .hint("Name a directory under one of those in utl_smtp.wallet_roots, which a superuser sets."),
+            WalletError::Forbidden => {
+                let hint = "Name a directory under one of those in utl_smtp.wallet_roots, which a superuser sets.";
+                let message = "permission denied for this wallet location";
+                Self::new(sqlstate::INSUFFICIENT_PRIVILEGE, message).hint(hint)
+            }
             error => {
-                let report = Self::new(sqlstate::WALLET, MESSAGE).detail(sentence(&error.to_string()));
+                let detail = sentence(&error.to_string());
+                let report = Self::new(sqlstate::WALLET, MESSAGE).detail(detail);
                 match hint_for(&error) {
                     Some(hint) => report.hint(hint),
                     None => report,

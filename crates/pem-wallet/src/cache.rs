@@ -11,8 +11,8 @@ use crate::wallet::Wallet;
 /// Wallets that a process keeps parsed.
 const WALLETS_KEPT: usize = 16;
 
-/// The wallets that a process has opened. A lookup costs one stat for each file; a wallet is read again when a file was
-/// changed, added or removed.
+/// The wallets that a process has opened. A lookup costs one stat for each file; a wallet is read
+/// again when a file was changed, added or removed.
 #[derive(Debug, Default)]
 pub struct WalletCache {
     /// Most recently used last.
@@ -58,8 +58,8 @@ impl WalletCache {
     }
 }
 
-/// A wallet whose directory is open, so the files that are compared are the files that are read. The trust store of the
-/// system has no directory.
+/// A wallet whose directory is open, so the files that are compared are the files that are read.
+/// The trust store of the system has no directory.
 struct Opened<'a>(Option<Directory<'a>>);
 
 impl<'a> Opened<'a> {

@@ -1,8 +1,8 @@
-//! The client identity of a wallet: a private key with its certificate chain. The key is kept as it was read until the
-//! identity is used.
+//! The client identity of a wallet: a private key with its certificate chain. The key is kept as it
+//! was read until the identity is used.
 //!
-//! A key that other users can read, that needs a password and gets none, or that matches no certificate is an error when
-//! the identity is used, not when the wallet is opened.
+//! A key that other users can read, that needs a password and gets none, or that matches no
+//! certificate is an error when the identity is used, not when the wallet is opened.
 
 use std::sync::Arc;
 

@@ -21,7 +21,8 @@ use crate::error::KeyProblem;
 const ROUNDS_PER_CHECK: u32 = 4096;
 /// Rounds of PBKDF2 that the encryption of a private key may ask for.
 const MOST_ROUNDS: u32 = 4_000_000;
-/// Octets that scrypt may write. They take half a second, in which the caller's check is not called.
+/// Octets that scrypt may write. They take half a second, in which the caller's check is not
+/// called.
 const SCRYPT_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The caller's check for an interrupt or a deadline.

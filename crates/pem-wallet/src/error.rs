@@ -1,7 +1,7 @@
 //! Why a wallet, or its private key, can't be used.
 //!
-//! The errors name files, lines of files and names found in certificates, which are escaped and cut short. They never
-//! contain the content of a file, a key or a password.
+//! The errors name files, lines of files and names found in certificates, which are escaped and cut
+//! short. They never contain the content of a file, a key or a password.
 
 use std::fmt;
 use std::io;
@@ -31,7 +31,8 @@ pub enum WalletError {
     #[error("\"{}\" is not a directory", .0.display())]
     NotADirectory(PathBuf),
 
-    /// The path is outside of the allowed directories. The same for a path that exists and one that does not.
+    /// The path is outside of the allowed directories. The same for a path that exists and one that
+    /// does not.
     #[error("the wallet location is not allowed")]
     Forbidden,
 
@@ -52,7 +53,11 @@ pub enum WalletError {
     TooManyBlocks,
 
     /// The wallet has no certificate.
-    #[error("\"{location}\" has no certificate that can be used in any file named *.pem, *.crt or *.cer{}", Listed(.warnings))]
+    #[error(
+        "\"{location}\" has no certificate that can be used in any file named *.pem, *.crt or \
+         *.cer{}",
+        Listed(.warnings)
+    )]
     NoCertificate {
         /// The directory, or `system:`.
         location: String,
@@ -94,7 +99,8 @@ pub enum WalletError {
 pub enum OtherFormat {
     /// `ewallet.p12`: PKCS#12 (RFC 7292), which a password protects.
     Pkcs12,
-    /// `cwallet.sso`: the auto-login copy of an `ewallet.p12`, which only its vendor's programs can read.
+    /// `cwallet.sso`: the auto-login copy of an `ewallet.p12`, which only its vendor's programs can
+    /// read.
     AutoLogin,
 }
 

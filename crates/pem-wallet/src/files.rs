@@ -1,7 +1,8 @@
 //! Reads the files of a wallet, within limits of their number and size.
 //!
-//! A directory is opened once and its files through its descriptor, so a change of the path in between has no effect.
-//! Only regular files are opened, and without blocking: a file may have become a pipe since it was looked at.
+//! A directory is opened once and its files through its descriptor, so a change of the path in
+//! between has no effect. Only regular files are opened, and without blocking: a file may have
+//! become a pipe since it was looked at.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -28,8 +29,8 @@ pub(crate) const FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// Octets of all files of a wallet together.
 pub(crate) const WALLET_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The trust stores of the usual distributions, the most common first. Environment variables that name another one are
-/// ignored: they come from whoever started the server.
+/// The trust stores of the usual distributions, the most common first. Environment variables that
+/// name another one are ignored: they come from whoever started the server.
 const SYSTEM_STORES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -183,8 +184,8 @@ impl<'a> Directory<'a> {
         })
     }
 
-    /// Reads one file, or says why it is not used. A file that can't be read is an error: it might be the revocation
-    /// list that matters.
+    /// Reads one file, or says why it is not used. A file that can't be read is an error: it might
+    /// be the revocation list that matters.
     fn read_file(&self, name: &str) -> Result<Result<WalletFile, FileProblem>, WalletError> {
         let path = self.path.join(name);
         let Some(roots) = self.roots else {
@@ -211,9 +212,9 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Opens the directory of a canonical path below one of the roots, and returns it with the last name of the path.
-/// Each directory is opened from the one before without following a link, so a path that has changed since it was
-/// resolved is an error.
+/// Opens the directory of a canonical path below one of the roots, and returns it with the last
+/// name of the path. Each directory is opened from the one before without following a link, so a
+/// path that has changed since it was resolved is an error.
 fn parent_below<'a>(roots: &[PathBuf], path: &'a Path) -> nix::Result<(OwnedFd, &'a Path)> {
     let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let (root, below) = roots
@@ -275,7 +276,8 @@ struct Names {
 }
 
 impl Names {
-    /// The files in a directory that belong to a wallet, sorted. Names that are not UTF-8 are skipped.
+    /// The files in a directory that belong to a wallet, sorted. Names that are not UTF-8 are
+    /// skipped.
     fn of(directory: &mut Dir) -> nix::Result<Self> {
         let mut names = Self {
             certificates: Vec::new(),

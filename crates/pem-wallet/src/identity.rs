@@ -1,4 +1,5 @@
-//! The name that a server's certificate must have (RFC 9525): a DNS name, an address, or a pattern `*.example.com`.
+//! The name that a server's certificate must have (RFC 9525): a DNS name, an address, or a pattern
+//! `*.example.com`.
 //!
 //! Neither a common name nor a name that DNS returned on the way is used.
 
@@ -74,8 +75,8 @@ impl ServerIdentity {
         }
     }
 
-    /// The name to ask for in a handshake (SNI, RFC 6066 §3): this identity, or `host` for a pattern. rustls sends no
-    /// address.
+    /// The name to ask for in a handshake (SNI, RFC 6066 §3): this identity, or `host` for a
+    /// pattern. rustls sends no address.
     ///
     /// # Errors
     /// The identity is a pattern, and no certificate can have the name of the host.

@@ -1,8 +1,8 @@
 //! The location of a wallet: `file:/dir`, `file:///dir`, `/dir`, or `system:`.
 //!
-//! Symbolic links are resolved before a path is compared with the allowed directories, and the resolved path is the one
-//! that is opened. Outside of the allowed directories, the error is the same for a path that exists and one that does
-//! not.
+//! Symbolic links are resolved before a path is compared with the allowed directories, and the
+//! resolved path is the one that is opened. Outside of the allowed directories, the error is the
+//! same for a path that exists and one that does not.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -31,7 +31,8 @@ pub enum WalletSource {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// The canonical directories that its files must be in, links resolved; `None` is no restriction.
+        /// The canonical directories that its files must be in, links resolved; `None` is no
+        /// restriction.
         roots: Option<Vec<PathBuf>>,
     },
 }
@@ -61,8 +62,8 @@ pub enum LocatorError {
 }
 
 impl Locator {
-    /// Parses `system:`, an absolute path, `file:` before an absolute path, or a URL `file:///dir`. After `file:`,
-    /// `%` begins an octet in hexadecimal.
+    /// Parses `system:`, an absolute path, `file:` before an absolute path, or a URL `file:///dir`.
+    /// After `file:`, `%` begins an octet in hexadecimal.
     ///
     /// # Errors
     /// The text is none of these.
@@ -117,11 +118,12 @@ impl Locator {
         Ok(PathBuf::from(OsStr::from_bytes(&decoded)))
     }
 
-    /// Resolves the location. With `roots`, the directory must be one of them or below one; without, any directory is
-    /// allowed. The trust store of the system is always allowed.
+    /// Resolves the location. With `roots`, the directory must be one of them or below one;
+    /// without, any directory is allowed. The trust store of the system is always allowed.
     ///
     /// # Errors
-    /// [`WalletError::Forbidden`], or [`WalletError::Unreadable`] for a directory that does not exist.
+    /// [`WalletError::Forbidden`], or [`WalletError::Unreadable`] for a directory that does not
+    /// exist.
     pub fn resolve(&self, roots: Option<&[PathBuf]>) -> Result<WalletSource, WalletError> {
         let path = match self {
             Self::System => return Ok(WalletSource::System),
@@ -152,8 +154,9 @@ pub(crate) fn is_under(path: &Path, roots: &[PathBuf]) -> bool {
     roots.iter().any(|root| path.starts_with(root))
 }
 
-/// Whether a path that does not exist would be below a root. Only then does the error say that it does not exist. The
-/// part that exists must be below a root already, and the rest must be plain names.
+/// Whether a path that does not exist would be below a root. Only then does the error say that it
+/// does not exist. The part that exists must be below a root already, and the rest must be plain
+/// names.
 fn would_be_under(path: &Path, roots: &[PathBuf]) -> bool {
     for ancestor in path.ancestors() {
         if let Ok(found) = fs::canonicalize(ancestor) {

@@ -1,5 +1,5 @@
-//! Splits a file into its PEM blocks (RFC 7468). Text around the blocks is comment, a byte order mark and CR LF are
-//! accepted, and the blocks after a broken one are read.
+//! Splits a file into its PEM blocks (RFC 7468). Text around the blocks is comment, a byte order
+//! mark and CR LF are accepted, and the blocks after a broken one are read.
 //!
 //! Errors name lines, never their content: a file of another kind may hold secrets.
 

@@ -1,7 +1,9 @@
 //! Parses the files of a wallet.
 //!
-//! - A `CERTIFICATE` block is trusted: as an issuer if it may issue, and as the certificate of a server (pinned).
-//! - A private key makes its file the client identity. The certificates in that file are its chain and are not trusted.
+//! - A `CERTIFICATE` block is trusted: as an issuer if it may issue, and as the certificate of a
+//!   server (pinned).
+//! - A private key makes its file the client identity. The certificates in that file are its chain
+//!   and are not trusted.
 //! - An `X509 CRL` block revokes certificates of one issuer.
 //!
 //! A block that can't be used is skipped with a warning.
@@ -200,8 +202,8 @@ impl Reader {
         print
     }
 
-    /// Warns of lists that no issuer of that name in the wallet has signed. Nothing is known where the wallet has no
-    /// such issuer, or too many.
+    /// Warns of lists that no issuer of that name in the wallet has signed. Nothing is known where
+    /// the wallet has no such issuer, or too many.
     fn check_signatures(&mut self) {
         for ((file, der), list) in self.lists.iter().zip(&self.revocations) {
             let issuers = self.trusted.get(&list.raw_issuer);

@@ -69,7 +69,8 @@ pub enum Rejection {
 
     /// Neither the server nor the wallet has the issuer of the last certificate of the chain.
     #[error(
-        "the certificate of \"{subject}\" was issued by \"{issuer}\", which is not in the wallet \"{location}\""
+        "the certificate of \"{subject}\" was issued by \"{issuer}\", which is not in the wallet \
+         \"{location}\""
     )]
     UnknownIssuer {
         /// What to call the last certificate of the chain.
@@ -80,10 +81,11 @@ pub enum Rejection {
         location: String,
     },
 
-    /// The wallet has the issuer of the last certificate of the chain, but that may not issue certificates.
+    /// The wallet has the issuer of the last certificate of the chain, but that may not issue
+    /// certificates.
     #[error(
-        "the certificate of \"{subject}\" was issued by \"{issuer}\", which is in the wallet \"{location}\" but may not \
-         issue certificates: {fault}"
+        "the certificate of \"{subject}\" was issued by \"{issuer}\", which is in the wallet \
+         \"{location}\" but may not issue certificates: {fault}"
     )]
     UnfitIssuer {
         /// What to call the last certificate of the chain.
@@ -144,7 +146,8 @@ pub enum Rejection {
 
     /// The server did not prove that it has the private key of its certificate.
     #[error(
-        "the server's proof that it holds its certificate's key is wrong, or the key is too weak or of an unsupported kind"
+        "the server's proof that it holds its certificate's key is wrong, or the key is too weak or \
+         of an unsupported kind"
     )]
     Proof,
 
@@ -219,7 +222,8 @@ pub enum ChainProblem {
 }
 
 impl Rejection {
-    /// The rejection behind an error of rustls: that of [`crate::Verifier`], or one of rustls itself.
+    /// The rejection behind an error of rustls: that of [`crate::Verifier`], or one of rustls
+    /// itself.
     pub fn from_rustls(error: &CertificateError) -> Self {
         match error {
             CertificateError::Other(other) => match other.0.downcast_ref::<Self>() {

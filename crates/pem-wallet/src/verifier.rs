@@ -1,8 +1,9 @@
 //! Verifies a server's certificate (RFC 5280 §6, RFC 9525).
 //!
-//! A certificate is trusted by a chain to a valid issuer in the wallet, or because the certificate itself is in the wallet
-//! (pinned). In both cases its name must match, it must be valid now, and no revocation list of the wallet may name it.
-//! Nothing is fetched, and verification can't be switched off.
+//! A certificate is trusted by a chain to a valid issuer in the wallet, or because the certificate
+//! itself is in the wallet (pinned). In both cases its name must match, it must be valid now, and
+//! no revocation list of the wallet may name it. Nothing is fetched, and verification can't be
+//! switched off.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -35,8 +36,9 @@ pub struct Verifier {
     known: Mutex<Option<Known>>,
 }
 
-/// A chain that was accepted. The decision depends on the chain, the wallet, the identity and the time. Wallet and
-/// identity are the verifier's own, so it holds for the same chain until one of its certificates expires.
+/// A chain that was accepted. The decision depends on the chain, the wallet, the identity and the
+/// time. Wallet and identity are the verifier's own, so it holds for the same chain until one of
+/// its certificates expires.
 #[derive(Debug)]
 struct Known {
     chain: Vec<CertificateDer<'static>>,
@@ -86,8 +88,8 @@ impl Verifier {
         }
     }
 
-    /// Verifies a chain as the server sent it, beginning with the server's certificate. The last chain that was accepted
-    /// is not verified again until one of its certificates expires.
+    /// Verifies a chain as the server sent it, beginning with the server's certificate. The last
+    /// chain that was accepted is not verified again until one of its certificates expires.
     ///
     /// # Errors
     /// Why the certificate is rejected.
@@ -181,9 +183,9 @@ impl Verifier {
                     trusted.set(Some(anchor));
                     Ok(())
                 }
-                Err((error, rejection)) => {
+                Err(rejection) => {
                     dead_end.set(Some(rejection));
-                    Err(error)
+                    Err(webpki::Error::UnknownIssuer)
                 }
             }
         };
@@ -211,42 +213,40 @@ impl Verifier {
         }
     }
 
-    /// Checks what webpki does not: the anchor's dates and path length, the key usage of intermediates (RFC 5280
-    /// §6.1.4 (n)), and revocation.
+    /// Checks what webpki does not: the anchor's dates and path length, the key usage of
+    /// intermediates (RFC 5280 §6.1.4 (n)), and revocation.
     fn check_path(
         &self,
         path: &VerifiedPath<'_>,
         anchor: &Summary,
         leaf: &Summary,
         now: UnixTime,
-    ) -> Result<(), (webpki::Error, Rejection)> {
-        let refused = |rejection| (webpki::Error::UnknownIssuer, rejection);
-        let location = self.wallet.location();
-        Rejection::check_anchor(anchor, location, now).map_err(refused)?;
+    ) -> Result<(), Rejection> {
+        Rejection::check_anchor(anchor, self.wallet.location(), now)?;
         let mut between = 0;
         let mut certificates = vec![leaf.clone()];
         for intermediate in path.intermediate_certificates() {
             let Some(summary) = Summary::of_certificate(&intermediate.der()) else {
-                return Err(refused(Rejection::DamagedIntermediate));
+                return Err(Rejection::DamagedIntermediate);
             };
             if let Some(fault) = summary.issuer_fault {
-                return Err(refused(Rejection::NotAnIssuer {
+                return Err(Rejection::NotAnIssuer {
                     subject: summary.label(),
                     fault,
-                }));
+                });
             }
             between += u32::from(!summary.is_self_issued());
             certificates.push(summary);
         }
         if anchor.path_length.is_some_and(|most| between > most) {
-            return Err(refused(Rejection::PathTooLong {
+            return Err(Rejection::PathTooLong {
                 issuer: anchor.label(),
-            }));
+            });
         }
         match certificates.iter().find(|c| self.is_revoked(c)) {
-            Some(revoked) => Err(refused(Rejection::Revoked {
+            Some(revoked) => Err(Rejection::Revoked {
                 subject: revoked.label(),
-            })),
+            }),
             None => Ok(()),
         }
     }

@@ -82,7 +82,8 @@ pub(crate) struct Issuers {
 }
 
 impl Issuers {
-    /// Why the certificate of this name may not issue others; `None` if the wallet has no such certificate.
+    /// Why the certificate of this name may not issue others; `None` if the wallet has no such
+    /// certificate.
     pub fn fault_of(&self, raw_subject: &[u8]) -> Option<IssuerFault> {
         let mut unfit = self.unfit.iter();
         unfit.find_map(|(subject, fault)| (subject == raw_subject).then_some(*fault))
@@ -93,7 +94,8 @@ impl Wallet {
     /// Reads a directory of PEM files.
     ///
     /// # Errors
-    /// The directory or one of its files can't be read, a limit is exceeded, or there is no certificate.
+    /// The directory or one of its files can't be read, a limit is exceeded, or there is no
+    /// certificate.
     pub fn open(directory: &Path) -> Result<Self, WalletError> {
         reader::read(Directory::open(directory, None)?.read()?)
     }
@@ -111,7 +113,8 @@ impl Wallet {
         &self.certificates
     }
 
-    /// The parts that are not used or risky to use, and the revocation lists that have expired by now.
+    /// The parts that are not used or risky to use, and the revocation lists that have expired by
+    /// now.
     pub fn warnings(&self) -> Vec<Warning> {
         let now = UnixTime::now();
         let lists = self.list_files.iter().zip(&self.revocations);
@@ -133,9 +136,9 @@ impl Wallet {
     /// The client identity, or `None` if the wallet has no key.
     ///
     /// - `password`: decrypts the key if it is encrypted.
-    /// - `check`: is called before and during the decryption, every few milliseconds. An error from it ends the
-    ///   decryption and is returned; it may also unwind. The longest time between two calls is half a second, for
-    ///   scrypt.
+    /// - `check`: is called before and during the decryption, every few milliseconds. An error from
+    ///   it ends the decryption and is returned; it may also unwind. The longest time between two
+    ///   calls is half a second, for scrypt.
     ///
     /// # Errors
     /// [`WalletError::Key`] or [`WalletError::OutOfMemory`], or the error of `check`.
@@ -168,7 +171,8 @@ impl Wallet {
         self.pinned.contains(&fingerprint(certificate))
     }
 
-    /// A digest of everything that decides whom this wallet trusts: its certificates and revocation lists.
+    /// A digest of everything that decides whom this wallet trusts: its certificates and revocation
+    /// lists.
     pub fn trust_digest(&self) -> [u8; 32] {
         self.content
     }

@@ -2,7 +2,8 @@
 
 use crate::x509::{IssuerFault, ListFault};
 
-/// A file or block that is not used, or is risky to use. The texts name files and lines, never what is in them.
+/// A file or block that is not used, or is risky to use. The texts name files and lines, never what
+/// is in them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
@@ -47,8 +48,8 @@ pub enum Warning {
 
     /// A certificate can be neither an issuer nor the certificate of a server.
     #[error(
-        "file \"{file}\": the certificate of \"{subject}\" is of no use: {fault}, and it has no subject alternative \
-         name of a server"
+        "file \"{file}\": the certificate of \"{subject}\" is of no use: {fault}, and it has no \
+         subject alternative name of a server"
     )]
     UselessCertificate {
         /// The file in the wallet's directory.

@@ -1,7 +1,8 @@
-//! The fields of certificates and revocation lists that listings and errors show: names, dates, serial numbers.
+//! The fields of certificates and revocation lists that listings and errors show: names, dates,
+//! serial numbers.
 //!
-//! Nothing here decides whom to trust; the verifier does. Text from a certificate is escaped and cut short, because it may
-//! come from a stranger and end up in a log.
+//! Nothing here decides whom to trust; the verifier does. Text from a certificate is escaped and
+//! cut short, because it may come from a stranger and end up in a log.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -83,8 +84,8 @@ impl Summary {
         self.raw_subject == self.raw_issuer
     }
 
-    /// Its name for a message: the subject, or the first alternative name or the serial number if the subject is empty
-    /// (RFC 5280 §4.1.2.6).
+    /// Its name for a message: the subject, or the first alternative name or the serial number if
+    /// the subject is empty (RFC 5280 §4.1.2.6).
     pub fn label(&self) -> String {
         match &self.first_name {
             _ if !self.subject.is_empty() => self.subject.clone(),
@@ -110,7 +111,8 @@ pub enum IssuerFault {
     Malformed,
 }
 
-/// Why a revocation list does not cover all certificates of its issuer. The `Display` text follows the name of the list.
+/// Why a revocation list does not cover all certificates of its issuer. The `Display` text follows
+/// the name of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListFault {
@@ -181,8 +183,9 @@ impl RevocationList {
         list.verify_signature(issuer.public_key()).is_ok()
     }
 
-    /// Whether it names this certificate. Its date and signature are not checked: a revoked certificate stays revoked,
-    /// and whoever can put a forged list into the wallet can also remove the trust anchor.
+    /// Whether it names this certificate. Its date and signature are not checked: a revoked
+    /// certificate stays revoked, and whoever can put a forged list into the wallet can also remove
+    /// the trust anchor.
     pub fn revokes(&self, certificate: &Summary) -> bool {
         self.raw_issuer == certificate.raw_issuer && self.revoked.contains(&certificate.serial)
     }
@@ -220,7 +223,8 @@ fn faults(list: &CertificateRevocationList<'_>) -> Vec<ListFault> {
     .collect()
 }
 
-/// A subject alternative name (RFC 5280 §4.2.1.6) of the two kinds that name a server. The `Display` text has its kind.
+/// A subject alternative name (RFC 5280 §4.2.1.6) of the two kinds that name a server. The
+/// `Display` text has its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubjectName {
     /// A DNS name in lower case, as the certificate has it.
@@ -284,7 +288,8 @@ fn first_name(certificate: &X509Certificate<'_>) -> Option<String> {
     Some(name)
 }
 
-/// The common name of a certificate's subject, for messages only: it does not name a server (RFC 9525 §2).
+/// The common name of a certificate's subject, for messages only: it does not name a server (RFC
+/// 9525 §2).
 pub(crate) fn common_name(der: &[u8]) -> Option<String> {
     let certificate = parse(der)?;
     let name = certificate.subject().iter_common_name().next()?;

@@ -1,8 +1,8 @@
 //! Failures below the protocol: one variant for each class that a caller reports differently.
 //!
-//! The texts contain errors of this crate, of the system and of the TLS library. What a peer sent before the handshake
-//! proved its identity is not part of them, except names of its certificate, which are escaped and cut short. Nor is a
-//! secret.
+//! The texts contain errors of this crate, of the system and of the TLS library. What a peer sent
+//! before the handshake proved its identity is not part of them, except names of its certificate,
+//! which are escaped and cut short. Nor is a secret.
 
 use std::fmt;
 use std::io;
@@ -39,7 +39,8 @@ pub enum NetError {
     #[error("timed out while {0}")]
     Timeout(Step),
 
-    /// The process was asked to stop. Implementations of [`crate::wait::Wait`] that unwind never get here.
+    /// The process was asked to stop. Implementations of [`crate::wait::Wait`] that unwind never
+    /// get here.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 
@@ -97,7 +98,8 @@ pub enum Step {
     DecryptingKey,
 }
 
-/// The addresses that were tried, each with what happened. There are none if the host has no address.
+/// The addresses that were tried, each with what happened. There are none if the host has no
+/// address.
 #[derive(Debug, Default)]
 pub struct Attempts(pub Vec<(SocketAddr, AttemptError)>);
 
@@ -187,7 +189,8 @@ pub enum TlsError {
 }
 
 impl NetError {
-    /// Whether the network or the peer's silence is the reason, so that a later attempt may succeed.
+    /// Whether the network or the peer's silence is the reason, so that a later attempt may
+    /// succeed.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,

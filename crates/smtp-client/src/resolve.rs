@@ -1,8 +1,9 @@
 //! Names to addresses, and this machine's own name, by the system's resolver.
 //!
-//! getaddrinfo blocks and can't be interrupted, so it runs in a helper thread with every signal blocked, while the
-//! caller waits for the answer as for any other peer. When the caller gives up, the thread is left to finish alone:
-//! it touches nothing but its own arguments. What it can't do is be stopped, so their number is capped.
+//! getaddrinfo blocks and can't be interrupted, so it runs in a helper thread with every signal
+//! blocked, while the caller waits for the answer as for any other peer. When the caller gives up,
+//! the thread is left to finish alone: it touches nothing but its own arguments. What it can't do
+//! is be stopped, so their number is capped.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -17,22 +18,26 @@ use smtp_core::memory;
 use crate::error::{NetError, ResolveError, Step};
 use crate::wait::{BRIEF, Deadline, Interest, Wait, poll_for, ready_by};
 
-/// Look-ups that may run at once. In a process that waits for one at a time, all others were given up.
+/// Look-ups that may run at once. In a process that waits for one at a time, all others were given
+/// up.
 pub(crate) const LOOKUPS: usize = 8;
 
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 32;
 
-/// Octets that a thread needs before it runs code of ours. Its runtime aborts the process where it can't get them.
+/// Octets that a thread needs before it runs code of ours. Its runtime aborts the process where it
+/// can't get them.
 const THREAD_START: usize = 64 * 1024;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// The addresses of a host, in the resolver's order, each once. An address literal is its own answer. The unspecified
-/// address is left out: it would connect to this machine, and rules for loopback addresses do not match it.
+/// The addresses of a host, in the resolver's order, each once. An address literal is its own
+/// answer. The unspecified address is left out: it would connect to this machine, and rules for
+/// loopback addresses do not match it.
 ///
 /// # Errors
-/// [`NetError::Resolve`], [`NetError::Timeout`], [`NetError::Interrupted`] or [`NetError::OutOfMemory`].
+/// [`NetError::Resolve`], [`NetError::Timeout`], [`NetError::Interrupted`] or
+/// [`NetError::OutOfMemory`].
 pub fn resolve(
     host: &str,
     port: u16,
@@ -71,8 +76,8 @@ fn worth_trying(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     addresses
 }
 
-/// This machine's fully qualified name, if it has one: its host name when that has a dot, else the canonical name
-/// the resolver knows it by.
+/// This machine's fully qualified name, if it has one: its host name when that has a dot, else the
+/// canonical name the resolver knows it by.
 pub fn canonical_name(wait: &dyn Wait, deadline: Deadline) -> Option<String> {
     let own = nix::unistd::gethostname().ok()?.into_string().ok()?;
     if is_qualified(&own) {
@@ -123,8 +128,8 @@ impl<E: Into<NetError>> From<E> for LookupFailure {
     }
 }
 
-/// Runs `work` in a thread of its own and waits for it. On a time-out, or when the wait unwinds, the thread goes on
-/// and its answer is dropped.
+/// Runs `work` in a thread of its own and waits for it. On a time-out, or when the wait unwinds,
+/// the thread goes on and its answer is dropped.
 fn in_helper_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     wait: &dyn Wait,
@@ -141,7 +146,8 @@ fn in_helper_thread<T: Send + 'static>(
             let _slot = slot;
             // Nobody may be listening any more.
             let _ = answer.send(work());
-            // Its end is what the waiting side sees; nothing is written, so nothing can block or fail.
+            // Its end is what the waiting side sees; nothing is written, so nothing can block or
+            // fail.
             drop(theirs);
         }))
         .map_err(failed)?;
@@ -179,8 +185,8 @@ impl Drop for Slot {
     }
 }
 
-/// Blocks every signal in this thread while it lives; a thread started meanwhile inherits that for good, so signals
-/// keep going to the thread that knows what to do with them.
+/// Blocks every signal in this thread while it lives; a thread started meanwhile inherits that for
+/// good, so signals keep going to the thread that knows what to do with them.
 struct BlockedSignals(Option<SigSet>);
 
 impl BlockedSignals {

@@ -1,9 +1,10 @@
 //! Opening a TCP connection: the addresses of a host in turn, each within its share of the time.
 //!
-//! It takes addresses only. What was resolved and checked is what is connected to; no name is looked up here.
+//! It takes addresses only. What was resolved and checked is what is connected to; no name is
+//! looked up here.
 //!
-//! The sockets block, but for `BRIEF` at most: what a server nearby does within that time is waited for by the call that
-//! needs it. Everything that takes longer goes through [`Wait`].
+//! The sockets block, but for `BRIEF` at most: what a server nearby does within that time is waited
+//! for by the call that needs it. Everything that takes longer goes through [`Wait`].
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +20,8 @@ use crate::wait::{BRIEF, Deadline, Interest, Interrupted, Wait};
 /// The longest an address may keep the ones after it waiting.
 const LONGEST_SHARE: Duration = Duration::from_secs(30);
 
-/// Connects to the first address that accepts. The stream blocks for `BRIEF` at most and is closed on exec.
+/// Connects to the first address that accepts. The stream blocks for `BRIEF` at most and is closed
+/// on exec.
 ///
 /// # Errors
 /// [`NetError::Connect`], [`NetError::Timeout`] or [`NetError::Interrupted`].

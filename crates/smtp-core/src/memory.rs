@@ -1,7 +1,8 @@
 //! Allocations that may fail.
 //!
-//! Rust aborts the process when an allocation fails, unless the code handles the failure. So large buffers are
-//! allocated here, or [`require`] checks that their size is available before they are allocated in pieces.
+//! Rust aborts the process when an allocation fails, unless the code handles the failure. So large
+//! buffers are allocated here, or [`require`] checks that their size is available before they are
+//! allocated in pieces.
 //!
 //! An allocator that keeps a reserve for all other code can distinguish the two by [`is_fallible`].
 

@@ -1,4 +1,5 @@
-//! Wallets on disk, and the certificates that they trust. Certificates are made for each test; handshakes run in memory.
+//! Wallets on disk, and the certificates that they trust. Certificates are made for each test;
+//! handshakes run in memory.
 
 #![allow(clippy::unwrap_used)] // A test may panic wherever it stands.
 

@@ -40,8 +40,8 @@ pub fn server(
     builder.with_cert_resolver(Arc::new(key))
 }
 
-/// A handshake of a client that trusts a wallet and expects an identity. Returns the certificate that the server has
-/// received.
+/// A handshake of a client that trusts a wallet and expects an identity. Returns the certificate
+/// that the server has received.
 pub fn handshake(
     server: ServerConfig,
     wallet: Arc<Wallet>,

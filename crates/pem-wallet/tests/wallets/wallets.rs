@@ -301,7 +301,8 @@ fn a_directory_that_becomes_a_link_out_of_the_roots_is_not_read() {
     }
 }
 
-/// The same in a loop: whenever it happens, neither certificates nor file names from outside are shown.
+/// The same in a loop: whenever it happens, neither certificates nor file names from outside are
+/// shown.
 #[test]
 fn a_directory_that_is_swapped_all_the_time_shows_nothing_from_outside() {
     for path in ["a", "a/sub", "linked"] {

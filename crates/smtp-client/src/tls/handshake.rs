@@ -30,7 +30,8 @@ pub enum SpeaksFirst {
     Server,
 }
 
-/// Carries out a handshake. On failure the socket is closed, after an alert if one can be sent at once.
+/// Carries out a handshake. On failure the socket is closed, after an alert if one can be sent at
+/// once.
 pub(crate) fn handshake(
     socket: &TcpStream,
     config: TlsConfig,
@@ -143,8 +144,8 @@ fn is_record_type(byte: u8) -> bool {
     (20..=24).contains(&byte)
 }
 
-/// The facts of a new connection. The certificate is verified again: a resumed session does not send it, and it may have
-/// expired since.
+/// The facts of a new connection. The certificate is verified again: a resumed session does not
+/// send it, and it may have expired since.
 fn info(connection: &ClientConnection, verifier: &Verifier) -> Result<TlsInfo, NetError> {
     let chain = connection.peer_certificates().unwrap_or_default();
     let now = UnixTime::now();

@@ -1,8 +1,9 @@
-//! TLS as a client (RFC 8446, RFC 5246; RFC 9325 for what to leave out): versions 1.2 and 1.3, one cryptographic
-//! provider, and a certificate that is always verified.
+//! TLS as a client (RFC 8446, RFC 5246; RFC 9325 for what to leave out): versions 1.2 and 1.3, one
+//! cryptographic provider, and a certificate that is always verified.
 //!
-//! There is no way to switch verification off, no renegotiation, no key log, no environment variable, and no default
-//! shared by the process. Nothing is made before the first handshake asks for it.
+//! There is no way to switch verification off, no renegotiation, no key log, no environment
+//! variable, and no default shared by the process. Nothing is made before the first handshake asks
+//! for it.
 
 mod handshake;
 pub(crate) mod wording;
@@ -51,8 +52,8 @@ pub struct TlsOptions {
 /// - The decryption ends at the deadline, and answers interrupts.
 ///
 /// # Errors
-/// [`NetError::Wallet`] for a key that can't be used, [`NetError::Timeout`], [`NetError::Interrupted`], or
-/// [`NetError::OutOfMemory`].
+/// [`NetError::Wallet`] for a key that can't be used, [`NetError::Timeout`],
+/// [`NetError::Interrupted`], or [`NetError::OutOfMemory`].
 pub fn client_identity(
     wallet: &Wallet,
     password: Option<&Secret>,
@@ -102,12 +103,14 @@ pub struct TlsInfo {
     pub peer_not_after: i64,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// The trust anchor of this connection and when it expires, in seconds since 1970, if that is within 30 days.
+    /// The trust anchor of this connection and when it expires, in seconds since 1970, if that is
+    /// within 30 days.
     pub anchor_expiring: Option<(String, i64)>,
 }
 
-/// The TLS sessions that a process can resume. Each is bound to everything that its trust depends on: a ticket obtained
-/// under one wallet, identity, minimal version or client identity is never used under another.
+/// The TLS sessions that a process can resume. Each is bound to everything that its trust depends
+/// on: a ticket obtained under one wallet, identity, minimal version or client identity is never
+/// used under another.
 #[derive(Debug, Default)]
 pub struct TlsCache {
     /// Most recently used last.
@@ -171,8 +174,8 @@ pub(crate) fn verify(
     verifier.verify(chain, UnixTime::now()).map(|_| ())
 }
 
-/// ring, with AES-128 preferred: as strong as any signature around it, and SHA-256 has instructions of its own on most
-/// processors, which SHA-384 has not.
+/// ring, with AES-128 preferred: as strong as any signature around it, and SHA-256 has instructions
+/// of its own on most processors, which SHA-384 has not.
 fn provider() -> CryptoProvider {
     let mut provider = ring::default_provider();
     provider.cipher_suites.sort_by_key(|suite| {
