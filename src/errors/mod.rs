@@ -7,9 +7,11 @@ mod arguments;
 mod delivery;
 pub mod hints;
 mod options;
+mod token;
 
 pub use arguments::OfArgument;
 pub use delivery::{Delivery, not_sent};
+pub use token::NoToken;
 
 use std::time::Duration;
 
@@ -147,6 +149,7 @@ impl Report {
         if reply.lines().len() > 1 {
             report = report.detail(format!("The server replied: {reply}"));
         }
+        report.hint = hints::for_reply(reply).map(str::to_owned);
         report.reply = Some(reply.clone());
         report
     }
@@ -182,6 +185,13 @@ impl Report {
         self.reply.unwrap_or_else(|| {
             Reply::not_available(self.detail.as_deref().unwrap_or(&self.message))
         })
+    }
+
+    /// PostgreSQL gives this backend no more files.
+    pub fn no_descriptor() -> Self {
+        let message = "too many open files in this backend";
+        Self::new(sqlstate::INSUFFICIENT_RESOURCES, message)
+            .hint("Close SMTP connections, or raise max_files_per_process.")
     }
 
     /// A handle that stands for no open connection.

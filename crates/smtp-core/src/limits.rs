@@ -45,6 +45,8 @@ pub const WALLETS_KEPT: usize = 16;
 pub const TLS_CONFIGS_KEPT: usize = 64;
 /// Resumption tickets kept for each of them.
 pub const TLS_TICKETS_KEPT: usize = 8;
+/// Access tokens that a process keeps.
+pub const TOKENS_KEPT: usize = 64;
 /// Characters shown of a name found in a certificate.
 pub const SHOWN_NAME: usize = 256;
 /// Names of a certificate that are shown.
