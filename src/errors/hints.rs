@@ -101,6 +101,8 @@ pub fn for_value(argument: &str, flaw: Flaw) -> Option<&'static str> {
         "tx_timeout" => {
             "It is in seconds; 0 does not wait at all, NULL takes utl_smtp.default_timeout."
         }
+        "form" => "Give form fields as name=value&name=value, such as audience=mail.",
+        "token_endpoint" => "Give a URL such as https://login.example.com/oauth2/token.",
         "wallet_path" => "A wallet is \"file:/directory\", an absolute path, or \"system:\".",
         "secure_host" => {
             "Give a name of the server's certificate, or *.example.com for any that has one label more."

@@ -21,7 +21,9 @@ impl Report {
     pub fn no_token(failed: NoToken<'_>) -> Self {
         let host = failed.endpoint.host();
         let unavailable = || {
-            let message = format!("ORA-29278: SMTP transient error: no access token from {host}");
+            let message = format!(
+                "ORA-29278: SMTP transient error: no access token from the token endpoint {host}"
+            );
             Self::new(sqlstate::TRANSIENT_ERROR, message)
         };
         match failed.error {
@@ -56,8 +58,9 @@ impl Report {
                 .detail(said(&refusal))
                 .hint(hints::for_status(refusal.status)),
             PostError::Answer(AnswerError::Refused(refusal)) => {
-                let message =
-                    format!("ORA-29279: SMTP permanent error: {host} refused an access token");
+                let message = format!(
+                    "ORA-29279: SMTP permanent error: the token endpoint {host} refused the request"
+                );
                 let report = Self::new(sqlstate::PERMANENT_ERROR, message).detail(said(&refusal));
                 report.hint(match (refusal.reason, failed.grant) {
                     (Reason::SecretExpired, _) => hints::SECRET_EXPIRED,
