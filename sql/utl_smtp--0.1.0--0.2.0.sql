@@ -423,3 +423,8 @@ CREATE TRIGGER restore_at_once AFTER INSERT ON utl_smtp.host_ace_dump
     FOR EACH STATEMENT EXECUTE FUNCTION utl_smtp.host_ace_restore_at_once();
 COMMENT ON TRIGGER restore_at_once ON utl_smtp.host_ace_dump IS
 'moves what a restore inserts';
+
+-- Token endpoints
+
+COMMENT ON COLUMN utl_smtp.host_ace.privilege IS
+'connect or smtp: hold a conversation; connect or http: fetch access tokens from a token endpoint; use_client_certificates: show the wallet''s client certificate; resolve, http_proxy, jdwp and use_passwords are kept for Oracle''s scripts and allow nothing';

@@ -4,6 +4,7 @@ mod connect;
 mod credential;
 mod options;
 mod rights;
+mod tokens;
 
 use e2e::test_bed::{CLIENT, NAME, TestBed};
 use e2e::{Database, Failure, Peer, Script, Session, Smtp};
