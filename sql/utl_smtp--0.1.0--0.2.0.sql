@@ -279,6 +279,35 @@ COMMENT ON FUNCTION utl_smtp.connect(text, integer) IS
 'connects to a mail server that was created with CREATE SERVER and makes the connection ready for mail: EHLO, STARTTLS, EHLO again, and AUTH by the role''s user mapping; tx_timeout in seconds limits each command (NULL: as the server''s option timeout says)';
 
 
+-- A whole message
+
+CREATE FUNCTION utl_smtp.send_message(
+    c utl_smtp.connection,
+    sender text,
+    recipients text[],
+    message text,
+    parameters text = NULL
+) RETURNS TABLE (recipient text, code integer, text text)
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+ROWS 10
+AS 'MODULE_PATHNAME', 'send_message_wrapper';
+COMMENT ON FUNCTION utl_smtp.send_message(utl_smtp.connection, text, text[], text, text) IS
+'sends a whole message, headers and body, to all recipients, with commands in groups if the server offers PIPELINING; one row for each recipient with the reply that decided, an error only if nobody got the message; parameters are those of MAIL (RFC 5321 section 3.3, RFC 2920)';
+
+CREATE FUNCTION utl_smtp.send_message(
+    c utl_smtp.connection,
+    sender text,
+    recipients text[],
+    message bytea,
+    parameters text = NULL
+) RETURNS TABLE (recipient text, code integer, text text)
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+ROWS 10
+AS 'MODULE_PATHNAME', 'send_raw_message_wrapper';
+COMMENT ON FUNCTION utl_smtp.send_message(utl_smtp.connection, text, text[], bytea, text) IS
+'sends a whole message as it is, but for line endings, which become CRLF, and leading dots, which are doubled; all else as with a message of type text';
+
+
 -- pg_dump takes the names of roles as text, from a table of its own.
 
 CREATE TABLE utl_smtp.host_ace_dump (

@@ -190,6 +190,35 @@ COMMENT ON FUNCTION utl_smtp.close_data(utl_smtp.connection) IS
 'ends message data and returns the reply of the server, which has accepted the message only if this succeeds';
 
 
+-- A whole message
+
+CREATE FUNCTION utl_smtp.send_message(
+    c utl_smtp.connection,
+    sender text,
+    recipients text[],
+    message text,
+    parameters text = NULL
+) RETURNS TABLE (recipient text, code integer, text text)
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+ROWS 10
+AS 'MODULE_PATHNAME', 'send_message_wrapper';
+COMMENT ON FUNCTION utl_smtp.send_message(utl_smtp.connection, text, text[], text, text) IS
+'sends a whole message, headers and body, to all recipients, with commands in groups if the server offers PIPELINING; one row for each recipient with the reply that decided, an error only if nobody got the message; parameters are those of MAIL (RFC 5321 section 3.3, RFC 2920)';
+
+CREATE FUNCTION utl_smtp.send_message(
+    c utl_smtp.connection,
+    sender text,
+    recipients text[],
+    message bytea,
+    parameters text = NULL
+) RETURNS TABLE (recipient text, code integer, text text)
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+ROWS 10
+AS 'MODULE_PATHNAME', 'send_raw_message_wrapper';
+COMMENT ON FUNCTION utl_smtp.send_message(utl_smtp.connection, text, text[], bytea, text) IS
+'sends a whole message as it is, but for line endings, which become CRLF, and leading dots, which are doubled; all else as with a message of type text';
+
+
 -- Wallets
 
 CREATE FUNCTION utl_smtp.wallet_certificates(wallet_path text = NULL) RETURNS TABLE (

@@ -1,8 +1,8 @@
 //! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`, `noop`, `vrfy`, `help`.
 
+use pem_wallet::ServerIdentity;
 use pgrx::prelude::*;
 use smtp_client::connection::Io;
-use smtp_client::tls::ServerIdentity;
 use smtp_core::command::Command;
 use smtp_core::reply::Reply;
 use smtp_core::text::{
@@ -156,10 +156,9 @@ fn raw(
     Ok(session.connection.command(&Command::Raw(line), io)?)
 }
 
-fn esmtp_parameters(parameters: Option<Bytes<'_>>) -> Result<Parameters, Problem> {
+pub fn esmtp_parameters(parameters: Option<Bytes<'_>>) -> Result<Parameters, Report> {
     let parameters = non_empty("parameters", parameters)?;
-    let parameters = Parameters::parse(parameters.as_deref().unwrap_or_default());
-    Ok(parameters.of_argument("parameters")?)
+    Parameters::parse(parameters.as_deref().unwrap_or_default()).of_argument("parameters")
 }
 
 /// Looking up the own name, where none is given, is part of the command's time.

@@ -74,12 +74,19 @@ fn piece(c: Option<Handle>, data: Result<MessageText<'_>, Report>) {
 }
 
 /// Fetched and checked before the session is taken: PostgreSQL's errors leave the connection as it was.
-fn text<'a>(argument: &'static str, data: Option<Bytes<'a>>) -> Result<MessageText<'a>, Report> {
+pub fn text<'a>(
+    argument: &'static str,
+    data: Option<Bytes<'a>>,
+) -> Result<MessageText<'a>, Report> {
     let data = data.ok_or_else(|| Report::null_argument(argument))?;
     MessageText::new(data.get()).map_err(|error| Report::encoding(argument, error))
 }
 
-fn octets<'a>(argument: &'static str, data: Option<Bytes<'a>>) -> Result<MessageText<'a>, Report> {
+/// The same for bytes.
+pub fn octets<'a>(
+    argument: &'static str,
+    data: Option<Bytes<'a>>,
+) -> Result<MessageText<'a>, Report> {
     let data = data.ok_or_else(|| Report::null_argument(argument))?.get();
     if memchr::memchr(0, data).is_some() {
         let reason = "a NUL, which no message may hold";
@@ -95,12 +102,17 @@ fn write(
     io: &Io<'_>,
 ) -> Result<(), Problem> {
     if session.connection.write(deadline, data, io)? {
-        warn(
-            "the message has 8-bit characters, and the server did not offer 8BITMIME",
-            Some("They are sent as they are; a server may refuse or change them."),
-        );
+        warn_of_8bit();
     }
     Ok(())
+}
+
+/// The one warning of a message.
+pub fn warn_of_8bit() {
+    warn(
+        "the message has 8-bit characters, and the server did not offer 8BITMIME",
+        Some("They are sent as they are; a server may refuse or change them."),
+    );
 }
 
 /// All of a text is checked before it is sent: see [`MessageText::new`].

@@ -10,7 +10,7 @@ use smtp_core::command::Verb;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 
-use crate::errors::{Report, hints};
+use crate::errors::Report;
 
 /// Why a step of a conversation failed.
 pub enum Problem {
@@ -24,6 +24,12 @@ pub enum Problem {
         verb: Verb,
         /// Whether the server may want to be greeted first.
         hello_sent: bool,
+    },
+    /// A message reached nobody.
+    Undelivered {
+        report: Report,
+        /// The command that the error is about.
+        verb: Verb,
     },
 }
 
@@ -49,13 +55,8 @@ impl Problem {
                 reply,
                 verb,
                 hello_sent,
-            } => {
-                let mut report = Report::reply(&reply);
-                if reply.code().value() == 503 && !hello_sent && verb != Verb::Connect {
-                    report = report.hint(hints::NO_EHLO);
-                }
-                (report, Some(verb))
-            }
+            } => (Report::declined(&reply, verb, hello_sent), Some(verb)),
+            Self::Undelivered { report, verb } => (report, Some(verb)),
         };
         report.context(&host.to_string(), port, verb)
     }

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pem_wallet::{Locator, Wallet, WalletCache};
 use smtp_client::tls::TlsCache;
-use smtp_client::wallet::{Locator, Wallet, WalletCache};
 
-use crate::errors::{Report, sqlstate};
+use crate::errors::Report;
 
 /// Nothing of this is made before its first use.
 #[derive(Default)]
@@ -33,9 +33,7 @@ pub fn forget() {
 /// The wallet of calls that name none, which is a setting.
 pub fn default_wallet(path: Option<&str>) -> Result<Arc<Wallet>, Report> {
     let Some(path) = path else {
-        return Err(Report::new(sqlstate::WALLET, "ORA-28759: failure to open file")
-            .detail("No wallet is given, and utl_smtp.wallet_path is empty.")
-            .hint("Name a directory of PEM certificates as wallet_path, or \"system:\" for the machine's own trust store."));
+        return Err(Report::no_wallet());
     };
     open(&Locator::parse(path)?, None)
 }

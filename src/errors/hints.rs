@@ -1,8 +1,6 @@
 //! What an argument is to be, for those who gave something else: the HINT of most errors 22023. It says what DETAIL
 //! does not, and nothing where there is nothing more to say.
 
-use smtp_client::error::NetError;
-
 /// For a host of the access control list.
 pub const HOST_PATTERN: &str = "Give a name, an address, or a pattern: *.example.com, 192.0.2.*, 192.0.2.0/24, 2001:db8::/32 or *.";
 
@@ -58,6 +56,9 @@ pub fn for_value(argument: &str, flaw: Flaw) -> Option<&'static str> {
         "recipient" => {
             "Give one address such as user@example.com, without a display name; of a list, each in a call of its own."
         }
+        "recipients" => {
+            "Give an array with one address in each element, without display names: ARRAY['ann@example.com', 'bob@example.com']."
+        }
         "parameters" => {
             "Give keywords in ASCII with spaces between them, such as NOTIFY=NEVER RET=HDRS."
         }
@@ -68,30 +69,14 @@ pub fn for_value(argument: &str, flaw: Flaw) -> Option<&'static str> {
         "username" | "password" if flaw == Flaw::ControlCharacter => {
             "It may be the line end of the file that it was read from: rtrim(..., E'\\r\\n') takes it off."
         }
-        "data" if flaw == Flaw::Nul => {
+        "data" | "message" if flaw == Flaw::Nul => {
             "Send what is not text as encode(..., 'base64') and say so in the header Content-Transfer-Encoding."
+        }
+        "message" => {
+            "A message of type bytea is sent in any other encoding, as convert_to makes it."
         }
         "body" | "data" => {
             "write_raw_data sends text in any other encoding, as convert_to makes it."
-        }
-        _ => return None,
-    })
-}
-
-/// For a failure below the protocol, where the remedy is a call or a setting.
-pub fn for_transport(error: &NetError) -> Option<&'static str> {
-    Some(match error {
-        NetError::CertificateName { .. } => {
-            "Connect by a name the certificate has, or give one as secure_host."
-        }
-        NetError::WalletForbidden => {
-            "Name a directory under one of those in utl_smtp.wallet_roots, which a superuser sets."
-        }
-        NetError::TlsVersion { .. } => {
-            "TLS 1.2 is the oldest version known here, and utl_smtp.min_tls_version may ask for more."
-        }
-        NetError::Locator { .. } => {
-            "A wallet is \"file:/directory\", an absolute path, or \"system:\"."
         }
         _ => return None,
     })
@@ -105,7 +90,7 @@ pub fn for_null(argument: &str) -> Option<&'static str> {
         "schemes" => "Leave it out for utl_smtp.non_cleartext_password_schemes().",
         "username" => "For EXTERNAL, '' leaves it to the certificate.",
         "password" => "Only EXTERNAL goes without one.",
-        "body" | "data" => {
+        "body" | "data" | "message" => {
             "In PostgreSQL || with NULL is NULL, unlike in Oracle; use coalesce or concat."
         }
         _ => return None,

@@ -1,7 +1,7 @@
 //! Arguments and results of built-in types, and rows.
 
 use std::marker::PhantomData;
-use std::ptr::NonNull;
+use std::ptr::{NonNull, null_mut};
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
@@ -13,6 +13,13 @@ use super::encoding;
 #[derive(Clone, Copy)]
 pub struct Bytes<'a> {
     varlena: Option<NonNull<pg_sys::varlena>>,
+    _lent: PhantomData<&'a [u8]>,
+}
+
+/// An argument of type `text[]`.
+#[derive(Clone, Copy)]
+pub struct TextArray<'a> {
+    array: Option<NonNull<pg_sys::varlena>>,
     _lent: PhantomData<&'a [u8]>,
 }
 
@@ -55,6 +62,74 @@ impl<'a> Bytes<'a> {
             }
             varlena::varlena_to_byte_slice(varlena)
         }
+    }
+}
+
+impl<'a> TextArray<'a> {
+    /// The elements, of all dimensions in storage order.
+    pub fn elements(self) -> Vec<Option<Bytes<'a>>> {
+        let Some(array) = self.array.map(NonNull::as_ptr) else {
+            return Vec::new();
+        };
+        let (mut values, mut nulls, mut count) = (null_mut(), null_mut(), 0);
+        // SAFETY: an array of text, whose elements are varlenas with the alignment of integers. What detoasting and
+        // taking apart allocate lives as long as the call.
+        let (values, nulls) = unsafe {
+            let array = pg_sys::pg_detoast_datum(array).cast();
+            let (element, alignment) = (pg_sys::TEXTOID, pg_sys::TYPALIGN_INT as _);
+            pg_sys::deconstruct_array(
+                array,
+                element,
+                -1,
+                false,
+                alignment,
+                &mut values,
+                &mut nulls,
+                &mut count,
+            );
+            let count = usize::try_from(count).unwrap_or_default();
+            (slice_of(values, count), slice_of(nulls, count))
+        };
+        // SAFETY: the elements are varlenas.
+        let element = |(value, is_null): (&pg_sys::Datum, &bool)| unsafe {
+            Bytes::from_polymorphic_datum(*value, *is_null, pg_sys::TEXTOID)
+        };
+        values.iter().zip(nulls).map(element).collect()
+    }
+}
+
+/// # Safety
+/// `first` is the first of `count` values, or there are none.
+unsafe fn slice_of<'a, T>(first: *const T, count: usize) -> &'a [T] {
+    match count {
+        0 => &[],
+        // SAFETY: as the caller promises.
+        _ => unsafe { std::slice::from_raw_parts(first, count) },
+    }
+}
+
+impl FromDatum for TextArray<'_> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // The argument is declared as text[] in SQL.
+        (!is_null).then(|| Self {
+            array: NonNull::new(datum.cast_mut_ptr()),
+            _lent: PhantomData,
+        })
+    }
+}
+
+// SAFETY: the datum is of the type that the SQL declaration of the function gives the argument.
+unsafe impl<'fcx> ArgAbi<'fcx> for TextArray<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above.
+        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(Self {
+            array: None,
+            _lent: PhantomData,
+        })
     }
 }
 
@@ -159,4 +234,4 @@ macro_rules! sql_is_handwritten {
 
 pub(crate) use sql_is_handwritten;
 
-sql_is_handwritten!(Bytes<'_>, Text);
+sql_is_handwritten!(Bytes<'_>, TextArray<'_>, Text);

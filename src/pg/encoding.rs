@@ -60,6 +60,19 @@ impl<'a> MessageText<'a> {
         matches!(self, Self::ToConvert(_))
     }
 
+    /// The bytes in order. The caller checks for interrupts.
+    pub fn pieces(&self) -> impl Iterator<Item = Cow<'_, [u8]>> + Clone {
+        let (ready, text): (_, &[u8]) = match self {
+            Self::Ready(bytes) => (Some(Cow::Borrowed(&**bytes)), &[]),
+            Self::ToConvert(text) => (None, text),
+        };
+        let convert = |piece| match to_utf8(piece) {
+            Ok(piece) => piece,
+            Err(error) => unreachable!("all of the text was checked: {error}"),
+        };
+        ready.into_iter().chain(pieces(text).map(convert))
+    }
+
     /// Lends the bytes in order. The caller checks for interrupts.
     pub fn each_piece<E: From<EncodingError>>(
         &self,
@@ -79,7 +92,7 @@ const PIECE: usize = 32 * 1024;
 const LONGEST_CHARACTER: usize = 4;
 
 /// Cuts text between characters.
-fn pieces(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn pieces(mut text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     std::iter::from_fn(move || {
         let length = text.len().min(PIECE + LONGEST_CHARACTER) as i32;
         // SAFETY: the text is valid for this length.

@@ -5,8 +5,7 @@
 
 use std::time::Duration;
 
-use smtp_client::tls::ServerIdentity;
-use smtp_client::wallet::Locator;
+use pem_wallet::{Locator, ServerIdentity};
 use smtp_core::auth::SchemeList;
 use smtp_core::host::Host;
 use smtp_core::limits;
@@ -149,7 +148,7 @@ const SERVER: &[(&str, Set<ServerOptions>)] = &[
         Ok(())
     }),
     ("wallet_path", |options, value| {
-        options.wallet = Some(locator(value)?);
+        options.wallet = Some(parsed(Locator::parse(value))?);
         Ok(())
     }),
     ("helo", |options, value| {
@@ -177,7 +176,7 @@ const SERVER: &[(&str, Set<ServerOptions>)] = &[
         Ok(())
     }),
     ("token_wallet_path", |options, value| {
-        options.token_wallet = Some(locator(value)?);
+        options.token_wallet = Some(parsed(Locator::parse(value))?);
         Ok(())
     }),
     ("paused", |_, value| boolean(value).map(|_| ())),
@@ -344,11 +343,6 @@ const MOST: u64 = i32::MAX as u64;
 
 fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, Invalid> {
     result.map_err(|error| Invalid::because(error.to_string()))
-}
-
-fn locator(value: &str) -> Result<Locator, Invalid> {
-    Locator::parse(value)
-        .map_err(|error| Invalid::because(error.detail().unwrap_or_else(|| error.to_string())))
 }
 
 fn one_of(values: &str) -> Invalid {

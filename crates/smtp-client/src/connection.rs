@@ -16,7 +16,7 @@ use smtp_core::phase::Phase;
 use smtp_core::reply::{Code, Reply};
 use smtp_core::session::{CommandError, PIECE, Progress, Session, SessionError};
 
-use crate::error::NetError;
+use crate::error::{NetError, Step, TlsError};
 use crate::stream::Stream;
 use crate::tcp;
 use crate::timeouts::Timeouts;
@@ -230,8 +230,7 @@ impl Connection {
         }
         self.run(Verb::StartTls, |this| {
             if !this.surplus.is_empty() {
-                let detail = "the server sent data before the TLS handshake".to_owned();
-                return Err(NetError::Tls { detail }.into());
+                return Err(NetError::from(TlsError::DataBeforeHandshake).into());
             }
             this.encrypt(options, cache, SpeaksFirst::Client, io, deadline)?;
             Ok(())
@@ -555,7 +554,7 @@ pub(crate) fn closed() -> NetError {
         "the server closed the connection",
     );
     NetError::Io {
-        what: "reading",
+        step: Step::Reading,
         source,
     }
 }

@@ -6,6 +6,7 @@
 //! until somebody takes its replies can't bring both sides to a halt with full socket buffers (RFC
 //! 2920 §3.1 leaves that to the client).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use smtp_core::command::{Command, Verb};
@@ -29,6 +30,8 @@ pub struct Verdict {
     /// The outcome for each recipient, in the order of the envelope. Recipients who are
     /// [`Outcome::NotSent`] or [`Outcome::Unknown`] are so because the session ended.
     pub outcomes: Vec<Outcome>,
+    /// Whether 8-bit characters were sent to a server that did not offer 8BITMIME (RFC 6152).
+    pub eight_bit: bool,
     /// Why the session ended; `None` if the next message may use it.
     pub ended: Option<Ended>,
 }
@@ -53,7 +56,8 @@ impl Connection {
     /// the server wants.
     ///
     /// A recipient that is refused costs the others nothing. A transaction that the caller left
-    /// open is reset before.
+    /// open is reset before. SMTPUTF8 is added to the parameters of MAIL if a recipient needs it and
+    /// the server offers it.
     ///
     /// - `body`: the pieces of the message, of any size, in the form in which [`Connection::write`]
     ///   takes them. It is cloned for each transaction. `[bytes]` is a body of one piece.
@@ -75,11 +79,16 @@ impl Connection {
         B: Clone + IntoIterator<Item: AsRef<[u8]>>,
     {
         self.trace_as(io);
+        let envelope = match envelope.needs_smtputf8() && self.session.offers("SMTPUTF8") {
+            true => Cow::Owned(envelope.clone().with_smtputf8()),
+            false => Cow::Borrowed(envelope),
+        };
         let mail = Command::Mail(envelope.sender.clone(), envelope.parameters.clone());
         let admitted = self.session.admit(&mail);
         admitted.map_err(|error| self.failure(Verb::Mail, error.into()))?;
-        let pipelining = self.session.is_pipelining();
-        let transaction = Transaction::new(envelope, pipelining, max_recipients);
+        // In an AUTH exchange the server takes one line at a time, whatever it offers.
+        let pipelining = self.session.is_pipelining() && !self.session.phase().is_challenge();
+        let transaction = Transaction::new(&envelope, pipelining, max_recipients);
         let mut sending = Sending {
             connection: self,
             transaction,
@@ -90,6 +99,7 @@ impl Connection {
             begun: false,
             empty: false,
             dot_sent: false,
+            eight_bit: false,
             ended: None,
         };
         let result = sending.run(body);
@@ -112,6 +122,8 @@ struct Sending<'a> {
     empty: bool,
     /// Whether the final dot of a message is out and unanswered.
     dot_sent: bool,
+    /// Whether 8-bit characters were sent without 8BITMIME.
+    eight_bit: bool,
     ended: Option<Ended>,
 }
 
@@ -184,7 +196,7 @@ impl Sending<'_> {
         self.begin_block();
         for piece in body {
             for piece in piece.as_ref().chunks(PIECE) {
-                self.connection.session.write(piece)?;
+                self.eight_bit |= self.connection.session.write(piece)?;
                 if self.connection.session.output().len() >= PIECE {
                     self.drain()?;
                     self.begin_block();
@@ -352,6 +364,7 @@ impl Sending<'_> {
         self.connection.emit(self.io);
         Ok(Verdict {
             outcomes: self.transaction.into_outcomes(),
+            eight_bit: self.eight_bit,
             ended: self.ended,
         })
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::error::NetError;
+use crate::error::{NetError, Step};
 
 /// How long an operation may block, for what a server nearby does at once: to prepare a wait for all that may happen
 /// takes longer. The kernel rounds it up to its ticks, of which a second has 100 to 1,000. A signal ends the call; one
@@ -141,23 +141,33 @@ pub(crate) fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -
     )
 }
 
-/// Waits, or fails with a time-out. A deadline that is over already costs no wait at all: the caller has tried once.
+/// Waits until the descriptor is ready, or fails with a timeout of this step.
 pub(crate) fn ready(
     wait: &dyn Wait,
     fd: BorrowedFd<'_>,
     interest: Interest,
     deadline: Deadline,
-    what: &'static str,
+    step: Step,
 ) -> Result<(), NetError> {
+    match ready_by(wait, fd, interest, deadline)? {
+        true => Ok(()),
+        false => Err(NetError::Timeout(step)),
+    }
+}
+
+/// Waits until the descriptor is ready (`true`) or the deadline has passed (`false`). Does not wait if the deadline has
+/// passed already: the caller has tried once.
+pub(crate) fn ready_by(
+    wait: &dyn Wait,
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    deadline: Deadline,
+) -> Result<bool, Interrupted> {
     if deadline.passed() {
         wait.check()?;
-        return Err(NetError::timeout(what));
+        return Ok(false);
     }
-    if wait.wait(fd, interest, deadline)? {
-        Ok(())
-    } else {
-        Err(NetError::timeout(what))
-    }
+    wait.wait(fd, interest, deadline)
 }
 
 #[cfg(test)]
@@ -217,13 +227,13 @@ mod tests {
         }
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let over = Deadline::after(Some(Duration::ZERO));
-        let error = ready(&NoWait, ours.as_fd(), Interest::Readable, over, "reading");
-        assert!(matches!(
-            error,
-            Err(NetError::Timeout {
-                what: "reading",
-                ..
-            })
-        ));
+        let error = ready(
+            &NoWait,
+            ours.as_fd(),
+            Interest::Readable,
+            over,
+            Step::Reading,
+        );
+        assert!(matches!(error, Err(NetError::Timeout(Step::Reading))));
     }
 }

@@ -13,6 +13,22 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
 }
 
+impl Envelope {
+    /// Whether a recipient can be sent to only with SMTPUTF8.
+    pub fn needs_smtputf8(&self) -> bool {
+        let mut recipients = self.recipients.iter();
+        recipients.any(|recipient| recipient.mailbox.needs_smtputf8())
+    }
+
+    /// The envelope with the parameter SMTPUTF8 on MAIL, where RFC 6531 §3.4 wants it as soon as any address of the
+    /// envelope needs it.
+    #[must_use]
+    pub fn with_smtputf8(mut self) -> Self {
+        self.parameters.add("SMTPUTF8");
+        self
+    }
+}
+
 /// One recipient of an envelope.
 #[derive(Clone, Debug)]
 pub struct Recipient {

@@ -42,6 +42,8 @@ impl Code {
     pub const START_MAIL_INPUT: Code = Code(354);
     /// 421: the server closes the connection; also what we report where there is no connection.
     pub const NOT_AVAILABLE: Code = Code(421);
+    /// 553: the address can't be used (RFC 6531 §3.5).
+    pub const MAILBOX_NAME_NOT_ALLOWED: Code = Code(553);
 
     /// The code of these three digits, if they are one.
     pub fn from_digits(digits: &[u8; 3]) -> Option<Self> {
@@ -84,6 +86,11 @@ impl Reply {
     pub fn not_available(reason: &str) -> Self {
         let text = format!("Service not available: {}", reason.replace('\n', " "));
         Self::new(Code::NOT_AVAILABLE, vec![text])
+    }
+
+    /// A reply of one line that no server sent, where one is to stand for what happened.
+    pub fn instead(code: Code, text: &str) -> Self {
+        Self::new(code, vec![text.replace('\n', " ")])
     }
 
     /// The same with a remark at the end of its text.

@@ -599,7 +599,8 @@ impl Session {
         })
     }
 
-    fn offers(&self, extension: &str) -> bool {
+    /// Whether the server's last EHLO offered an extension, by its keyword.
+    pub fn offers(&self, extension: &str) -> bool {
         let offered = self.capabilities.as_ref();
         offered.is_some_and(|offered| offered.offers(extension))
     }

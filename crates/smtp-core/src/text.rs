@@ -56,6 +56,14 @@ impl Parameters {
         &self.0
     }
 
+    /// Adds a parameter without a value, unless it is there.
+    pub(crate) fn add(&mut self, keyword: &str) {
+        if !self.contains(keyword) {
+            let space = if self.0.is_empty() { "" } else { " " };
+            self.0.extend([space, keyword]);
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -170,8 +170,9 @@ impl<'a> Transaction<'a> {
                     None => self.stage = Stage::Data,
                 },
                 Stage::Data => {
-                    // While replies are due, a recipient may still be accepted.
-                    if self.accepted.is_empty() && self.due.is_empty() {
+                    // While its reply is due, a recipient may still be accepted.
+                    let asked = self.due.iter().any(|due| matches!(due, Due::Rcpt(_)));
+                    if self.accepted.is_empty() && !asked {
                         self.stage = Stage::End;
                     } else {
                         self.stage = Stage::Decide;

@@ -36,6 +36,23 @@ BEGIN
 END
 $body$;
 
+CREATE FUNCTION bench.ours_messages(port integer, mails bigint) RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+    message text := bench.message();
+    recipients text[] := ARRAY['bob@example.test'];
+    c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 30);
+    r utl_smtp.reply;
+    offer utl_smtp.replies;
+    row record;
+BEGIN
+    offer := utl_smtp.ehlo(c, 'client.example.test');
+    FOR i IN 1 .. mails LOOP
+        SELECT * INTO STRICT row FROM utl_smtp.send_message(c, 'alice@example.test', recipients, message);
+    END LOOP;
+    r := utl_smtp.quit(c);
+END
+$body$;
+
 CREATE FUNCTION bench.ours_tls(port integer, mails bigint, wallet text) RETURNS void LANGUAGE plpgsql AS $body$
 DECLARE
     message text := bench.message();

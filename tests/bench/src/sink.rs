@@ -2,7 +2,7 @@
 //! locks nor CPU accounting with the senders. It answers each command at once with one write, scans
 //! message data only for its end, and counts what arrives.
 //!
-//! One port is plain. For each kind of certificate there is one port with STARTTLS, and one with
+//! One port is plain, and one is plain with PIPELINING. For each kind of certificate there is one port with STARTTLS, and one with
 //! STARTTLS that never resumes a session. The parent process requests the counts with a line on
 //! standard input; end of input stops the server.
 
@@ -35,6 +35,7 @@ pub struct Sink {
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     pub plain: u16,
+    pub pipelining: u16,
     tls: Vec<TlsPorts>,
 }
 
@@ -76,10 +77,11 @@ impl Sink {
             child,
             input,
             plain: port(0),
+            pipelining: port(1),
             tls: (0..KEYS.len())
                 .map(|index| TlsPorts {
-                    resuming: port(1 + 2 * index),
-                    full: port(2 + 2 * index),
+                    resuming: port(2 + 2 * index),
+                    full: port(3 + 2 * index),
                 })
                 .collect(),
             output,
@@ -125,12 +127,15 @@ fn numbers(output: &mut impl BufRead) -> Vec<u64> {
 
 /// The main function of the sink process.
 pub fn serve(directory: &Path) {
-    let mut ports = vec![listen(None)];
+    let mut ports = vec![listen(Offer::Plain), listen(Offer::Pipelining)];
     for key in KEYS {
         let resuming = configuration(&key.directory(directory));
         let mut full = ServerConfig::clone(&resuming);
         full.session_storage = Arc::new(NoResumption);
-        ports.extend([listen(Some(resuming)), listen(Some(Arc::new(full)))]);
+        ports.extend([
+            listen(Offer::Tls(resuming)),
+            listen(Offer::Tls(Arc::new(full))),
+        ]);
     }
     println!(
         "{}",
@@ -188,35 +193,40 @@ fn configuration(directory: &Path) -> Arc<ServerConfig> {
     )
 }
 
-fn listen(tls: Option<Arc<ServerConfig>>) -> u16 {
+/// What a port offers besides 8BITMIME.
+#[derive(Clone)]
+enum Offer {
+    Plain,
+    Pipelining,
+    Tls(Arc<ServerConfig>),
+}
+
+fn listen(offer: Offer) -> u16 {
     let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
     let port = listener.local_addr().unwrap().port();
     for _ in 0..WORKERS {
-        let (listener, tls) = (Arc::clone(&listener), tls.clone());
+        let (listener, offer) = (Arc::clone(&listener), offer.clone());
         std::thread::spawn(move || {
             let mut buffer = vec![0; BUFFER];
             loop {
                 let (socket, _) = listener.accept().unwrap();
                 // A client may disconnect without QUIT; the counts show it.
-                let _ = converse(socket, tls.as_ref(), &mut buffer);
+                let _ = converse(socket, &offer, &mut buffer);
             }
         });
     }
     port
 }
 
-fn converse(
-    mut socket: TcpStream,
-    tls: Option<&Arc<ServerConfig>>,
-    buffer: &mut [u8],
-) -> io::Result<()> {
+fn converse(mut socket: TcpStream, offer: &Offer, buffer: &mut [u8]) -> io::Result<()> {
     socket.set_nodelay(true)?;
     socket.write_all(b"220 sink.example.test ESMTP\r\n")?;
-    let capabilities: &[u8] = match tls {
-        None => b"250-sink.example.test\r\n250 8BITMIME\r\n",
-        Some(_) => b"250-sink.example.test\r\n250-8BITMIME\r\n250 STARTTLS\r\n",
+    let capabilities: &[u8] = match offer {
+        Offer::Plain => b"250-sink.example.test\r\n250 8BITMIME\r\n",
+        Offer::Pipelining => b"250-sink.example.test\r\n250-8BITMIME\r\n250 PIPELINING\r\n",
+        Offer::Tls(_) => b"250-sink.example.test\r\n250-8BITMIME\r\n250 STARTTLS\r\n",
     };
-    if let (Next::StartTls, Some(tls)) = (obey(&mut socket, capabilities, buffer)?, tls) {
+    if let (Next::StartTls, Offer::Tls(tls)) = (obey(&mut socket, capabilities, buffer)?, offer) {
         socket.write_all(b"220 go ahead\r\n")?;
         let connection = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(connection, socket);
@@ -233,12 +243,14 @@ enum Next {
     Nothing,
 }
 
-/// Answers commands until STARTTLS or QUIT. No client pipelines, so a read returns one command.
+/// Answers commands until STARTTLS or QUIT. A read returns one command, or a group of them that is answered at once;
+/// DATA, STARTTLS and QUIT end a group.
 fn obey(
     stream: &mut (impl Read + Write),
     capabilities: &[u8],
     buffer: &mut [u8],
 ) -> io::Result<Next> {
+    let mut replies = Vec::new();
     loop {
         let mut length = 0;
         while !buffer[..length].ends_with(b"\n") {
@@ -247,26 +259,34 @@ fn obey(
                 count => length += count,
             }
         }
-        let mut verb = [0; 4];
-        verb.copy_from_slice(buffer.get(..4).unwrap_or(b"NONE"));
-        let reply: &[u8] = match &verb.map(|byte| byte.to_ascii_uppercase()) {
-            b"EHLO" => capabilities,
-            b"HELO" | b"MAIL" | b"RCPT" | b"RSET" | b"NOOP" => b"250 ok\r\n",
-            b"AUTH" => b"235 ok\r\n",
-            b"DATA" => {
-                stream.write_all(b"354 go ahead\r\n")?;
-                read_message(stream, buffer)?;
-                b"250 ok\r\n"
-            }
+        replies.clear();
+        let mut last = [0; 4];
+        for line in buffer[..length].split_inclusive(|&byte| byte == b'\n') {
+            last.copy_from_slice(line.get(..4).unwrap_or(b"NONE"));
+            last.make_ascii_uppercase();
+            replies.extend_from_slice(match &last {
+                b"EHLO" => capabilities,
+                b"HELO" | b"MAIL" | b"RCPT" | b"RSET" | b"NOOP" => b"250 ok\r\n",
+                b"AUTH" => b"235 ok\r\n",
+                b"DATA" => b"354 go ahead\r\n",
+                b"STAR" => b"",
+                b"QUIT" => b"221 bye\r\n",
+                _ => b"500 what\r\n",
+            });
+        }
+        match &last {
             b"STAR" => return Ok(Next::StartTls),
             b"QUIT" => {
                 QUITS.fetch_add(1, Relaxed);
-                stream.write_all(b"221 bye\r\n")?;
+                stream.write_all(&replies)?;
                 return Ok(Next::Nothing);
             }
-            _ => b"500 what\r\n",
-        };
-        stream.write_all(reply)?;
+            _ => stream.write_all(&replies)?,
+        }
+        if &last == b"DATA" {
+            read_message(stream, buffer)?;
+            stream.write_all(b"250 ok\r\n")?;
+        }
     }
 }
 

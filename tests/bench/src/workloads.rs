@@ -1,4 +1,4 @@
-//! The workloads W1 to W7.
+//! The workloads W1 to W8.
 
 use crate::baseline::{self, PlainDialogue};
 use crate::client::{Argument, Client, Delivery, Role};
@@ -19,7 +19,7 @@ const ENTRIES: i32 = 10_000;
 /// Builds a workload right before it runs.
 pub type Make = fn(&TestBed) -> Workload;
 
-pub const ALL: [(&str, Processors, Make); 13] = [
+pub const ALL: [(&str, Processors, Make); 14] = [
     ("W1", Processors::Few, w1),
     ("W2", Processors::Few, w2),
     ("W3", Processors::Few, w3),
@@ -33,6 +33,7 @@ pub const ALL: [(&str, Processors, Make); 13] = [
     ("W5b", Processors::All, w5_kept),
     ("W6", Processors::Few, w6),
     ("W7", Processors::Few, w7),
+    ("W8", Processors::Few, w8),
 ];
 
 /// How many mails a connection carries.
@@ -311,6 +312,30 @@ fn w7(bed: &TestBed) -> Workload {
         "W7",
         "open_connection to quit, by the length of the access control list",
     )
+}
+
+/// The others wait for each reply, as in W2.
+fn w8(bed: &TestBed) -> Workload {
+    let port = bed.sink.pipelining;
+    let backend =
+        |name, role, statement| Client::sql(name, role, bed.session(), statement, port, Vec::new());
+    let ours = "SELECT bench.ours_messages($1, $2)";
+    let python = "SELECT bench.python_kept($1, $2, bench.message())";
+    Workload::of_mails(
+        bed.wire().len(),
+        vec![
+            Client::baseline_kept(port, bed.wire()),
+            backend("utl_smtp, send_message", Role::Ours(1.5), ours),
+            backend(
+                "utl_smtp, mail, rcpt, data",
+                Role::Peer,
+                "SELECT bench.ours_kept($1, $2)",
+            ),
+            backend("plpython3u, smtplib", Role::Peer, python),
+            Client::smtp_source(port, 1, true, &bed.message_file()),
+        ],
+    )
+    .named("W8", "W2 by send_message, with PIPELINING")
 }
 
 /// A session of an unprivileged role in a new database whose access control list has this length:

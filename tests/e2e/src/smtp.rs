@@ -166,6 +166,45 @@ impl Smtp {
         self.reply(session, "close_data", &[])
     }
 
+    /// One row per recipient.
+    pub fn send_message(
+        &self,
+        session: &mut Session,
+        sender: &str,
+        recipients: &[&str],
+        message: &str,
+    ) -> Result<Vec<(String, Reply)>, Failure> {
+        let sql = "SELECT * FROM utl_smtp.send_message($1::text::utl_smtp.connection, $2, $3, $4)";
+        self.rows(session, sql, &[&sender, &recipients, &message])
+    }
+
+    /// `send_message` with bytes and parameters.
+    pub fn send_raw_message(
+        &self,
+        session: &mut Session,
+        sender: &str,
+        recipients: &[&str],
+        message: &[u8],
+        parameters: &str,
+    ) -> Result<Vec<(String, Reply)>, Failure> {
+        let sql = "SELECT * FROM utl_smtp.send_message($1::text::utl_smtp.connection, $2, $3, $4::bytea, $5)";
+        self.rows(session, sql, &[&sender, &recipients, &message, &parameters])
+    }
+
+    fn rows(
+        &self,
+        session: &mut Session,
+        sql: &str,
+        arguments: &[Argument<'_>],
+    ) -> Result<Vec<(String, Reply)>, Failure> {
+        let rows = session.query(sql, &self.with(arguments))?;
+        let row = |row: &postgres::Row| {
+            let (code, text) = (row.get("code"), row.get("text"));
+            (row.get("recipient"), Reply { code, text })
+        };
+        Ok(rows.iter().map(row).collect())
+    }
+
     pub fn rset(&self, session: &mut Session) -> Result<Reply, Failure> {
         self.reply(session, "rset", &[])
     }

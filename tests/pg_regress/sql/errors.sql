@@ -93,14 +93,25 @@ FROM unnest(ARRAY['quit(NULL)', 'close_connection(NULL)', 'command(NULL, ''NOOP'
                   'helo(NULL, ''a'')', 'ehlo(NULL, ''a'')', 'starttls(NULL)', 'auth(NULL, ''u'', ''secret'')',
                   'mail(NULL, ''a@example.test'')', 'rcpt(NULL, ''a@example.test'')', 'rset(NULL)', 'vrfy(NULL, ''a'')',
                   'help(NULL)', 'data(NULL, ''x'')', 'open_data(NULL)', 'write_data(NULL, ''x'')',
-                  'write_raw_data(NULL, ''x'')', 'close_data(NULL)']) AS call;
+                  'write_raw_data(NULL, ''x'')', 'close_data(NULL)',
+                  'send_message(NULL, '''', ''{a@example.test}'', ''x'')']) AS call;
 -- and with raise_reply_errors off it is returned, where there is something to return
 SET utl_smtp.raise_reply_errors = off;
 SELECT pg_temp.outcome('SELECT utl_smtp.' || call)
 FROM unnest(ARRAY['quit(NULL)', 'command(NULL, ''NOOP'')', 'command_replies(NULL, ''NOOP'')', 'ehlo(NULL, ''a'')',
                   'starttls(NULL)', 'auth(NULL, ''u'', ''secret'')', 'mail(NULL, ''a@example.test'')', 'data(NULL, ''x'')',
                   'open_data(NULL)', 'write_data(NULL, ''x'')', 'write_raw_data(NULL, ''x'')', 'close_data(NULL)']) AS call;
+SELECT * FROM utl_smtp.send_message(NULL, '', '{a@example.test, b@example.test, a@EXAMPLE.test}', 'x');
 RESET utl_smtp.raise_reply_errors;
+-- the message is text unless it is said to be bytea
+SELECT pg_temp.outcome('SELECT utl_smtp.' || call)
+FROM unnest(ARRAY[
+    $$send_message(NULL, '', '{a@example.test}', '\x00'::bytea)$$,
+    $$send_message(NULL, '', '{a@example.test}', message => '\x00')$$,
+    $$send_message(NULL, '', '{a@example.test, NULL}', 'x')$$,
+    $$send_message(NULL, '', '{}', 'x')$$,
+    $$send_message(NULL, '', NULL, 'x')$$,
+    $$send_message(NULL, '', ARRAY['a@example.test', 'Ann <ann@example.test>'], 'x')$$]) AS call;
 -- handles are looked for among this session's own: none of a million is there
 SELECT count(*) FILTER (WHERE (reply).code <> 421) AS found
 FROM (SELECT set_config('utl_smtp.raise_reply_errors', 'off', true) OFFSET 0) AS s,

@@ -57,7 +57,7 @@ pub enum MailboxError {
     #[error("a name before the \"<\": give the address alone")]
     DisplayName,
     /// `one@example.com, two@example.com`.
-    #[error("a list of addresses: one recipient per call")]
+    #[error("a list of addresses, where one is needed")]
     List,
     /// `@relay.example.com:user@example.com`.
     #[error("a source route: give the address alone")]

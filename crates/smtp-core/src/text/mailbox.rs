@@ -31,6 +31,12 @@ impl Mailbox {
         &self.text
     }
 
+    /// The spelling that equal addresses have in common: the domain in lower case (RFC 5321 §2.4).
+    pub fn canonical(&self) -> String {
+        let (local_part, domain) = self.text.split_at(self.local_part_end);
+        [local_part, &domain.to_ascii_lowercase()].concat()
+    }
+
     /// Whether the server must offer SMTPUTF8 to take it: the local part isn't ASCII. The domain always is.
     pub fn needs_smtputf8(&self) -> bool {
         !self.text[..self.local_part_end].is_ascii()

@@ -164,8 +164,8 @@ fn whatever_is_not_one_address_is_refused_with_a_reason() {
             "\"Name\" <a@b>",
             "a name before the \"<\": give the address alone",
         ),
-        ("a@b,c@d", "a list of addresses: one recipient per call"),
-        ("a@b; c@d", "a list of addresses: one recipient per call"),
+        ("a@b,c@d", "a list of addresses, where one is needed"),
+        ("a@b; c@d", "a list of addresses, where one is needed"),
         (
             "<a@b>,<c@d>",
             "text after the \">\": parameters have an argument of their own",

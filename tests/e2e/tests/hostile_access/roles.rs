@@ -158,6 +158,7 @@ fn a_connection_is_for_the_role_that_opened_it() {
         "write_data($1, 'x')",
         "write_raw_data($1, 'x')",
         "close_data($1)",
+        "send_message($1, 'a@b', '{c@d}', 'x')",
         "rset($1)",
         "noop($1)",
         "vrfy($1, 'x')",

@@ -82,6 +82,8 @@ fn invalid_bytes_of_a_database_without_encoding_are_refused() {
         r"auth($1, 'x', E'\xfc', 'PLAIN')",
         r"starttls($1, E'\xfc.example')",
         r"data($1, E'\xfc')",
+        r"send_message($1, '', ARRAY['a@example.test', E'\xfc'], 'x')",
+        r"send_message($1, '', ARRAY['a@example.test'], E'\xfc')",
     ] {
         let call = call.replace("$1", &format!("'{}'", smtp.handle));
         let failure = session
