@@ -92,6 +92,38 @@ BEGIN
 END
 $body$;
 
+-- Connections that log in and send nothing, by hand and by a server that is an object.
+CREATE FUNCTION bench.ours_log_in(port integer, connections bigint, wallet text) RETURNS void
+LANGUAGE plpgsql AS $body$
+DECLARE
+    c utl_smtp.connection;
+    r utl_smtp.reply;
+    offer utl_smtp.replies;
+BEGIN
+    FOR i IN 1 .. connections LOOP
+        c := utl_smtp.open_connection('127.0.0.1', port, 30, wallet);
+        offer := utl_smtp.ehlo(c, 'client.example.test');
+        r := utl_smtp.starttls(c);
+        offer := utl_smtp.ehlo(c, 'client.example.test');
+        r := utl_smtp.auth(c, 'alice', 'secret', 'PLAIN');
+        r := utl_smtp.quit(c);
+    END LOOP;
+END
+$body$;
+
+CREATE FUNCTION bench.ours_connect(port integer, connections bigint, wallet text) RETURNS void
+LANGUAGE plpgsql AS $body$
+DECLARE
+    c utl_smtp.connection;
+    r utl_smtp.reply;
+BEGIN
+    FOR i IN 1 .. connections LOOP
+        c := utl_smtp.connect('sink', 30);
+        r := utl_smtp.quit(c);
+    END LOOP;
+END
+$body$;
+
 
 -- Large messages. Each function returns the wall and processor seconds of the sending alone.
 

@@ -1,4 +1,4 @@
-//! The workloads W1 to W8.
+//! The workloads W1 to W9.
 
 use crate::baseline::{self, PlainDialogue};
 use crate::client::{Argument, Client, Delivery, Role};
@@ -19,7 +19,7 @@ const ENTRIES: i32 = 10_000;
 /// Builds a workload right before it runs.
 pub type Make = fn(&TestBed) -> Workload;
 
-pub const ALL: [(&str, Processors, Make); 14] = [
+pub const ALL: [(&str, Processors, Make); 15] = [
     ("W1", Processors::Few, w1),
     ("W2", Processors::Few, w2),
     ("W3", Processors::Few, w3),
@@ -34,6 +34,7 @@ pub const ALL: [(&str, Processors, Make); 14] = [
     ("W6", Processors::Few, w6),
     ("W7", Processors::Few, w7),
     ("W8", Processors::Few, w8),
+    ("W9", Processors::Few, w9),
 ];
 
 /// How many mails a connection carries.
@@ -336,6 +337,41 @@ fn w8(bed: &TestBed) -> Workload {
         ],
     )
     .named("W8", "W2 by send_message, with PIPELINING")
+}
+
+/// A server that is an object: its options and the mapping are read from the catalogs at each use.
+fn w9(bed: &TestBed) -> Workload {
+    let port = bed.sink.tls(Key::Ecdsa).full;
+    bed.database.superuser().run(&format!(
+        "DROP SERVER IF EXISTS sink CASCADE;
+         CREATE SERVER sink FOREIGN DATA WRAPPER utl_smtp OPTIONS (host '127.0.0.1', port '{port}',
+             wallet_path '{}', helo 'client.example.test', schemes 'PLAIN');
+         CREATE USER MAPPING FOR PUBLIC SERVER sink OPTIONS (user 'alice', password 'secret');
+         GRANT USAGE ON FOREIGN SERVER sink TO {}",
+        bed.wallet(Key::Ecdsa),
+        bed.role
+    ));
+    let backend = |name, role, statement| {
+        let wallet: Vec<Argument> = vec![Box::new(bed.wallet(Key::Ecdsa))];
+        Client::sql(name, role, bed.session(), statement, port, wallet)
+            .delivering(Delivery::Conversation)
+    };
+    let by_hand = "SELECT bench.ours_log_in($1, $2, $3)";
+    let connect = "SELECT bench.ours_connect($1, $2, $3)";
+    Workload {
+        unit: "connection",
+        scale: Scale::Cost,
+        clients: vec![
+            backend(
+                "utl_smtp, open_connection to auth",
+                Role::Reference,
+                by_hand,
+            ),
+            backend("utl_smtp, connect", Role::Ours(1.05), connect),
+        ],
+        ..Workload::of_mails(0, Vec::new())
+    }
+    .named("W9", "STARTTLS and AUTH to quit, by hand and by connect")
 }
 
 /// A session of an unprivileged role in a new database whose access control list has this length:

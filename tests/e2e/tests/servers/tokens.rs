@@ -186,7 +186,6 @@ fn a_token_that_expires_is_fetched_again() {
     assert_eq!(fixture.finish().1.accepted(), 2);
 }
 
-/// R-07.
 #[test]
 fn a_token_from_the_cache_that_is_refused_is_renewed_once() {
     let refused = "535 5.7.3 Authentication unsuccessful [x.example 2026-11-28T20:00:00.000Z 1]";
@@ -219,7 +218,6 @@ fn a_token_from_the_cache_that_is_refused_is_renewed_once() {
     assert_eq!(fixture.finish().1.accepted(), 4);
 }
 
-/// R-05, R-06.
 #[test]
 fn every_answer_without_a_token_has_its_error() {
     let expired = r#"{"error":"invalid_client","error_description":"AADSTS7000222: The provided client secret keys for app 'x' are expired.\r\nTrace ID: hunter2-hunter2"}"#;
@@ -357,7 +355,6 @@ fn every_answer_without_a_token_has_its_error() {
     }
 }
 
-/// R-06.
 #[test]
 fn an_endpoint_that_is_silent_or_slow_ends_at_the_time_limit() {
     let silent = Script::new().read_until("scope=s").hold();
@@ -464,7 +461,6 @@ fn the_owner_needs_an_entry_for_the_endpoint_and_a_deny_refuses() {
     assert_eq!(fixture.finish().1.accepted(), 1);
 }
 
-/// R-09.
 #[test]
 fn a_rotated_refresh_token_is_kept_for_the_session() {
     let rotating = |token: &str, refresh: &str| {
