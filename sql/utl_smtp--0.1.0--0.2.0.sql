@@ -278,6 +278,12 @@ AS 'MODULE_PATHNAME', 'connect_wrapper';
 COMMENT ON FUNCTION utl_smtp.connect(text, integer) IS
 'connects to a mail server that was created with CREATE SERVER and makes the connection ready for mail: EHLO, STARTTLS, EHLO again, and AUTH by the role''s user mapping; tx_timeout in seconds limits each command (NULL: as the server''s option timeout says)';
 
+CREATE FUNCTION utl_smtp.set_credential(c utl_smtp.connection, credential text, schemes text = NULL) RETURNS utl_smtp.reply
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'set_credential_wrapper';
+COMMENT ON FUNCTION utl_smtp.set_credential(utl_smtp.connection, text, text) IS
+'AUTH by the role''s user mapping of the mail server named credential, on an encrypted connection to that server; schemes is a space-separated list (NULL: those that fit the mapping) (RFC 4954)';
+
 
 -- A whole message
 
@@ -417,3 +423,8 @@ CREATE TRIGGER restore_at_once AFTER INSERT ON utl_smtp.host_ace_dump
     FOR EACH STATEMENT EXECUTE FUNCTION utl_smtp.host_ace_restore_at_once();
 COMMENT ON TRIGGER restore_at_once ON utl_smtp.host_ace_dump IS
 'moves what a restore inserts';
+
+-- Token endpoints
+
+COMMENT ON COLUMN utl_smtp.host_ace.privilege IS
+'connect or smtp: hold a conversation; connect or http: fetch access tokens from a token endpoint; use_client_certificates: show the wallet''s client certificate; resolve, http_proxy, jdwp and use_passwords are kept for Oracle''s scripts and allow nothing';

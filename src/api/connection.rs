@@ -13,7 +13,7 @@ use smtp_core::secret::Secret;
 use super::arguments::{non_empty, optional, required};
 use super::rows::{ConnectionRow, OpenRow, ReplyRow};
 use super::{Failures, admit, caller, checked, returned_or_raised, take, with_io, with_session};
-use crate::access;
+use crate::access::{self, Privilege};
 use crate::conversation::opening::{Opening, Policy, timestamp};
 use crate::conversation::registry::{self, Descriptor, Handle, Session};
 use crate::conversation::{Problem, wallet_cache};
@@ -234,7 +234,7 @@ fn opening(arguments: Arguments<'_>, principal: pg_sys::Oid) -> Result<Opening, 
     let wallet_password = optional("wallet_password", arguments.wallet_password)?
         .map(|password| Secret::new(password.as_bytes()));
     let location = location?;
-    access::require(principal, &host, port)?;
+    access::require(principal, &host, port, Privilege::Converse)?;
     let wallet = location
         .map(|location| wallet_cache::open(&location, access::wallet_roots(principal)))
         .transpose()?;
@@ -279,15 +279,7 @@ fn descriptor() -> Result<Descriptor, Report> {
     let (socket, events) = (Descriptor::acquire(), Descriptor::acquire());
     socket
         .filter(|_| events.is_some())
-        .ok_or_else(no_descriptor)
-}
-
-fn no_descriptor() -> Report {
-    Report::new(
-        sqlstate::INSUFFICIENT_RESOURCES,
-        "too many open files in this backend",
-    )
-    .hint("Close SMTP connections, or raise max_files_per_process.")
+        .ok_or_else(Report::no_descriptor)
 }
 
 fn new_handle() -> Result<Handle, Report> {

@@ -2,17 +2,21 @@
 
 use std::net::IpAddr;
 
+use pem_wallet::ServerIdentity;
 use smtp_client::connection::{Connection, Io};
+use smtp_client::error::NetError;
 use smtp_client::resolve;
 use smtp_client::wait::Deadline;
-use smtp_core::auth::{ALL_SCHEMES, Credentials, SchemeList};
+use smtp_core::auth::{ALL_SCHEMES, Credentials, SchemeList, TOKEN_SCHEMES};
 use smtp_core::command::Command;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
 use smtp_core::text::Domain;
 
-use super::Problem;
 use super::opening::Opening;
+use super::token::{self, AccessToken};
+use super::{Problem, token_cache, wallet_cache};
+use crate::access;
 use crate::errors::{OfArgument, Report, hints, sqlstate};
 use crate::servers::options::Security;
 use crate::servers::{Mapping, Server};
@@ -55,6 +59,16 @@ pub fn authenticate(
 ) -> Result<Option<Reply>, Problem> {
     let schemes = schemes.or(server.options.schemes.as_ref());
     let options = &mapping.options;
+    if let Some(token) = token::access_token(opening, server, mapping, io)? {
+        let token = TokenLogin {
+            opening,
+            server,
+            mapping,
+            schemes,
+        }
+        .log_in(connection, token, io)?;
+        return Ok(Some(token));
+    }
     let schemes = match (schemes, &options.password) {
         (Some(schemes), _) => schemes.clone(),
         (None, Some(_)) => SchemeList::parse(ALL_SCHEMES).map_err(Report::from)?,
@@ -70,6 +84,106 @@ pub fn authenticate(
     let username = options.user.clone().unwrap_or_default();
     let credentials = credentials(opening, username, password)?;
     Ok(Some(connection.authenticate(&schemes, credentials, io)?))
+}
+
+/// AUTH by an access token.
+struct TokenLogin<'a> {
+    opening: &'a Opening,
+    server: &'a Server,
+    mapping: &'a Mapping,
+    schemes: Option<&'a SchemeList>,
+}
+
+impl TokenLogin<'_> {
+    /// A token from the cache that is refused may have been revoked: it is renewed once.
+    fn log_in(
+        &self,
+        connection: &mut Connection,
+        token: AccessToken,
+        io: &Io<'_>,
+    ) -> Result<Reply, Problem> {
+        let cached = token.cached;
+        let mut reply = self.attempt(connection, token, io)?;
+        if is_refused(&reply) && cached && !connection.is_over() {
+            token_cache::forget(&self.mapping.token_key);
+            let fresh = token::access_token(self.opening, self.server, self.mapping, io)?;
+            if let Some(fresh) = fresh {
+                reply = self.attempt(connection, fresh, io)?;
+            }
+        }
+        if is_refused(&reply) {
+            token_cache::forget(&self.mapping.token_key);
+        }
+        Ok(reply)
+    }
+
+    fn attempt(
+        &self,
+        connection: &mut Connection,
+        token: AccessToken,
+        io: &Io<'_>,
+    ) -> Result<Reply, Problem> {
+        let schemes = match self.schemes {
+            Some(schemes) => schemes.of_tokens().ok_or_else(|| {
+                let reason = "none of them takes an access token";
+                Report::option("schemes", reason, Some(hints::SCHEMES_OF_TOKENS.to_owned()))
+            })?,
+            None => SchemeList::parse(TOKEN_SCHEMES).map_err(Report::from)?,
+        };
+        let user = self.mapping.options.user.clone();
+        let user = user.ok_or_else(|| Report::option_missing("user", hints::TOKEN_USER))?;
+        let credentials = credentials(self.opening, user, token.secret)?;
+        Ok(connection.authenticate(&schemes, credentials, io)?)
+    }
+}
+
+/// 535: the credentials are invalid (RFC 4954 §6).
+fn is_refused(reply: &Reply) -> bool {
+    reply.code().value() == 535
+}
+
+/// Refuses a connection that may not be one to this server: credentials are sent to nobody else.
+pub fn require_server(
+    connection: &Connection,
+    opening: &Opening,
+    server: &Server,
+) -> Result<(), Report> {
+    let (address, options) = (&server.address, &server.options);
+    if (&opening.host, opening.port) != (&address.host, address.port) {
+        let detail = format!(
+            "The connection is one to {}:{}, the server is at {}:{}.",
+            opening.host, opening.port, address.host, address.port
+        );
+        return Err(of_another_server(server, detail));
+    }
+    if connection.tls().is_none() {
+        return Err(Report::credential_in_clear());
+    }
+    let wallet = match &options.wallet {
+        Some(location) => wallet_cache::open(location, access::wallet_roots(server.owner))?,
+        None => wallet_cache::default_wallet(opening.policy.wallet_path.as_deref())?,
+    };
+    let identity = match &options.identity {
+        Some(identity) => identity.clone(),
+        None => ServerIdentity::of_host(&address.host).map_err(NetError::from)?,
+    };
+    connection
+        .verify_server(wallet, identity)
+        .map_err(|rejection| {
+            let detail =
+                format!("Its certificate does not satisfy the server's options: {rejection}.");
+            of_another_server(server, detail)
+        })
+}
+
+fn of_another_server(server: &Server, detail: String) -> Report {
+    let message = format!(
+        "the connection is not one to mail server \"{}\"",
+        server.name
+    );
+    Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
+        .detail(detail)
+        .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
 }
 
 /// EHLO or HELO. Looking up the own name, where none is given, is part of the command's time.

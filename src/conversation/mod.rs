@@ -3,6 +3,8 @@
 pub mod login;
 pub mod opening;
 pub mod registry;
+pub mod token;
+pub mod token_cache;
 pub mod wallet_cache;
 
 use smtp_client::connection::{Cause, Connection, Failure};

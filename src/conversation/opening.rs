@@ -19,7 +19,7 @@ use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
 
 use super::{Problem, wallet_cache};
-use crate::access;
+use crate::access::{self, Privilege};
 use crate::errors::Report;
 use crate::pg::notices::warn;
 use crate::servers::options::Security;
@@ -75,8 +75,13 @@ impl Opening {
         timeout: Option<Duration>,
     ) -> Result<Self, Report> {
         let (address, options) = (&server.address, &server.options);
-        access::require(server.owner, &address.host, address.port)?;
-        access::require_not_denied(principal, &address.host, address.port)?;
+        access::require(
+            server.owner,
+            &address.host,
+            address.port,
+            Privilege::Converse,
+        )?;
+        access::require_not_denied(principal, &address.host, address.port, Privilege::Converse)?;
         let wallet = match &options.wallet {
             Some(location) => {
                 let roots = access::wallet_roots(server.owner);
@@ -158,12 +163,14 @@ impl Opening {
         };
         let found = resolve::resolve(name, self.port, io.wait, deadline)
             .map_err(|error| Failure::connecting(error, self.timeout))?;
-        let mut allowed = access::not_denied(self.authority, found);
+        let mut allowed = access::not_denied(self.authority, found, Privilege::Converse);
         if self.principal != self.authority {
-            allowed = access::not_denied(self.principal, allowed);
+            allowed = access::not_denied(self.principal, allowed, Privilege::Converse);
         }
         if allowed.is_empty() {
-            return Err(access::denied(self.authority, &self.host, self.port).into());
+            return Err(
+                access::denied(self.authority, &self.host, self.port, Privilege::Converse).into(),
+            );
         }
         Ok(allowed)
     }

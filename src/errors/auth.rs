@@ -5,6 +5,20 @@ use smtp_core::auth::{CredentialError, Field, NoSupportedScheme, SchemeError, Sc
 use super::hints::Flaw;
 use super::{Report, sentence, sqlstate};
 
+impl Report {
+    /// Credentials of a server are not sent without TLS, whatever the scheme.
+    pub fn credential_in_clear() -> Self {
+        Self::new(
+            sqlstate::NO_SUPPORTED_SCHEME,
+            "ORA-24250: no supported authentication scheme",
+        )
+        .detail(
+            "The connection is not encrypted, and a server's credentials are sent under TLS only.",
+        )
+        .hint("Call starttls, and ehlo once more, before set_credential.")
+    }
+}
+
 impl From<CredentialError> for Report {
     fn from(error: CredentialError) -> Self {
         let (field, flaw) = match error {

@@ -10,11 +10,13 @@ mod commands;
 mod delivery;
 pub mod hints;
 mod options;
+mod token;
 mod transport;
 mod wallet;
 
 pub use arguments::OfArgument;
 pub use delivery::{Delivery, not_sent};
+pub use token::NoToken;
 
 use smtp_core::command::Verb;
 use smtp_core::memory::OutOfMemory;
@@ -145,6 +147,7 @@ impl Report {
         if reply.lines().len() > 1 {
             report = report.detail(format!("The server replied: {reply}"));
         }
+        report.hint = hints::for_reply(reply).map(str::to_owned);
         report.reply = Some(reply.clone());
         report
     }
@@ -181,6 +184,13 @@ impl Report {
         self.reply.unwrap_or_else(|| {
             Reply::not_available(self.detail.as_deref().unwrap_or(&self.message))
         })
+    }
+
+    /// PostgreSQL gives this backend no more files.
+    pub fn no_descriptor() -> Self {
+        let message = "too many open files in this backend";
+        Self::new(sqlstate::INSUFFICIENT_RESOURCES, message)
+            .hint("Close SMTP connections, or raise max_files_per_process.")
     }
 
     /// A handle that stands for no open connection.

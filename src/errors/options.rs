@@ -28,6 +28,7 @@ impl Report {
         let of_argument = match name {
             "helo" => "domain",
             "token_wallet_path" => "wallet_path",
+            "parameters" => "form",
             _ => name,
         };
         report.hint =

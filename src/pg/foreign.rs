@@ -23,6 +23,7 @@ pub struct Server {
 
 /// A row of `pg_user_mapping`.
 pub struct Mapping {
+    pub oid: pg_sys::Oid,
     pub options: Options,
 }
 
@@ -60,6 +61,7 @@ pub fn mapping(role: pg_sys::Oid, server: pg_sys::Oid) -> Result<Option<Mapping>
     unsafe {
         let mapping = &*pg_sys::GetUserMapping(role, server);
         Ok(Some(Mapping {
+            oid: mapping.umid,
             options: options(mapping.options)?,
         }))
     }

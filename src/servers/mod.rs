@@ -3,13 +3,16 @@
 //! They are read from the catalogs at each use, so ALTER and DROP count at the next one.
 
 pub mod options;
+pub mod token;
 
 use pgrx::pg_sys;
+use sha2::{Digest, Sha256};
 
 use crate::errors::{Report, sqlstate};
-use crate::pg::foreign::{self, quote_identifier};
+use crate::pg::foreign::{self, Options, quote_identifier};
 use crate::pg::roles;
 use options::{Address, MappingOptions, ServerOptions};
+use token::TokenKey;
 
 /// The foreign-data wrapper that this extension makes.
 const WRAPPER: &str = "utl_smtp";
@@ -21,11 +24,15 @@ pub struct Server {
     pub owner: pg_sys::Oid,
     pub address: Address,
     pub options: ServerOptions,
+    /// Of its options.
+    digest: Sha256,
 }
 
 /// A role's credentials for a server.
 pub struct Mapping {
     pub options: MappingOptions,
+    /// What the tokens got by it are kept under.
+    pub token_key: TokenKey,
 }
 
 impl Server {
@@ -46,6 +53,7 @@ impl Server {
             name: name.to_owned(),
             owner: found.owner,
             address,
+            digest: digest(Sha256::new(), &found.options),
             options,
         })
     }
@@ -56,12 +64,42 @@ impl Server {
         let found = foreign::mapping(role, self.oid).map_err(encoding)?;
         found
             .map(|found| {
+                let options = MappingOptions::parse(&found.options)?;
+                // A rotated refresh token does not make another mapping.
+                let mut lasting = found.options;
+                lasting.retain(|(name, _)| name != "refresh_token");
                 Ok(Mapping {
-                    options: MappingOptions::parse(&found.options)?,
+                    options,
+                    token_key: TokenKey {
+                        server: self.oid,
+                        mapping: found.oid,
+                        digest: digest(self.digest.clone(), &lasting).finalize().into(),
+                    },
                 })
             })
             .transpose()
     }
+}
+
+/// A role that has no mapping for a server, where one is needed.
+pub fn no_mapping(server: &str) -> Report {
+    let message = format!("there is no user mapping for mail server \"{server}\"");
+    Report::new(sqlstate::UNDEFINED_OBJECT, message).hint(format!(
+        "Create one: CREATE USER MAPPING FOR PUBLIC SERVER {} OPTIONS (user 'name', password '...');",
+        quote_identifier(server)
+    ))
+}
+
+/// Names and values, each with its length.
+fn digest(mut digest: Sha256, options: &Options) -> Sha256 {
+    for text in options
+        .iter()
+        .flat_map(|(name, value)| [name.as_str(), value])
+    {
+        digest.update(text.len().to_le_bytes());
+        digest.update(text);
+    }
+    digest
 }
 
 fn unknown(name: &str) -> Report {

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use oauth2_token::{ClientKey, Endpoint, KeyError, Parameters, ServiceAccount};
 use pem_wallet::{Locator, ServerIdentity};
 use smtp_core::auth::SchemeList;
 use smtp_core::host::Host;
 use smtp_core::limits;
 use smtp_core::secret::Secret;
 use smtp_core::text::Domain;
+use zeroize::Zeroizing;
 
 use crate::errors::{Report, hints};
 use crate::pg::foreign::Options;
@@ -39,9 +41,10 @@ impl Security {
 }
 
 /// How this client proves to the token endpoint who it is (RFC 6749 §2.3.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ClientAuth {
     /// `client_secret` in the form.
+    #[default]
     Post,
     /// HTTP Basic.
     Basic,
@@ -80,7 +83,7 @@ pub struct ServerOptions {
     /// The time limit of each command.
     pub timeout: Option<Duration>,
     pub schemes: Option<SchemeList>,
-    pub token_endpoint: Option<String>,
+    pub token_endpoint: Option<Endpoint>,
     pub client_auth: Option<ClientAuth>,
     pub token_wallet: Option<Locator>,
 }
@@ -94,17 +97,17 @@ pub struct MappingOptions {
     pub grant_type: GrantType,
     pub client_id: Option<String>,
     pub client_secret: Option<Secret>,
-    /// PEM.
-    pub client_key: Option<Secret>,
-    /// PEM.
-    pub client_certificate: Option<Secret>,
-    /// Google's JSON.
-    pub service_account: Option<Secret>,
+    /// PEM, until the certificate is read.
+    client_key_pem: Option<Secret>,
+    /// PEM, until the key is read.
+    client_certificate_pem: Option<Secret>,
+    pub client_key: Option<ClientKey>,
+    pub service_account: Option<ServiceAccount>,
     pub subject: Option<String>,
     pub scope: Option<String>,
     pub refresh_token: Option<Secret>,
     /// Further form fields.
-    pub parameters: Option<Secret>,
+    pub parameters: Parameters,
 }
 
 /// What is wrong with a value: a phrase that can stand alone, without the value where that may be a secret.
@@ -164,7 +167,7 @@ const SERVER: &[(&str, Set<ServerOptions>)] = &[
         Ok(())
     }),
     ("token_endpoint", |options, value| {
-        options.token_endpoint = Some(value.to_owned());
+        options.token_endpoint = Some(parsed(Endpoint::parse(value))?);
         Ok(())
     }),
     ("client_auth", |options, value| {
@@ -220,15 +223,15 @@ const MAPPING: &[(&str, Set<MappingOptions>)] = &[
         Ok(())
     }),
     ("client_key", |options, value| {
-        options.client_key = Some(Secret::new(value));
+        options.client_key_pem = Some(Secret::new(value));
         Ok(())
     }),
     ("client_certificate", |options, value| {
-        options.client_certificate = Some(Secret::new(value));
+        options.client_certificate_pem = Some(Secret::new(value));
         Ok(())
     }),
     ("service_account", |options, value| {
-        options.service_account = Some(Secret::new(value));
+        options.service_account = Some(parsed(ServiceAccount::parse(value))?);
         Ok(())
     }),
     ("subject", |options, value| {
@@ -244,7 +247,7 @@ const MAPPING: &[(&str, Set<MappingOptions>)] = &[
         Ok(())
     }),
     ("parameters", |options, value| {
-        options.parameters = Some(secret(value)?);
+        options.parameters = parsed(Parameters::parse(value))?;
         Ok(())
     }),
 ];
@@ -287,17 +290,27 @@ impl ServerOptions {
 impl MappingOptions {
     /// Reads all options of a user mapping.
     pub fn parse(given: &Options) -> Result<Self, Report> {
-        let options: Self = read(given, MAPPING)?;
-        if options.client_key.is_some() != options.client_certificate.is_some() {
-            let (name, other) = match options.client_key {
-                Some(_) => ("client_key", "client_certificate"),
-                None => ("client_certificate", "client_key"),
-            };
-            return Err(Report::option(name, &format!("it needs {other}"), None));
-        }
+        let mut options: Self = read(given, MAPPING)?;
+        let key = options.client_key_pem.take();
+        let certificate = options.client_certificate_pem.take();
+        options.client_key = match (key, certificate) {
+            (Some(key), Some(certificate)) => Some(client_key(&key, &certificate)?),
+            (None, None) => None,
+            (key, _) => {
+                let (name, other) = match key {
+                    Some(_) => ("client_key", "client_certificate"),
+                    None => ("client_certificate", "client_key"),
+                };
+                return Err(Report::option(name, &format!("it needs {other}"), None));
+            }
+        };
         if options.client_key.is_some() && options.client_secret.is_some() {
             let reason = "the client proves itself by client_secret or by client_key, not by both";
             return Err(Report::option("client_secret", reason, None));
+        }
+        if options.grant_type == GrantType::JwtBearer && options.service_account.is_none() {
+            let reason = "it needs the option service_account";
+            return Err(Report::option("grant_type", reason, None));
         }
         if options.grant_type == GrantType::RefreshToken && options.refresh_token.is_none() {
             return Err(Report::option(
@@ -308,6 +321,18 @@ impl MappingOptions {
         }
         Ok(options)
     }
+}
+
+fn client_key(key: &Secret, certificate: &Secret) -> Result<ClientKey, Report> {
+    let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+    let (key, certificate) = (Zeroizing::new(text(key)), text(certificate));
+    ClientKey::parse(&key, Some(&certificate)).map_err(|error| {
+        let name = match error {
+            KeyError::NoCertificate | KeyError::Mismatch => "client_certificate",
+            _ => "client_key",
+        };
+        Report::option(name, &error.to_string(), None)
+    })
 }
 
 /// Options of a wrapper or a table, of which there are none.

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::libc::{MSG_MORE, MSG_NOSIGNAL};
 use nix::sys::socket::{MsgFlags, recv};
 use rustls::ClientConnection;
+use rustls::pki_types::CertificateDer;
 use socket2::SockRef;
 
 use crate::error::{NetError, Step, TlsError};
@@ -165,6 +166,14 @@ impl Stream {
             tls.connection.send_close_notify();
             // With the end of the connection, in one packet. If it can't be sent at once, then not at all.
             let _ = tls.connection.write_tls(&mut Corked(&tls.socket));
+        }
+    }
+
+    /// The certificates that the server showed, its own first; none without TLS.
+    pub fn server_certificates(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Tls(tls) => tls.connection.peer_certificates().unwrap_or_default(),
         }
     }
 

@@ -10,10 +10,10 @@ pub(crate) mod wording;
 
 use std::sync::Arc;
 
-use pem_wallet::{ClientIdentity, ServerIdentity, Verifier, Wallet};
+use pem_wallet::{ClientIdentity, Rejection, ServerIdentity, Verifier, Wallet};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, ClientConfig, SupportedProtocolVersion};
@@ -161,6 +161,17 @@ impl TlsCache {
         self.entries.push(entry);
         Ok(config)
     }
+}
+
+/// Verifies a server's certificates outside of a handshake.
+pub(crate) fn verify(
+    chain: &[CertificateDer<'_>],
+    wallet: Arc<Wallet>,
+    identity: ServerIdentity,
+) -> Result<(), Rejection> {
+    let algorithms = ring::default_provider().signature_verification_algorithms;
+    let verifier = Verifier::new(wallet, identity, algorithms);
+    verifier.verify(chain, UnixTime::now()).map(|_| ())
 }
 
 /// ring, with AES-128 preferred: as strong as any signature around it, and SHA-256 has instructions

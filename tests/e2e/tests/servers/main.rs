@@ -1,8 +1,10 @@
 //! Mail servers as SQL objects: options, rights, and what `connect` says to a server.
 
 mod connect;
+mod credential;
 mod options;
 mod rights;
+mod tokens;
 
 use e2e::test_bed::{CLIENT, NAME, TestBed};
 use e2e::{Database, Failure, Peer, Script, Session, Smtp};

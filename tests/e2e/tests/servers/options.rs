@@ -58,6 +58,17 @@ fn a_bad_value_is_refused_when_created_and_when_altered() {
         ("max_message_size", "0", "from 1"),
         ("token_wallet_path", "relative", "file:/directory"),
         ("client_auth", "jwt", "post, basic"),
+        (
+            "token_endpoint",
+            "http://login.example.com/token",
+            "https://",
+        ),
+        (
+            "token_endpoint",
+            "https://u:p@login.example.com/",
+            "https://",
+        ),
+        ("token_endpoint", "login.example.com", "https://"),
     ] {
         let given = list(&[("host", "mail.example.com"), (name, value)]);
         let created = format!("CREATE SERVER other FOREIGN DATA WRAPPER utl_smtp {given}");
@@ -142,6 +153,12 @@ fn a_mapping_is_checked_without_a_word_of_its_values() {
         format!("grant_type '{SECRET}'"),
         format!("client_key '{SECRET}'"),
         format!("client_secret '{SECRET}', client_key 'a', client_certificate 'b'"),
+        format!("client_key '{SECRET}', client_certificate '{SECRET}'"),
+        format!("service_account '{SECRET}'"),
+        format!("service_account '{{\"private_key\": \"{SECRET}\"}}'"),
+        format!("grant_type 'jwt_bearer', password '{SECRET}'"),
+        format!("parameters '{SECRET}'"),
+        format!("parameters 'a={SECRET}&a={SECRET}'"),
         format!("grant_type 'refresh_token', password '{SECRET}'"),
     ] {
         let failure = session
