@@ -6,6 +6,8 @@
 //! instead of returning, so whoever calls holds the connection by value and loses it then; a late reply can never
 //! meet the next command.
 
+mod failure;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use smtp_core::command::{Command, Verb};
 use smtp_core::phase::Phase;
 use smtp_core::reply::{Code, Reply};
 use smtp_core::session::{CommandError, PIECE, Progress, Session, SessionError};
+
+pub use failure::{Cause, Failure, Farewell};
 
 use crate::error::{NetError, Step, TlsError};
 use crate::stream::Stream;
@@ -80,72 +84,12 @@ pub struct Statistics {
     pub last_reply: Option<Reply>,
 }
 
-/// How a conversation ended by QUIT.
-#[derive(Debug)]
-pub enum Farewell {
-    /// The server answered.
-    Reply(Reply),
-    /// It did not, or the connection was lost. For QUIT that is no failure.
-    Lost(Failure),
-}
-
-/// Why a call failed, and in reply to what.
-#[derive(Debug)]
-pub struct Failure {
-    /// The command it was about.
-    pub verb: Verb,
-    /// What happened.
-    pub cause: Cause,
-    /// The limit that the command had.
-    pub timeout: Option<Duration>,
-    /// Whether the whole message was sent, so that the server may have accepted it.
-    pub message_sent: bool,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Cause {
-    /// Nothing was sent; the session is as it was.
-    Command(CommandError),
-    /// The network or TLS; the session is over.
-    Net(NetError),
-    /// The server broke the protocol; the session is over.
-    Session(SessionError),
-}
-
-impl From<CommandError> for Cause {
-    fn from(error: CommandError) -> Self {
-        Self::Command(error)
-    }
-}
-
-impl From<NetError> for Cause {
-    fn from(error: NetError) -> Self {
-        Self::Net(error)
-    }
-}
-
-impl From<SessionError> for Cause {
-    fn from(error: SessionError) -> Self {
-        Self::Session(error)
-    }
-}
-
-impl Failure {
-    /// A failure before there is a connection.
-    pub fn connecting(error: NetError, timeout: Option<Duration>) -> Self {
-        Self {
-            verb: Verb::Connect,
-            cause: error.into(),
-            timeout,
-            message_sent: false,
-        }
-    }
-}
-
 impl Connection {
     /// Connects and reads the greeting. Only after 220 is there a conversation to have: with any other greeting the
     /// connection has phase [`Phase::Closed`].
+    ///
+    /// # Errors
+    /// The connection, the handshake or the greeting fails.
     pub fn open(target: Target<'_>, io: &Io<'_>) -> Result<(Self, Reply), Failure> {
         let (mut this, deadline) = Self::connect(target, io)?;
         let reply = this.converse(io, deadline)?;
@@ -160,12 +104,18 @@ impl Connection {
     }
 
     /// One command and its reply, whatever it is. [`Connection::is_over`] tells whether the session outlived it.
+    ///
+    /// # Errors
+    /// [`Cause::Command`] leaves the session as it was. All others end it.
     pub fn command(&mut self, command: &Command, io: &Io<'_>) -> Result<Reply, Failure> {
         let deadline = Deadline::after(self.timeouts.of(command.verb()));
         self.command_by(deadline, command, io)
     }
 
     /// The same for a call that has done something else before: its deadline was [`Connection::deadline`] then.
+    ///
+    /// # Errors
+    /// As [`Connection::command`].
     pub fn command_by(
         &mut self,
         deadline: Deadline,
@@ -181,6 +131,9 @@ impl Connection {
     }
 
     /// An AUTH exchange by the first of `schemes` that the server offers.
+    ///
+    /// # Errors
+    /// As [`Connection::command`].
     pub fn authenticate(
         &mut self,
         schemes: &SchemeList,
@@ -198,6 +151,9 @@ impl Connection {
 
     /// Refuses STARTTLS where it has no place, before a wallet is opened for it. From here on the connection is one that
     /// was to be encrypted, whatever comes of it (see [`Session::want_tls`]).
+    ///
+    /// # Errors
+    /// [`Cause::Command`].
     pub fn admit_start_tls(&mut self) -> Result<(), Failure> {
         self.run(Verb::StartTls, |this| {
             this.session.admit(&Command::StartTls)?;
@@ -214,6 +170,10 @@ impl Connection {
 
     /// STARTTLS and, after 220, the handshake, by a deadline that was [`Connection::deadline`] when
     /// the call began.
+    ///
+    /// # Errors
+    /// [`Cause::Command`] leaves the session as it was. All others, also those of the handshake, end
+    /// it.
     pub fn start_tls(
         &mut self,
         options: &TlsOptions,
@@ -246,6 +206,9 @@ impl Connection {
     ///
     /// Small pieces are gathered: what is sent, and when, depends on how much there is, not on how it was cut. Without a
     /// deadline the call has its own, which begins with the first octets that are sent.
+    ///
+    /// # Errors
+    /// [`Cause::Command`] outside of a message. All others end the session.
     pub fn write(
         &mut self,
         mut deadline: Option<Deadline>,
@@ -270,6 +233,9 @@ impl Connection {
     }
 
     /// The end of the message, and the server's verdict on it.
+    ///
+    /// # Errors
+    /// As [`Connection::write`]. See also [`Failure::message_sent`].
     pub fn end_data(&mut self, deadline: Deadline, io: &Io<'_>) -> Result<Reply, Failure> {
         self.trace_as(io);
         self.run(Verb::FinalDot, |this| {
@@ -286,6 +252,9 @@ impl Connection {
 
     /// QUIT. The session is over whatever happens, but where the command has no place; silence and a lost connection
     /// are no failures.
+    ///
+    /// # Errors
+    /// [`Cause::Command`] leaves the session as it was.
     pub fn quit(&mut self, io: &Io<'_>) -> Result<Farewell, Failure> {
         let deadline = self.deadline().min(Deadline::after(Some(QUIT_WAIT)));
         self.trace_as(io);

@@ -10,9 +10,3 @@ pub mod tcp;
 pub mod timeouts;
 pub mod tls;
 pub mod wait;
-
-pub use error::NetError;
-pub use stream::Stream;
-pub use timeouts::Timeouts;
-pub use tls::{MinVersion, SpeaksFirst, TlsCache, TlsInfo, TlsOptions};
-pub use wait::{Deadline, Interest, Interrupted, PollWait, Wait};

@@ -1,9 +1,9 @@
-//! Names to addresses, and this machine's own name, by the system's resolver.
+//! Looks up the addresses of a host, and this machine's own name, by the system's resolver.
 //!
 //! getaddrinfo blocks and can't be interrupted, so it runs in a helper thread with every signal
-//! blocked, while the caller waits for the answer as for any other peer. When the caller gives up,
-//! the thread is left to finish alone: it touches nothing but its own arguments. What it can't do
-//! is be stopped, so their number is capped.
+//! blocked, and the caller waits for the answer as it waits for a socket. When the caller gives up,
+//! the thread continues until the resolver returns: it uses nothing but its own arguments. It can't
+//! be stopped, so the number of these threads is limited.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -25,8 +25,8 @@ pub(crate) const LOOKUPS: usize = 8;
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 32;
 
-/// Octets that a thread needs before it runs code of ours. Its runtime aborts the process where it
-/// can't get them.
+/// Octets that a thread allocates before it runs code of this crate. The runtime aborts the process
+/// if it gets no memory for them.
 const THREAD_START: usize = 64 * 1024;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -144,15 +144,15 @@ fn in_helper_thread<T: Send + 'static>(
         let _signals = BlockedSignals::all();
         wait.spawn(Box::new(move || {
             let _slot = slot;
-            // Nobody may be listening any more.
+            // The caller may have given up.
             let _ = answer.send(work());
-            // Its end is what the waiting side sees; nothing is written, so nothing can block or
-            // fail.
+            // The waiting side sees the end of the socket. Nothing is written, so nothing can block
+            // or fail.
             drop(theirs);
         }))
         .map_err(failed)?;
     }
-    // A resolver nearby answers before a wait for everything that may happen could be prepared.
+    // A resolver nearby answers within this time, without the cost of a full wait.
     let soon = deadline.remaining().unwrap_or(BRIEF).min(BRIEF);
     if !poll_for(ours.as_fd(), Interest::Readable, soon)
         && !ready_by(wait, ours.as_fd(), Interest::Readable, deadline)?

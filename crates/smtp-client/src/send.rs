@@ -63,7 +63,7 @@ impl Connection {
     ///   takes them. It is cloned for each transaction. `[bytes]` is a body of one piece.
     /// - `max_recipients`: the most recipients of one transaction, at least 1; RFC 5321 §4.5.3.1.8
     ///   has every server take 100.
-    /// - Each step has its own limit, see [`crate::Timeouts`].
+    /// - Each step has its own limit, see [`crate::timeouts::Timeouts`].
     ///
     /// # Errors
     /// [`Cause::Command`]: MAIL can't be sent to this server, nothing was, and the session is as it

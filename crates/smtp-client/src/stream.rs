@@ -67,6 +67,9 @@ impl Stream {
     }
 
     /// Reads what there is, waiting until there is something; 0 is the end.
+    ///
+    /// # Errors
+    /// [`NetError::Timeout`], [`NetError::Io`], [`NetError::Tls`] or [`NetError::Interrupted`].
     pub fn read(
         &mut self,
         buffer: &mut [u8],
@@ -88,6 +91,9 @@ impl Stream {
     }
 
     /// Reads what there is without waiting: `None` if there is nothing, 0 if it is the end.
+    ///
+    /// # Errors
+    /// [`NetError::Io`] or [`NetError::Tls`].
     pub fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, NetError> {
         self.receive(buffer, ReadMode::Nonblocking)
     }
@@ -100,6 +106,9 @@ impl Stream {
     }
 
     /// Sends all of it.
+    ///
+    /// # Errors
+    /// [`NetError::Timeout`], [`NetError::Io`], [`NetError::Tls`] or [`NetError::Interrupted`].
     pub fn write_all(
         &mut self,
         data: &[u8],
@@ -114,6 +123,9 @@ impl Stream {
 
     /// Sends what the socket takes soon, and returns how much of `data` that is: 0 where it takes
     /// nothing now. With TLS the last octets taken may not be sent yet, see [`Stream::is_sent`].
+    ///
+    /// # Errors
+    /// [`NetError::Io`] or [`NetError::Tls`].
     pub fn write_some(&mut self, data: &[u8]) -> Result<usize, NetError> {
         match self {
             Self::Plain(plain) => {
@@ -133,12 +145,19 @@ impl Stream {
     }
 
     /// Waits until there is something to read or room to write.
+    ///
+    /// # Errors
+    /// [`NetError::Timeout`] or [`NetError::Interrupted`].
     pub fn wait_for_either(&self, wait: &dyn Wait, deadline: Deadline) -> Result<(), NetError> {
         let fd = self.socket().as_fd();
         ready(wait, fd, Interest::Either, deadline, Step::Writing)
     }
 
     /// Turns a plain connection into an encrypted one. A failure closes it.
+    ///
+    /// # Errors
+    /// [`NetError::Certificate`], [`NetError::TlsVersion`], [`NetError::Tls`], [`NetError::Identity`],
+    /// [`NetError::Timeout`] or [`NetError::Interrupted`].
     pub fn start_tls(
         self,
         options: &TlsOptions,

@@ -1,10 +1,10 @@
 //! Opening a TCP connection: the addresses of a host in turn, each within its share of the time.
 //!
-//! It takes addresses only. What was resolved and checked is what is connected to; no name is
-//! looked up here.
+//! It takes addresses only: the addresses that were resolved and checked are those that are
+//! connected to.
 //!
-//! The sockets block, but for `BRIEF` at most: what a server nearby does within that time is waited
-//! for by the call that needs it. Everything that takes longer goes through [`Wait`].
+//! The sockets block for `BRIEF` at most, which is enough for a server nearby. Longer waits go
+//! through [`Wait`].
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::{AttemptError, Attempts, NetError, Step};
 use crate::wait::{BRIEF, Deadline, Interest, Interrupted, Wait};
 
-/// The longest an address may keep the ones after it waiting.
+/// The longest time for an address that is not the last.
 const LONGEST_SHARE: Duration = Duration::from_secs(30);
 
 /// Connects to the first address that accepts. The stream blocks for `BRIEF` at most and is closed
@@ -47,7 +47,7 @@ pub fn connect(
     Err(NetError::Connect(failed))
 }
 
-/// The deadline of the next attempt when so many are left: the last one has all the time there is.
+/// The deadline of the next attempt when `left` addresses are left. The last one has all the time.
 fn share(deadline: Deadline, left: usize) -> Deadline {
     let Some(others) = u32::try_from(left).ok().filter(|&left| left > 1) else {
         return deadline;

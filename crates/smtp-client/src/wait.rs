@@ -1,6 +1,6 @@
-//! Waiting: the one thing this crate can't do alone, because inside a server process a wait must
-//! also answer to interrupts. Deadlines are absolute and monotonic, so neither retries nor a
-//! stepped clock stretch them.
+//! Waiting. The caller provides it, because a wait inside of a server process must also answer
+//! interrupts. Deadlines are absolute and monotonic: neither a retry nor a change of the system's
+//! time extends them.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -12,18 +12,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{NetError, Step};
 
-/// How long an operation may block, for what a server nearby does at once: to prepare a wait for
-/// all that may happen takes longer. The kernel rounds it up to its ticks, of which a second has
-/// 100 to 1,000. A signal ends the call; one that comes right before it is seen when it is over, so
-/// this is also how late an interrupt may be answered.
+/// How long an operation may block. A server nearby answers within this time, and a wait for the
+/// socket and for interrupts together costs more. The kernel rounds it up to its ticks, of which a
+/// second has 100 to 1,000. A signal ends the call. A signal right before the call is seen when the
+/// call is over, so an interrupt may be answered this much later.
 pub(crate) const BRIEF: Duration = Duration::from_millis(2);
 
-/// The moment by which something must be done, or never.
+/// A point in time by which an operation must end, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// So long from now; `None` is never. A length that overflows the clock is never, too.
+    /// This long from now. `None`, or a length that overflows the clock, is no deadline.
     pub fn after(length: Option<Duration>) -> Self {
         Self(length.and_then(|length| Instant::now().checked_add(length)))
     }
@@ -33,12 +33,12 @@ impl Deadline {
         Self(None)
     }
 
-    /// Whether it is over.
+    /// Whether it has passed.
     pub fn passed(&self) -> bool {
         self.0.is_some_and(|at| Instant::now() >= at)
     }
 
-    /// What is left, zero if it is over; `None` if there is no deadline.
+    /// The time left, zero if it has passed; `None` if there is no deadline.
     pub fn remaining(&self) -> Option<Duration> {
         self.0
             .map(|at| at.saturating_duration_since(Instant::now()))

@@ -10,9 +10,10 @@ use std::time::Duration;
 use pem_wallet::{ClientIdentity, Wallet};
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
+use smtp_client::error::NetError;
 use smtp_client::error::{Step, TlsError};
 use smtp_client::tls::client_identity;
-use smtp_client::{Deadline, Interest, Interrupted, NetError, PollWait, Wait};
+use smtp_client::wait::{Deadline, Interest, Interrupted, PollWait, Wait};
 use smtp_core::secret::Secret;
 use tempfile::TempDir;
 
@@ -133,7 +134,7 @@ fn without_an_identity_none_is_sent_and_the_server_decides() {
         .connect(server.address)
         .and_then(|mut stream| {
             let deadline = crate::support::seconds(5);
-            stream.read(&mut [0; 64], &smtp_client::PollWait, deadline)
+            stream.read(&mut [0; 64], &smtp_client::wait::PollWait, deadline)
         });
     assert!(
         matches!(

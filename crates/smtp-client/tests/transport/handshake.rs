@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use pem_wallet::Rejection;
 use rustls::ServerConnection;
 use rustls::version::{TLS12, TLS13};
+use smtp_client::error::NetError;
 use smtp_client::error::TlsError;
-use smtp_client::{Deadline, MinVersion, NetError, PollWait, SpeaksFirst};
+use smtp_client::tls::{MinVersion, SpeaksFirst};
+use smtp_client::wait::{Deadline, PollWait};
 
 use crate::support::{
     BOUND, Client, Credentials, GREETING, NAME, Server, ServerSetup, directory, issuer_params,

@@ -13,9 +13,10 @@ use oauth2_token::{
 };
 use pem_wallet::Rejection;
 use rustls::{ServerConnection, StreamOwned};
+use smtp_client::error::NetError;
 use smtp_client::error::Step;
 use smtp_client::https::{PostError, Received, post};
-use smtp_client::{Deadline, Interest, Interrupted, NetError, PollWait, Wait};
+use smtp_client::wait::{Deadline, Interest, Interrupted, PollWait, Wait};
 use smtp_core::secret::Secret;
 
 use crate::support::{

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use pem_wallet::{Rejection, ServerIdentity};
 use rustls::version::{TLS12, TLS13};
-use smtp_client::{MinVersion, NetError};
+use smtp_client::error::NetError;
+use smtp_client::tls::MinVersion;
 
 use crate::support::{
     Client, Credentials, GREETING, NAME, Server, ServerSetup, directory, leaf_params, open,

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustls::ServerConnection;
+use smtp_client::error::NetError;
 use smtp_client::error::Step;
-use smtp_client::{Deadline, Interest, Interrupted, NetError, PollWait, Stream, Wait};
+use smtp_client::stream::Stream;
+use smtp_client::wait::{Deadline, Interest, Interrupted, PollWait, Wait};
 
 use crate::support::{
     BOUND, Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, plain,

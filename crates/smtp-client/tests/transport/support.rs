@@ -13,9 +13,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
-use smtp_client::{
-    Deadline, MinVersion, NetError, PollWait, SpeaksFirst, Stream, TlsCache, TlsOptions, tcp,
-};
+use smtp_client::error::NetError;
+use smtp_client::stream::Stream;
+use smtp_client::tcp;
+use smtp_client::tls::{MinVersion, SpeaksFirst, TlsCache, TlsOptions};
+use smtp_client::wait::{Deadline, PollWait};
 use smtp_core::host::Host;
 
 pub use crate::certs::*;

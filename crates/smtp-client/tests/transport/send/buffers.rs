@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, mpsc};
 
 use rustls::{ServerConnection, StreamOwned};
-use smtp_client::{Interest, Interrupted, Wait};
+use smtp_client::wait::{Interest, Interrupted, Wait};
 use socket2::{Domain as Family, SockRef, Socket, Type};
 
 use super::*;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use smtp_client::NetError;
 use smtp_client::connection::Failure;
+use smtp_client::error::NetError;
 use smtp_core::command::Verb;
 
 use super::*;

@@ -10,7 +10,8 @@ use std::thread::{self, JoinHandle};
 
 use smtp_client::connection::{Cause, Connection, Io, Target};
 use smtp_client::send::{Ended, Verdict};
-use smtp_client::{Deadline, PollWait, Timeouts};
+use smtp_client::timeouts::Timeouts;
+use smtp_client::wait::{Deadline, PollWait};
 use smtp_core::command::Command;
 use smtp_core::envelope::Envelope;
 use smtp_core::text::{Domain, Mailbox, Parameters, ReversePath};
