@@ -5,6 +5,12 @@
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
+# Those below the extension, which need no PostgreSQL.
+CRATES=()
+for manifest in crates/*/Cargo.toml; do
+    CRATES+=(--package "$(basename "$(dirname "$manifest")")")
+done
+
 chosen=${PG_CONFIG:-}
 need_rust
 need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}" "${JUDGE_PACKAGES[@]}"
@@ -72,7 +78,7 @@ start "$dir/build.log" build_all
 builds=${jobs[0]}
 scripts/check.sh
 # Compiled by the same commands that run them: what else is selected may change the features of what they share.
-step "compiling the tests of the crates" cargo test --locked --package smtp-core --package smtp-client --package host-acl --package oauth2-token --no-run
+step "compiling the tests of the crates" cargo test --locked "${CRATES[@]}" --no-run
 step "compiling the end-to-end tests" cargo test --locked --package e2e --no-run
 step "building the extension for ${#pg_configs[@]} versions of PostgreSQL" \
     tail --pid="$builds" --follow "$dir/build.log"
@@ -80,7 +86,7 @@ wait "$builds" || { tail -n 60 "$dir/build.log" >&2; die "the extension does not
 jobs=()
 
 say "crates: known answers and properties"
-cargo test --locked --package smtp-core --package smtp-client --package host-acl --package oauth2-token
+cargo test --locked "${CRATES[@]}"
 
 step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
 step "starting Exim" as_root scripts/exim.sh start "$dir/exim"

@@ -15,3 +15,9 @@ LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'connect_wrapper';
 COMMENT ON FUNCTION utl_smtp.connect(text, integer) IS
 'connects to a mail server that was created with CREATE SERVER and makes the connection ready for mail: EHLO, STARTTLS, EHLO again, and AUTH by the role''s user mapping; tx_timeout in seconds limits each command (NULL: as the server''s option timeout says)';
+
+CREATE FUNCTION utl_smtp.set_credential(c utl_smtp.connection, credential text, schemes text = NULL) RETURNS utl_smtp.reply
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'set_credential_wrapper';
+COMMENT ON FUNCTION utl_smtp.set_credential(utl_smtp.connection, text, text) IS
+'AUTH by the role''s user mapping of the mail server named credential, on an encrypted connection to that server; schemes is a space-separated list (NULL: those that fit the mapping) (RFC 4954)';

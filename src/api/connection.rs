@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use pem_wallet::{Locator, ServerIdentity};
 use pgrx::datum::{Inet, TimestampWithTimeZone};
 use pgrx::prelude::*;
 use smtp_client::connection::{Connection, Farewell, Io};
-use smtp_client::tls::ServerIdentity;
-use smtp_client::wallet::Locator;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;

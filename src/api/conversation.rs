@@ -1,8 +1,8 @@
 //! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`, `noop`, `vrfy`, `help`.
 
+use pem_wallet::ServerIdentity;
 use pgrx::prelude::*;
 use smtp_client::connection::Io;
-use smtp_client::tls::ServerIdentity;
 use smtp_core::command::Command;
 use smtp_core::reply::Reply;
 use smtp_core::text::{

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
+use pem_wallet::ServerIdentity;
 use smtp_client::connection::{Connection, Io};
+use smtp_client::error::NetError;
 use smtp_client::resolve;
 use smtp_client::wait::Deadline;
 use smtp_core::auth::{ALL_SCHEMES, Credentials, SchemeList, TOKEN_SCHEMES};
@@ -13,7 +15,8 @@ use smtp_core::text::Domain;
 
 use super::opening::Opening;
 use super::token::{self, AccessToken};
-use super::{Problem, token_cache};
+use super::{Problem, token_cache, wallet_cache};
+use crate::access;
 use crate::errors::{OfArgument, Report, hints, sqlstate};
 use crate::servers::options::Security;
 use crate::servers::{Mapping, Server};
@@ -137,6 +140,50 @@ impl TokenLogin<'_> {
 /// 535: the credentials are invalid (RFC 4954 §6).
 fn is_refused(reply: &Reply) -> bool {
     reply.code().value() == 535
+}
+
+/// Refuses a connection that may not be one to this server: credentials are sent to nobody else.
+pub fn require_server(
+    connection: &Connection,
+    opening: &Opening,
+    server: &Server,
+) -> Result<(), Report> {
+    let (address, options) = (&server.address, &server.options);
+    if (&opening.host, opening.port) != (&address.host, address.port) {
+        let detail = format!(
+            "The connection is one to {}:{}, the server is at {}:{}.",
+            opening.host, opening.port, address.host, address.port
+        );
+        return Err(of_another_server(server, detail));
+    }
+    if connection.tls().is_none() {
+        return Err(Report::credential_in_clear());
+    }
+    let wallet = match &options.wallet {
+        Some(location) => wallet_cache::open(location, access::wallet_roots(server.owner))?,
+        None => wallet_cache::default_wallet(opening.policy.wallet_path.as_deref())?,
+    };
+    let identity = match &options.identity {
+        Some(identity) => identity.clone(),
+        None => ServerIdentity::of_host(&address.host).map_err(NetError::from)?,
+    };
+    connection
+        .verify_server(wallet, identity)
+        .map_err(|rejection| {
+            let detail =
+                format!("Its certificate does not satisfy the server's options: {rejection}.");
+            of_another_server(server, detail)
+        })
+}
+
+fn of_another_server(server: &Server, detail: String) -> Report {
+    let message = format!(
+        "the connection is not one to mail server \"{}\"",
+        server.name
+    );
+    Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
+        .detail(detail)
+        .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
 }
 
 /// EHLO or HELO. Looking up the own name, where none is given, is part of the command's time.

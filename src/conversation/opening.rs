@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pem_wallet::{ServerIdentity, Wallet};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 use smtp_client::connection::{Connection, Failure, Io, Target};
 use smtp_client::error::NetError;
 use smtp_client::resolve;
 use smtp_client::timeouts::Timeouts;
-use smtp_client::tls::{MinVersion, ServerIdentity, TlsOptions};
+use smtp_client::tls::{self, MinVersion, TlsOptions};
 use smtp_client::wait::{Deadline, Wait};
-use smtp_client::wallet::Wallet;
 use smtp_core::command::Verb;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
@@ -188,11 +188,11 @@ impl Opening {
         wallet
             .warnings()
             .iter()
-            .for_each(|warning| warn(warning, None));
+            .for_each(|warning| warn(&warning.to_string(), None));
         let may_identify = wallet.has_client_identity()
             && access::may_use_client_certificates(self.authority, &self.host, self.port);
         let client_identity = match may_identify {
-            true => wallet.client_identity(self.wallet_password.as_ref(), wait, deadline)?,
+            true => tls::client_identity(&wallet, self.wallet_password.as_ref(), wait, deadline)?,
             false => None,
         };
         let identity = match identity.or_else(|| self.identity.clone()) {

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use oauth2_token::{Endpoint, HttpRequest, Token};
+use pem_wallet::{Locator, ServerIdentity};
 use smtp_client::connection::Io;
 use smtp_client::error::NetError;
 use smtp_client::https::{PostError, Received, post};
 use smtp_client::resolve;
-use smtp_client::tls::{ServerIdentity, TlsOptions};
+use smtp_client::tls::TlsOptions;
 use smtp_client::wait::Deadline;
-use smtp_client::wallet::Locator;
 use smtp_core::host::Host;
 use smtp_core::secret::Secret;
 

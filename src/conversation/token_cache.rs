@@ -4,10 +4,12 @@ use std::cell::RefCell;
 
 use oauth2_token::{Token, usable_for};
 use smtp_client::wait::Deadline;
-use smtp_core::limits;
 use smtp_core::secret::Secret;
 
 use crate::servers::token::TokenKey;
+
+/// Access tokens that a backend keeps.
+const TOKENS_KEPT: usize = 64;
 
 /// What is kept of one server and mapping.
 struct Entry {
@@ -73,7 +75,7 @@ pub fn store(key: TokenKey, token: Token, given: Option<&Secret>) {
             let given = given.clone();
             entry.rotated = Some(Rotated { given, current });
         }
-        if entries.len() >= limits::TOKENS_KEPT {
+        if entries.len() >= TOKENS_KEPT {
             entries.remove(0);
         }
         entries.push(entry);

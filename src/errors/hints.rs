@@ -1,7 +1,6 @@
-//! What an argument is to be, for those who gave something else: the HINT of most errors 22023. It says what DETAIL
-//! does not, and nothing where there is nothing more to say.
+//! What an argument is to be, for those who gave something else: the HINT of most errors 22023. It
+//! says what DETAIL does not, and nothing where there is nothing more to say.
 
-use smtp_client::error::NetError;
 use smtp_core::reply::Reply;
 
 /// For a host of the access control list.
@@ -143,25 +142,6 @@ pub fn for_value(argument: &str, flaw: Flaw) -> Option<&'static str> {
         }
         "body" | "data" => {
             "write_raw_data sends text in any other encoding, as convert_to makes it."
-        }
-        _ => return None,
-    })
-}
-
-/// For a failure below the protocol, where the remedy is a call or a setting.
-pub fn for_transport(error: &NetError) -> Option<&'static str> {
-    Some(match error {
-        NetError::CertificateName { .. } => {
-            "Connect by a name the certificate has, or give one as secure_host."
-        }
-        NetError::WalletForbidden => {
-            "Name a directory under one of those in utl_smtp.wallet_roots, which a superuser sets."
-        }
-        NetError::TlsVersion { .. } => {
-            "TLS 1.2 is the oldest version known here, and utl_smtp.min_tls_version may ask for more."
-        }
-        NetError::Locator { .. } => {
-            "A wallet is \"file:/directory\", an absolute path, or \"system:\"."
         }
         _ => return None,
     })

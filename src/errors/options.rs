@@ -19,8 +19,8 @@ impl Report {
         }
     }
 
-    /// A value that an option can't have. `reason` is a phrase that can stand alone. It never holds a secret.
-    /// `valid`: a sentence about what is valid.
+    /// A value that an option can't have. `reason` is a phrase that can stand alone. It never holds
+    /// a secret. `valid`: a sentence about what is valid.
     pub fn option(name: &str, reason: &str, valid: Option<String>) -> Self {
         let message = format!("invalid value for option \"{name}\"");
         let mut report =

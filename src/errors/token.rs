@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use oauth2_token::{AnswerError, Endpoint, Grant, Reason, Refusal, SigningFailed};
-use smtp_client::error::NetError;
+use pem_wallet::Rejection;
+use smtp_client::error::{NetError, Step};
 use smtp_client::https::PostError;
 
 use super::{Report, hints, sentence, sqlstate};
@@ -27,27 +28,27 @@ impl Report {
             Self::new(sqlstate::TRANSIENT_ERROR, message)
         };
         match failed.error {
-            PostError::Net(NetError::OutOfMemory) => NetError::OutOfMemory.into(),
-            PostError::Net(NetError::Timeout { what, detail }) => {
+            PostError::Net(NetError::OutOfMemory(error)) => error.into(),
+            PostError::Net(NetError::Timeout(step)) => {
                 let limit = failed.timeout.unwrap_or_default().as_secs();
-                let doing = match what {
-                    "reading" => "waiting for the answer of the token endpoint",
-                    "writing" => "sending the request for a token",
-                    other => other,
+                let doing = match step {
+                    Step::Reading => "waiting for the answer of the token endpoint".to_owned(),
+                    Step::Writing => "sending the request for a token".to_owned(),
+                    other => other.to_string(),
                 };
-                let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
                 unavailable()
-                    .detail(format!(
-                        "The tx_timeout of {limit} s ended while {doing}{detail}."
-                    ))
+                    .detail(format!("The tx_timeout of {limit} s ended while {doing}."))
                     .hint(hints::ENDPOINT_UNREACHABLE)
             }
             PostError::Net(error) => {
-                let detail = error.detail().unwrap_or_else(|| error.to_string());
-                unavailable().detail(sentence(&detail)).hint(match error {
-                    NetError::Certificate { .. } => hints::ENDPOINT_CERTIFICATE,
+                let hint = match error {
+                    NetError::Certificate(Rejection::Name { .. }) => hints::ENDPOINT_UNREACHABLE,
+                    NetError::Certificate(_) => hints::ENDPOINT_CERTIFICATE,
                     _ => hints::ENDPOINT_UNREACHABLE,
-                })
+                };
+                unavailable()
+                    .detail(sentence(&error.to_string()))
+                    .hint(hint)
             }
             PostError::Answer(AnswerError::Malformed(malformed)) => unavailable()
                 .detail(sentence(&format!(

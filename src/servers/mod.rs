@@ -81,6 +81,15 @@ impl Server {
     }
 }
 
+/// A role that has no mapping for a server, where one is needed.
+pub fn no_mapping(server: &str) -> Report {
+    let message = format!("there is no user mapping for mail server \"{server}\"");
+    Report::new(sqlstate::UNDEFINED_OBJECT, message).hint(format!(
+        "Create one: CREATE USER MAPPING FOR PUBLIC SERVER {} OPTIONS (user 'name', password '...');",
+        quote_identifier(server)
+    ))
+}
+
 /// Names and values, each with its length.
 fn digest(mut digest: Sha256, options: &Options) -> Sha256 {
     for text in options

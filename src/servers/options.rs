@@ -6,8 +6,7 @@
 use std::time::Duration;
 
 use oauth2_token::{ClientKey, Endpoint, KeyError, Parameters, ServiceAccount};
-use smtp_client::tls::ServerIdentity;
-use smtp_client::wallet::Locator;
+use pem_wallet::{Locator, ServerIdentity};
 use smtp_core::auth::SchemeList;
 use smtp_core::host::Host;
 use smtp_core::limits;
@@ -152,7 +151,7 @@ const SERVER: &[(&str, Set<ServerOptions>)] = &[
         Ok(())
     }),
     ("wallet_path", |options, value| {
-        options.wallet = Some(locator(value)?);
+        options.wallet = Some(parsed(Locator::parse(value))?);
         Ok(())
     }),
     ("helo", |options, value| {
@@ -180,7 +179,7 @@ const SERVER: &[(&str, Set<ServerOptions>)] = &[
         Ok(())
     }),
     ("token_wallet_path", |options, value| {
-        options.token_wallet = Some(locator(value)?);
+        options.token_wallet = Some(parsed(Locator::parse(value))?);
         Ok(())
     }),
     ("paused", |_, value| boolean(value).map(|_| ())),
@@ -369,11 +368,6 @@ const MOST: u64 = i32::MAX as u64;
 
 fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, Invalid> {
     result.map_err(|error| Invalid::because(error.to_string()))
-}
-
-fn locator(value: &str) -> Result<Locator, Invalid> {
-    Locator::parse(value)
-        .map_err(|error| Invalid::because(error.detail().unwrap_or_else(|| error.to_string())))
 }
 
 fn one_of(values: &str) -> Invalid {

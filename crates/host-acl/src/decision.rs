@@ -216,6 +216,14 @@ mod tests {
                 ..ENTRY
             },
             Entry {
+                ports: Some((20, 25)),
+                ..ENTRY
+            },
+            Entry {
+                ports: Some((25, 30)),
+                ..ENTRY
+            },
+            Entry {
                 principal: 2,
                 ..ENTRY
             },

@@ -105,7 +105,6 @@ fn a_cut_connection_does_not_end_a_body_of_unknown_length() {
     read(with_length("200 OK", BODY).as_bytes(), 7, false).unwrap();
 }
 
-///
 #[test]
 fn nonsense_is_an_error() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -187,7 +186,6 @@ fn nonsense_is_an_error() {
     }
 }
 
-///
 #[test]
 fn nothing_without_an_end_is_read_for_ever() {
     for beginning in [
@@ -290,7 +288,6 @@ fn the_words_of_known_endpoints_are_kept() {
     }
 }
 
-///
 #[test]
 fn an_endpoint_that_repeats_the_secret_is_not_repeated() {
     let request = request();

@@ -110,7 +110,6 @@ fn verified(directory: &TempDir, assertion: &str, options: &str) -> (Value, Valu
     (part(header), part(claims))
 }
 
-///
 #[test]
 fn a_client_assertion_is_verified_by_openssl() {
     let directory = rsa();
@@ -162,7 +161,6 @@ fn account(key: &str) -> Value {
     })
 }
 
-///
 #[test]
 fn the_assertion_of_a_service_account_is_verified_by_openssl() {
     let directory = rsa();

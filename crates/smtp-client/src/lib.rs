@@ -3,7 +3,6 @@
 pub mod connection;
 pub mod error;
 pub mod https;
-pub mod memory;
 pub mod resolve;
 pub mod send;
 pub mod stream;
@@ -11,14 +10,9 @@ pub mod tcp;
 pub mod timeouts;
 pub mod tls;
 pub mod wait;
-pub mod wallet;
-mod x509;
 
 pub use error::NetError;
 pub use stream::Stream;
 pub use timeouts::Timeouts;
-pub use tls::{
-    IdentityError, MinVersion, ServerIdentity, SpeaksFirst, TlsCache, TlsInfo, TlsOptions,
-};
+pub use tls::{MinVersion, SpeaksFirst, TlsCache, TlsInfo, TlsOptions};
 pub use wait::{Deadline, Interest, Interrupted, PollWait, Wait};
-pub use wallet::{CertificateInfo, ClientIdentity, Locator, Wallet, WalletCache, WalletSource};

@@ -1,11 +1,13 @@
-//! The commands of a client (RFC 5321 §4.1, RFC 3207), each built from values that are already valid, and their bytes.
+//! The commands of a client (RFC 5321 §4.1, RFC 3207), each built from values that are already
+//! valid, and their bytes.
 
 use std::fmt;
 
 use crate::limits;
 use crate::text::{Domain, Mailbox, Parameters, RawCommand, ReversePath};
 
-/// One command. AUTH is not among them: it is an exchange of several lines, see [`crate::session::Session::authenticate`].
+/// One command. AUTH is not among them: it is an exchange of several lines, see
+/// [`crate::session::Session::authenticate`].
 #[derive(Clone, Debug)]
 pub enum Command {
     /// HELO with the client's name.
@@ -26,19 +28,19 @@ pub enum Command {
     Noop,
     /// VRFY with a user name or mailbox.
     Vrfy(String),
-    /// HELP, perhaps about a command.
+    /// HELP, optionally about a command.
     Help(Option<String>),
     /// QUIT.
     Quit,
-    /// Whatever line the caller wrote.
+    /// A line written by the caller.
     Raw(RawCommand),
 }
 
-/// What the client last said, as a person would name it: the label in error contexts, and what decides which reply
-/// is due.
+/// The kind of a command: the label in error messages, and the key to the replies that can follow
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
-    /// Nothing yet: the greeting is due.
+    /// No command: the greeting is due.
     Connect,
     /// HELO
     Helo,
@@ -46,7 +48,7 @@ pub enum Verb {
     Ehlo,
     /// STARTTLS
     StartTls,
-    /// AUTH, driven by us.
+    /// AUTH, driven by the session.
     Auth,
     /// MAIL FROM
     Mail,
@@ -54,7 +56,7 @@ pub enum Verb {
     Rcpt,
     /// DATA
     Data,
-    /// The dot behind the message.
+    /// The dot that ends the message.
     FinalDot,
     /// RSET
     Rset,
@@ -68,7 +70,7 @@ pub enum Verb {
     Quit,
     /// AUTH or one of its lines, driven by the caller.
     RawAuth,
-    /// Any other line that the caller wrote.
+    /// Any other raw line.
     Raw,
 }
 
@@ -86,7 +88,7 @@ pub struct LineTooLong {
 }
 
 impl Command {
-    /// Which verb this is. A raw line that names a known verb is that verb.
+    /// The verb. A raw line with a known verb counts as that verb.
     pub fn verb(&self) -> Verb {
         match self {
             Command::Helo(_) => Verb::Helo,
@@ -115,7 +117,7 @@ impl Command {
     /// The line without its CRLF.
     ///
     /// # Errors
-    /// Where it is longer than a server must read.
+    /// If it is longer than a server must accept.
     pub fn line(&self) -> Result<String, LineTooLong> {
         let line = match self {
             Command::Helo(domain) => ["HELO ", domain.as_str()].concat(),

@@ -1,8 +1,8 @@
-//! Message data on its way to the wire (RFC 5321 §2.3.8, §4.5.2): every line ends in CRLF, every leading dot is
-//! doubled, and the end is exactly one CRLF, a dot, a CRLF.
+//! Message data on its way to the wire (RFC 5321 §2.3.8, §4.5.2): every line ends in CRLF, every
+//! leading dot is doubled, and the end is exactly one CRLF, a dot, a CRLF.
 //!
-//! The encoder carries its place in the line across calls, so that what is sent does not depend on how the caller
-//! cut the message. It never folds a line and never looks at what the bytes mean.
+//! The encoder keeps its position in the line between calls, so the output does not depend on how
+//! the caller cut the message. It never folds a line, and the bytes have no meaning to it.
 
 use memchr::memchr2;
 
@@ -16,20 +16,21 @@ pub struct DataEncoder {
 enum Place {
     #[default]
     LineStart,
-    /// At a line start that a CR made: an LF that comes next belongs to it.
+    /// After a CR, which ended a line: an LF that follows belongs to it.
     AfterCr,
     InLine,
 }
 
 impl DataEncoder {
-    /// Appends the encoding of `input` to `out`. What has the form of the wire already is copied in runs, not in lines.
+    /// Appends the encoding of `input` to `out`. Text that needs no change is copied in runs of
+    /// many lines.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
         let mut rest = input;
         if self.place == Place::AfterCr && rest.first() == Some(&b'\n') {
             self.place = Place::LineStart;
             rest = &rest[1..];
         }
-        // `rest` begins with octets that go out as they are; `at` is behind those that have been looked at.
+        // The octets of `rest` before `at` need no change.
         let mut at = 0;
         while at < rest.len() {
             if self.place != Place::InLine && rest[at] == b'.' {

@@ -1,8 +1,9 @@
-//! What a server's reply to EHLO offers (RFC 5321 §4.1.1.1, RFC 4954 §3 for AUTH, RFC 1870 for SIZE).
+//! What a server's reply to EHLO offers (RFC 5321 §4.1.1.1, RFC 4954 §3 for AUTH, RFC 1870 for
+//! SIZE).
 
 use crate::reply::Reply;
 
-/// The extensions of the last EHLO. HELO offers none; neither does the time before either.
+/// The extensions of the last EHLO. There are none before it, and none after HELO.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     keywords: Vec<String>,
@@ -10,7 +11,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Reads the lines behind the first, which is the greeting.
+    /// Reads the lines after the first, which is the greeting.
     pub fn parse(reply: &Reply) -> Self {
         let keywords: Vec<String> = reply
             .lines()
@@ -47,7 +48,7 @@ impl Capabilities {
     }
 }
 
-/// The parameters of an AUTH line; `AUTH=` is how servers wrote it before RFC 2554, and some still write both.
+/// The parameters of an AUTH line. Servers from before RFC 2554 write `AUTH=`, and some write both.
 fn auth_parameters(line: &str) -> Option<&str> {
     let (keyword, parameters) = line.split_at_checked(5)?;
     (keyword.eq_ignore_ascii_case("AUTH ") || keyword.eq_ignore_ascii_case("AUTH="))

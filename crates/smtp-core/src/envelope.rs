@@ -20,8 +20,8 @@ impl Envelope {
         recipients.any(|recipient| recipient.mailbox.needs_smtputf8())
     }
 
-    /// The envelope with the parameter SMTPUTF8 on MAIL, where RFC 6531 §3.4 wants it as soon as any address of the
-    /// envelope needs it.
+    /// The envelope with the parameter SMTPUTF8 on MAIL, where RFC 6531 §3.4 wants it as soon as
+    /// any address of the envelope needs it.
     #[must_use]
     pub fn with_smtputf8(mut self) -> Self {
         self.parameters.add("SMTPUTF8");

@@ -1,5 +1,5 @@
-//! One AUTH exchange on the wire (RFC 4954 §4): base64, the initial response, the loop of 334 challenges with its
-//! cap, the cancelling `*`. The mechanism inside sees none of this.
+//! One AUTH exchange on the wire (RFC 4954 §4): base64, the initial response, the loop of 334
+//! challenges with its cap, the cancelling `*`. The mechanism inside sees none of this.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,11 +19,11 @@ pub(crate) struct Exchange {
     /// An initial response that was too long for the AUTH line and waits for the first challenge.
     deferred: Option<Secret>,
     challenges: usize,
-    /// What was said that a server must not repeat to anybody else.
+    /// Secrets that were sent, which the server's replies must not show to anybody else.
     secrets: Secrets,
 }
 
-/// Texts to be blotted out of replies.
+/// Texts that are masked in replies.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets(Vec<Secret>);
 
@@ -66,7 +66,8 @@ impl Exchange {
         ))
     }
 
-    /// The line that answers a challenge, without CRLF. On an error the exchange is to be cancelled.
+    /// The line that answers a challenge, without CRLF. On an error the exchange is to be
+    /// cancelled.
     pub fn answer(
         &mut self,
         challenge: &Reply,
@@ -91,7 +92,8 @@ impl Exchange {
         Ok(line)
     }
 
-    /// The challenge that a reply carries. For LOGIN only its order counts, and some servers don't encode its prompts.
+    /// The challenge that a reply carries. For LOGIN only its order counts, and some servers don't
+    /// encode its prompts.
     fn decode(&self, text: &str) -> Result<Vec<u8>, Breach> {
         match STANDARD.decode(text.trim()) {
             Ok(challenge) => Ok(challenge),
@@ -120,7 +122,7 @@ impl Exchange {
 }
 
 impl Secrets {
-    /// Shorter texts are no secret that blotting out would keep, and would blot out half of a reply.
+    /// Shorter texts are not masked: they occur in replies by chance.
     const SHORTEST: usize = 4;
 
     pub fn add(&mut self, secret: &[u8]) {
@@ -129,8 +131,8 @@ impl Secrets {
         }
     }
 
-    /// Adds a line of the caller's own AUTH exchange and what it decodes to: `user`, `password`, or PLAIN's
-    /// NUL-separated three.
+    /// Adds a line of the caller's own AUTH exchange and what it decodes to: `user`, `password`, or
+    /// PLAIN's NUL-separated three.
     pub fn add_line(&mut self, line: &str) {
         self.add(line.as_bytes());
         if let Ok(decoded) = STANDARD.decode(line) {
@@ -141,7 +143,7 @@ impl Secrets {
         }
     }
 
-    /// Replaces them wherever they stand in a text of the server, which may repeat what it was told.
+    /// Masks them in a text of the server, which may repeat what it received.
     pub fn mask(&self, text: &mut String) {
         for secret in self
             .0
@@ -159,7 +161,7 @@ fn encode(response: &Secret) -> Zeroizing<String> {
     Zeroizing::new(STANDARD.encode(response.expose()))
 }
 
-/// Refuses before anything is sent what could not be sent later.
+/// Checked before anything is sent.
 fn check_length(field: Field, value: &[u8]) -> Result<(), CredentialError> {
     match value.len().div_ceil(3) * 4 + 2 > limits::AUTH_LINE {
         true => Err(CredentialError::TooLong(field)),
@@ -179,7 +181,7 @@ mod tests {
     use super::*;
     use crate::parser::ReplyParser;
 
-    /// No real mechanism goes on for ever.
+    /// A mechanism that answers every challenge.
     #[derive(Debug)]
     struct Endless;
 

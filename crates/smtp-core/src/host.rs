@@ -1,6 +1,6 @@
-//! The one identity of a host: what the caller names, what access entries name, and what is connected to.
+//! The identity of a host: the same for the caller, for access entries and for the connection.
 //!
-//! Owns the canonical spelling, so that no second spelling slips past an entry: names compare as lower-case A-labels
+//! Defines the canonical spelling, so that no other spelling evades an entry: names compare as lower-case A-labels
 //! (UTS #46) without a trailing dot, addresses as numbers, and an IPv4-mapped IPv6 address is its IPv4 address.
 //! Refuses every spelling of an address that only a resolver would understand (`127.1`, `0x7f.1`, `2130706433`), zone
 //! identifiers, the unspecified address, and anything that is more than a host: ports, paths, users. Implements RFC 1123

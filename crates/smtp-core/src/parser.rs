@@ -1,8 +1,9 @@
-//! A resumable parser of replies (RFC 5321 §4.2): bytes in, in whatever pieces they arrive; a reply, "more", or a
-//! violation out. What it returns does not depend on the pieces.
+//! A resumable parser of replies (RFC 5321 §4.2): bytes in, in whatever pieces they arrive; a
+//! reply, "more", or a violation out. What it returns does not depend on the pieces.
 //!
-//! It holds at most one unfinished line and the reply's earlier lines, both capped by [`crate::limits`], and stops
-//! right behind the line that completes a reply: what follows is the caller's to judge.
+//! It holds at most one unfinished line and the reply's earlier lines, both capped by
+//! [`crate::limits`], and stops after the line that completes a reply: the caller decides about
+//! what follows.
 
 use std::fmt;
 
@@ -11,7 +12,8 @@ use memchr::memchr;
 use crate::limits;
 use crate::reply::{Code, Reply, sanitise};
 
-/// How a peer broke the reply syntax. The session can't go on: what it will say next has no known place.
+/// How a peer broke the reply syntax. The session ends: later replies can't be paired with
+/// commands.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Violation {
     /// A line longer than [`limits::REPLY_LINE`].
@@ -20,7 +22,8 @@ pub enum Violation {
     /// A reply longer than [`limits::REPLY`].
     #[error("malformed reply: more than {} octets", limits::REPLY)]
     ReplyTooLong,
-    /// A line that does not open with a code from 200 to 599 and a separator. Holds it sanitised, shows its beginning.
+    /// A line that does not start with a code from 200 to 599 and a separator. It is sanitised, and
+    /// shown cut.
     #[error("malformed reply: \"{}\"", beginning(.0))]
     NotAReply(String),
     /// Lines of one reply with different codes (RFC 5321 §4.2.1).
@@ -33,7 +36,7 @@ pub enum Violation {
     },
 }
 
-/// The parser; one per session, fed with all that arrives.
+/// The parser. A session has one, and feeds it all bytes of the server.
 #[derive(Default)]
 pub struct ReplyParser {
     /// The beginning of a line whose end has not arrived.
@@ -46,8 +49,8 @@ pub struct ReplyParser {
 }
 
 impl ReplyParser {
-    /// Takes `input` up to the end of a reply. Returns how many bytes of it were used and the reply, if it is
-    /// complete; without one, all bytes were used.
+    /// Takes `input` up to the end of a reply. Returns how many bytes of it were used and the
+    /// reply, if it is complete; without one, all bytes were used.
     pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), Violation> {
         let mut used = 0;
         while used < input.len() {
@@ -84,7 +87,8 @@ impl ReplyParser {
         Ok(())
     }
 
-    /// One whole line with its LF. A bare LF ends a line too: refusing it gains nothing in a client.
+    /// One whole line with its LF. A bare LF ends a line too: refusing it gains nothing in a
+    /// client.
     fn line_complete(&mut self, line: &[u8]) -> Result<Option<Reply>, Violation> {
         if line.len() > limits::REPLY_LINE {
             return Err(Violation::LineTooLong);
@@ -113,7 +117,7 @@ impl ReplyParser {
     }
 }
 
-/// Nothing of the text: it may repeat a secret, and is masked only when it is complete.
+/// Does not show the text: it may repeat a secret, and is masked only when it is complete.
 impl fmt::Debug for ReplyParser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplyParser")

@@ -1,16 +1,16 @@
-//! Where a conversation stands, as one table.
+//! The states of a conversation, and the table of their transitions.
 //!
-//! The phase is what the client *knows* from replies it has seen, not what it hopes: an event is recorded when its
-//! reply is complete. It decides little on purpose. SMTP servers judge the order of commands themselves (503), and
-//! ported programs rely on seeing that reply; only message data is guarded here, because while a server reads data
-//! every command would become part of the message, and STARTTLS, because TLS can't be started twice.
+//! The phase is what the client *knows* from complete replies. It forbids little on purpose: SMTP
+//! servers check the order of commands themselves (503), and programs rely on seeing that reply.
+//! Only two orders are enforced: no command inside message data, where it would become part of the
+//! message, and no second STARTTLS.
 //!
-//! Two facts are kept beside the phase because they outlive every transition but one: whether the session is
-//! encrypted, and who is authenticated.
+//! Two facts are kept beside the phase, because all transitions but one preserve them: whether the
+//! session is encrypted, and who is authenticated.
 
 use std::fmt;
 
-/// Where the conversation stands.
+/// The state of a conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Phase {
     /// The greeting has not been read.
@@ -25,7 +25,8 @@ pub enum Phase {
     Recipient,
     /// 354 received: the server reads message data up to the final dot.
     Data,
-    /// 334 received on an AUTH that the caller drives line by line, which began in [`Phase::Connected`].
+    /// 334 received on an AUTH that the caller drives line by line, which began in
+    /// [`Phase::Connected`].
     ConnectedChallenge,
     /// The same, begun in [`Phase::Ready`].
     ReadyChallenge,
@@ -33,11 +34,11 @@ pub enum Phase {
     MailChallenge,
     /// The same, begun in [`Phase::Recipient`].
     RecipientChallenge,
-    /// Over. Nothing is sent or read any more.
+    /// Over. Nothing more is sent or read.
     Closed,
 }
 
-/// What moves a conversation from one phase to another.
+/// An event that may change the phase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Event {
     /// The greeting was 220.
@@ -52,13 +53,13 @@ pub enum Event {
     RecipientAccepted,
     /// DATA was answered by 354.
     DataStarted,
-    /// The final dot was answered, by whatever reply.
+    /// The final dot was answered by any reply.
     DataEnded,
     /// RSET was accepted.
     Reset,
     /// A line of the caller's own AUTH was answered by 334.
     Challenged,
-    /// A line of the caller's own AUTH was answered by something else.
+    /// A line of the caller's own AUTH got any other reply.
     ChallengeEnded,
     /// QUIT was answered, the server said 421, or the connection failed.
     Ended,
@@ -70,7 +71,8 @@ use Phase::*;
 /// The phases in which commands are exchanged one by one.
 const COMMANDS: &[Phase] = &[Connected, Ready, Mail, Recipient];
 
-/// The phases in which the server waits for a line of the caller's AUTH exchange. Each ends where it began.
+/// The phases in which the server waits for a line of the caller's AUTH exchange. Each ends where
+/// it began.
 const CHALLENGES: &[Phase] = &[
     ConnectedChallenge,
     ReadyChallenge,
@@ -78,8 +80,8 @@ const CHALLENGES: &[Phase] = &[
     RecipientChallenge,
 ];
 
-/// Every transition there is: from any of these phases, on this event, to that phase. An event that has no row for
-/// the current phase changes nothing.
+/// All transitions: from any of these phases, on this event, to that phase. An event without a row
+/// for the current phase changes nothing.
 pub const TRANSITIONS: &[(&[Phase], Event, Phase)] = &[
     (&[Connecting], Greeted, Connected),
     (COMMANDS, HelloAccepted, Ready),
@@ -121,7 +123,7 @@ impl Phase {
     }
 }
 
-/// The word that `utl_smtp.connections()` shows.
+/// One word, in lower case.
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

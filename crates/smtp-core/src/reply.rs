@@ -1,16 +1,16 @@
-//! What a server answered: a code that decides, and text that only informs (RFC 5321 §4.2).
+//! A reply of a server: the code decides, the text only informs (RFC 5321 §4.2).
 //!
-//! Text is sanitised here, once: control characters and invalid UTF-8 become `?`, so that no later user of it can
-//! pass an escape sequence or a line break on.
+//! Text is sanitised here, once: control characters and invalid UTF-8 become `?`, so it contains no
+//! escape sequence and no line break.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A reply code from 200 to 599. RFC 5321 §4.2 gives no other code a meaning.
+/// A reply code from 200 to 599. RFC 5321 §4.2 defines no others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Code(u16);
 
-/// What the first digit of a code says (RFC 5321 §4.2.1).
+/// The meaning of the first digit of a code (RFC 5321 §4.2.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
     /// 2yz: done.
@@ -23,11 +23,11 @@ pub enum Class {
     PermanentFailure,
 }
 
-/// One reply, all its lines.
+/// A reply with all its lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
     code: Code,
-    /// Shared by clones, so that keeping the last reply copies no text.
+    /// Shared by clones: keeping the last reply copies no text.
     lines: Arc<Vec<String>>,
 }
 
@@ -40,12 +40,12 @@ impl Code {
     pub const CHALLENGE: Code = Code(334);
     /// 354: start of mail input.
     pub const START_MAIL_INPUT: Code = Code(354);
-    /// 421: the server closes the connection; also what we report where there is no connection.
+    /// 421: the server closes the connection. Also used if there is no connection.
     pub const NOT_AVAILABLE: Code = Code(421);
     /// 553: the address can't be used (RFC 6531 §3.5).
     pub const MAILBOX_NAME_NOT_ALLOWED: Code = Code(553);
 
-    /// The code of these three digits, if they are one.
+    /// Parses three digits.
     pub fn from_digits(digits: &[u8; 3]) -> Option<Self> {
         let [
             first @ b'2'..=b'5',
@@ -64,7 +64,7 @@ impl Code {
         self.0
     }
 
-    /// What the first digit says.
+    /// The meaning of the first digit.
     pub fn class(self) -> Class {
         match self.0 / 100 {
             2 => Class::Completion,
@@ -82,13 +82,13 @@ impl Reply {
         Self { code, lines }
     }
 
-    /// The reply that stands for a connection that isn't there: Oracle's words, and why it isn't there.
+    /// The reply that stands for a missing or lost connection, with the reason.
     pub fn not_available(reason: &str) -> Self {
         let text = format!("Service not available: {}", reason.replace('\n', " "));
         Self::new(Code::NOT_AVAILABLE, vec![text])
     }
 
-    /// A reply of one line that no server sent, where one is to stand for what happened.
+    /// A reply of one line that no server sent, for an outcome that has to look like a reply.
     pub fn instead(code: Code, text: &str) -> Self {
         Self::new(code, vec![text.replace('\n', " ")])
     }
@@ -108,7 +108,7 @@ impl Reply {
         self.code
     }
 
-    /// What the code's first digit says.
+    /// The meaning of the code's first digit.
     pub fn class(&self) -> Class {
         self.code.class()
     }
@@ -118,12 +118,12 @@ impl Reply {
         &self.lines
     }
 
-    /// The text of the last line: what Oracle's scalar `reply` carries.
+    /// The text of the last line.
     pub fn text(&self) -> &str {
         self.lines.last().map_or("", String::as_str)
     }
 
-    /// Whether the command failed, for now or for good.
+    /// Whether the command failed, transiently or permanently.
     pub fn is_failure(&self) -> bool {
         matches!(
             self.class(),
@@ -136,7 +136,7 @@ impl Reply {
     }
 }
 
-/// What stands in place of a secret wherever one could be seen.
+/// Replaces a secret in all output.
 pub const MASK: &str = "********";
 
 impl fmt::Display for Code {
@@ -145,7 +145,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// All lines with their codes, as they stood on the wire but for the sanitised text.
+/// All lines with their codes, as on the wire, but sanitised.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.lines.len().saturating_sub(1);
@@ -160,7 +160,8 @@ impl fmt::Display for Reply {
     }
 }
 
-/// Bytes of a peer as text that is safe to show: control characters and invalid UTF-8 become `?`.
+/// Converts bytes of a peer to text that is safe to show: control characters and invalid UTF-8
+/// become `?`.
 pub(crate) fn sanitise(bytes: &[u8]) -> String {
     if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
         return String::from_utf8_lossy(bytes).into_owned();

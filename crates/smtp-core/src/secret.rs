@@ -1,4 +1,4 @@
-//! Bytes that must not be seen: passwords, tokens, and whatever is derived from them.
+//! Secret bytes: passwords, tokens, and everything derived from them.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ impl Secret {
         &self.0
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
 mod tests {
     use super::*;
 
-    /// A panic could show no more.
+    /// So a panic can't show the secret either.
     #[test]
     fn debug_shows_nothing_of_a_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(********)");

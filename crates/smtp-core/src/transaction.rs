@@ -1,8 +1,8 @@
-//! One message to many recipients: which commands may travel together, which reply belongs to which recipient, and
-//! the outcome for each (RFC 5321 §3.3, RFC 2920).
+//! One message to many recipients: which commands may travel together, which reply belongs to which
+//! recipient, and the outcome for each (RFC 5321 §3.3, RFC 2920).
 //!
-//! A [`Transaction`] does no I/O and knows no time. Its driver asks for the next [`Step`], sends what that says, and
-//! hands over each reply in the order in which the replies arrive:
+//! A [`Transaction`] does no I/O and knows no time. Its driver asks for the next [`Step`], sends
+//! what that says, and hands over each reply in the order in which the replies arrive:
 //!
 //! ```
 //! # use smtp_core::{command::Command, envelope::Envelope, parser::ReplyParser, text::{Mailbox, Parameters, ReversePath}};
@@ -28,8 +28,8 @@
 //! assert!(matches!(transaction.into_outcomes()[..], [Outcome::Accepted(_)]));
 //! ```
 //!
-//! A server that takes only so many recipients at once says 452, or 552 (RFC 5321 §4.5.3.1.10), to those beyond. They
-//! follow at once in a further transaction, with the same message.
+//! A server that limits the recipients of a transaction replies 452, or 552 (RFC 5321 §4.5.3.1.10),
+//! to those beyond its limit. They follow at once in a further transaction, with the same message.
 
 use std::collections::VecDeque;
 
@@ -71,12 +71,12 @@ pub enum Step {
     Command(Command),
     /// Send the whole message and the final dot. The reply to the dot is due.
     Body,
-    /// Send the final dot alone: the server opened message data for a transaction that has no recipient
-    /// (RFC 2920 §3.1). The reply to the dot is due.
+    /// Send the final dot alone: the server opened message data for a transaction that has no
+    /// recipient (RFC 2920 §3.1). The reply to the dot is due.
     EmptyBody,
     /// Read the next reply.
     Await,
-    /// All is said.
+    /// Nothing is left to do.
     Done,
 }
 
@@ -92,7 +92,7 @@ pub enum Outcome {
         /// Its reply.
         reply: Reply,
     },
-    /// RCPT can't be said to this server.
+    /// RCPT can't be sent to this server.
     Unsendable(CommandError),
     /// The session ended before the message was complete.
     NotSent,
@@ -125,8 +125,8 @@ enum Due {
 impl<'a> Transaction<'a> {
     /// A transaction that has not begun.
     ///
-    /// `pipelining`: the server's last EHLO offered PIPELINING, so commands need not wait for replies.
-    /// `max_recipients`, at least 1: more recipients than that are sent in several rounds.
+    /// `pipelining`: the server's last EHLO offered PIPELINING, so commands need not wait for
+    /// replies. `max_recipients`, at least 1: more recipients than that are sent in several rounds.
     pub fn new(envelope: &'a Envelope, pipelining: bool, max_recipients: usize) -> Self {
         let mut transaction = Self {
             envelope,
@@ -148,7 +148,8 @@ impl<'a> Transaction<'a> {
         transaction
     }
 
-    /// What to do next. To be asked again after each command that was sent and each reply that was read.
+    /// What to do next. Call it again after each command that was sent and each reply that was
+    /// read.
     pub fn step(&mut self) -> Step {
         loop {
             let group_is_out = !matches!(self.stage, Stage::Mail | Stage::Rcpt | Stage::Data);
@@ -199,8 +200,8 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// The command of the last step can't be said to this server. A recipient is left out; what is said of the message
-    /// itself is given back, and ends the transaction.
+    /// The command of the last step can't be sent to this server. A recipient is left out. For any
+    /// other command the error is returned, and the transaction is over.
     pub fn unsendable(&mut self, error: CommandError) -> Option<CommandError> {
         match self.due.pop_back() {
             Some(Due::Rcpt(recipient)) => {
@@ -214,12 +215,12 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// The final dot that [`Step::Body`] asked for is on its way, with all that stands before it.
+    /// The whole message and the final dot that [`Step::Body`] asked for were sent.
     pub fn body_sent(&mut self) {
         self.body_sent = self.due.contains(&Due::Dot);
     }
 
-    /// Takes the next reply. Replies that can't follow their command have ended the session before: see
+    /// Takes the next reply. A reply that can't follow its command ends the session instead, see
     /// [`Transaction::lost`].
     pub fn reply(&mut self, reply: Reply) {
         let failed = reply.is_failure();
@@ -228,7 +229,7 @@ impl<'a> Transaction<'a> {
             Some(Due::Mail) => self.open = true,
             Some(Due::Rcpt(recipient)) => self.rcpt_reply(recipient, reply),
             Some(Due::Data) if !failed => self.data_started = true,
-            // Without a recipient the refusal of DATA says nothing of the message.
+            // Without a recipient the refusal of DATA says nothing about the message.
             Some(Due::Data) if self.accepted.is_empty() => {}
             Some(Due::Data) => self.refuse_message(Verb::Data, &reply),
             Some(Due::Dot) => {
@@ -250,7 +251,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// The session is over. What was not answered will not be.
+    /// The session is over. No more replies will come.
     pub fn lost(&mut self) {
         let dot_is_out = std::mem::take(&mut self.body_sent);
         for recipient in self.accepted.drain(..) {
@@ -264,8 +265,8 @@ impl<'a> Transaction<'a> {
         self.stage = Stage::Done;
     }
 
-    /// Whether the next message may use the session: false where the server refused RSET, so that this message's
-    /// recipients might receive the next one.
+    /// Whether the next message may use the session: false where the server refused RSET, so that
+    /// this message's recipients might receive the next one.
     pub fn is_reusable(&self) -> bool {
         self.reusable
     }
@@ -288,7 +289,7 @@ impl<'a> Transaction<'a> {
         Command::Rcpt(recipient.mailbox.clone(), recipient.parameters.clone())
     }
 
-    /// Each round either gets a recipient accepted or takes at least one off the list, so there is a last one.
+    /// Each round decides about at least one recipient, so there is a last one.
     fn begin_round(&mut self) {
         let size = self.next_round.len().min(self.max_recipients);
         self.round = self.next_round.drain(..size).collect();
@@ -303,7 +304,7 @@ impl<'a> Transaction<'a> {
     fn rcpt_reply(&mut self, recipient: usize, reply: Reply) {
         let too_many = matches!(reply.code().value(), 452 | 552) && !self.accepted.is_empty();
         if self.outcomes[recipient].is_some() {
-            // MAIL was refused: whatever this reply says, there is no transaction to be in.
+            // MAIL was refused, so there is no transaction, whatever this reply says.
         } else if too_many {
             self.next_round.push(recipient);
         } else if reply.is_failure() {
@@ -314,7 +315,8 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// The refusal is the verdict on the message, for those who were accepted and those not yet asked for alike.
+    /// The refusal applies to the message: to the accepted recipients and to those that were not
+    /// yet named.
     fn refuse_message(&mut self, verb: Verb, reply: &Reply) {
         self.accepted.clear();
         self.next_round.clear();

@@ -1,11 +1,11 @@
-//! The conversation as a person reads it, with nothing secret in it.
+//! The transcript of a conversation, without secrets.
 //!
-//! Lines are collected only while someone asked for them, and are taken by whoever drives the session. Message data
-//! is a count of octets.
+//! Lines are collected only while enabled. The driver of the session takes them. Message data
+//! appears as a count of octets.
 
 use crate::reply::Reply;
 
-/// The lines since they were last taken; empty and free of cost unless enabled.
+/// The lines that were not taken yet. Unless enabled it is empty and costs nothing.
 #[derive(Debug, Default)]
 pub struct Transcript {
     enabled: bool,
@@ -23,7 +23,7 @@ impl Transcript {
         std::mem::take(&mut self.lines)
     }
 
-    /// A fact about the connection that is no line of the protocol.
+    /// A fact about the connection, which is not a line of the protocol.
     pub fn note(&mut self, text: impl FnOnce() -> String) {
         if self.enabled {
             self.lines.push(format!("* {}", text()));

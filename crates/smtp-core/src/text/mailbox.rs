@@ -1,13 +1,15 @@
-//! The mailbox of MAIL and RCPT (RFC 5321 §4.1.2 Mailbox; RFC 6531 §3.3 for characters outside ASCII).
+//! The mailbox of MAIL and RCPT (RFC 5321 §4.1.2 Mailbox; RFC 6531 §3.3 for characters outside
+//! ASCII).
 //!
-//! Refuses what isn't exactly one address: source routes, display names, lists, anything after the address.
-//! Dots at odd places in a local part are the server's business.
+//! Refuses what isn't exactly one address: source routes, display names, lists, anything after the
+//! address. Dots at odd places in a local part are the server's business.
 
 use std::fmt;
 
 use super::{Domain, MailboxError, TextError, printable};
 
-/// One address, without the `<` and `>`: `user@example.com`, `"odd one"@example.com`, or a local part alone.
+/// One address, without the `<` and `>`: `user@example.com`, `"odd one"@example.com`, or a local
+/// part alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mailbox {
     text: String,
@@ -37,7 +39,8 @@ impl Mailbox {
         [local_part, &domain.to_ascii_lowercase()].concat()
     }
 
-    /// Whether the server must offer SMTPUTF8 to take it: the local part isn't ASCII. The domain always is.
+    /// Whether the server must offer SMTPUTF8 to take it: the local part isn't ASCII. The domain
+    /// always is.
     pub fn needs_smtputf8(&self) -> bool {
         !self.text[..self.local_part_end].is_ascii()
     }
@@ -127,7 +130,8 @@ impl<'a> Scanner<'a> {
                 false => MailboxError::NoLocalPart.into(),
             });
         }
-        // A colon can only be part of an address literal, a space or a bracket can't be part of anything.
+        // A colon can only be part of an address literal, a space or a bracket can't be part of
+        // anything.
         let length = match domain.starts_with('[') {
             true => domain.find(']').map_or(domain.len(), |end| end + 1),
             false => domain

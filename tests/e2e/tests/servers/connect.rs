@@ -4,17 +4,17 @@ use super::*;
 use e2e::mail::MailServer;
 use e2e::peer::Record;
 
-const SECRET: &str = "hunter2-hunter2";
-const EHLO: &str = "EHLO client.example.test";
+pub const SECRET: &str = "hunter2-hunter2";
+pub const EHLO: &str = "EHLO client.example.test";
 
 /// A server on a peer that plays this script, with a mapping for PUBLIC, and a role that may use it.
-struct Office {
-    bed: TestBed,
-    peer: Peer,
+pub struct Office {
+    pub bed: TestBed,
+    pub peer: Peer,
 }
 
 impl Office {
-    fn new(
+    pub fn new(
         security: &str,
         mapping: &[(&str, &str)],
         script: impl FnOnce(&TestBed) -> Script,
@@ -45,17 +45,17 @@ impl Office {
     }
 
     /// Ends the peer. No connection is left where `connect` has failed.
-    fn finish(self) -> Record {
+    pub fn finish(self) -> Record {
         drop(self.bed.session);
         self.peer.finish()
     }
 }
 
-fn offering(extensions: &str) -> Script {
+pub fn offering(extensions: &str) -> Script {
     Script::greeting().on(EHLO, &format!("250-{NAME}\r\n250 {extensions}"))
 }
 
-fn mapping() -> [(&'static str, &'static str); 2] {
+pub fn mapping() -> [(&'static str, &'static str); 2] {
     [("user", "app@example.test"), ("password", SECRET)]
 }
 

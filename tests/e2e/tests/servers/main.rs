@@ -1,6 +1,7 @@
 //! Mail servers as SQL objects: options, rights, and what `connect` says to a server.
 
 mod connect;
+mod credential;
 mod options;
 mod rights;
 mod tokens;
