@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
-use crate::error::{NetError, Step};
+use crate::error::NetError;
 use crate::stream::Stream;
 use crate::tcp;
 use crate::tls::{SpeaksFirst, TlsCache, TlsOptions};
@@ -39,7 +39,7 @@ pub enum PostError<E> {
 
 /// Sends `request` to the first of `addresses` that accepts, over TLS whose certificate is verified as `tls` says, and
 /// passes the answer to `receive` until that returns true: the answer is complete. One deadline holds for all of it. A
-/// request is sent once only.
+/// request is sent once only. `receive` limits the size of the answer.
 ///
 /// # Errors
 /// [`PostError::Net`] for the connection; [`PostError::Answer`] with the error of `receive`.
@@ -67,10 +67,6 @@ pub fn post<E>(
         if receive(received).map_err(PostError::Answer)? || ended {
             stream.close();
             return Ok(());
-        }
-        // A server that always has one more octet to send is as late as one that has none.
-        if deadline.passed() {
-            return Err(NetError::Timeout(Step::Reading).into());
         }
     }
 }
