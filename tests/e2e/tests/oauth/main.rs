@@ -2,6 +2,7 @@
 //! checks them for Postfix.
 
 mod conversation;
+mod grants;
 mod servers;
 
 use e2e::{Database, MailServer, Session};
