@@ -1,6 +1,6 @@
 //! Foreign servers whose mapping holds a ready token, or whose token endpoint is asked for one.
 
-use super::{mark, sent_as};
+use super::{mark, sent_as, under_tls};
 use e2e::process::wait_until;
 use e2e::{Database, Failure, Issuer, MailServer, Session};
 
@@ -155,6 +155,28 @@ fn a_fetched_token_delivers_and_each_recipient_has_its_reply() {
         assert_eq!(requests[0]["grant_type"], "client_credentials");
         assert_eq!(requests[0]["scope"], issuer.scope.as_str());
     }
+}
+
+#[test]
+fn set_credential_fetches_a_token_for_a_connection_opened_by_hand() {
+    let (mark, issuer, mail) = (mark("credential"), Issuer::shared(), MailServer::shared());
+    let office = Office::with_secret(&mark, &[]);
+    office
+        .database
+        .allow(&office.role, &mail.host, mail.submission);
+    office.database.set("utl_smtp.wallet_roots", &mail.wallet);
+    let mut session = office.session();
+    let smtp = under_tls(&mut session);
+    let call = "SELECT (utl_smtp.set_credential($1::text::utl_smtp.connection, 'office', $2)).code";
+    let schemes = "OAUTHBEARER";
+    let row = session.query_one(call, &[&smtp.handle, &schemes]).unwrap();
+    assert_eq!(row.get::<_, i32>(0), 235);
+    let login = "SELECT auth_scheme || ' ' || authenticated_as FROM utl_smtp.connections()";
+    assert_eq!(
+        session.value::<String>(login),
+        format!("{schemes} {}", mail.user)
+    );
+    assert_eq!(issuer.requests(&mark).len(), 1);
 }
 
 #[test]
