@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use oauth2_token::{AnswerError, Endpoint, Grant, Reason, Refusal, SigningFailed};
+use pem_wallet::Rejection;
 use smtp_client::error::{NetError, Step};
 use smtp_client::https::PostError;
 
@@ -41,6 +42,7 @@ impl Report {
             }
             PostError::Net(error) => {
                 let hint = match error {
+                    NetError::Certificate(Rejection::Name { .. }) => hints::ENDPOINT_UNREACHABLE,
                     NetError::Certificate(_) => hints::ENDPOINT_CERTIFICATE,
                     _ => hints::ENDPOINT_UNREACHABLE,
                 };

@@ -365,6 +365,26 @@ fn a_transaction_that_was_left_open_is_reset_first() {
     });
 }
 
+/// In an AUTH exchange the server takes one line at a time, and MAIL for the answer to its challenge.
+#[test]
+fn a_call_in_an_auth_exchange_is_refused_by_the_server() {
+    let mut bed = TestBed::new();
+    let script = offering(&["PIPELINING", "AUTH CRAM-MD5"])
+        .on("AUTH CRAM-MD5", "334 PDFAcGVlcj4=")
+        .on("MAIL", "501 5.5.2 not base64")
+        .in_step();
+    bed.play(script, |case| {
+        let smtp = case.greet();
+        smtp.command(case.session, "AUTH CRAM-MD5", None).unwrap();
+        let failure = send(case, &smtp, &[A, B]).unwrap_err().expect("U9279");
+        assert!(
+            failure.message.ends_with(": 501 5.5.2 not base64"),
+            "{failure}"
+        );
+        assert_in_step(case.session, &smtp);
+    });
+}
+
 #[test]
 fn a_server_that_wants_ehlo_first_is_named_in_the_hint() {
     let mut bed = TestBed::new();

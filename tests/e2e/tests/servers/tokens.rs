@@ -389,7 +389,7 @@ fn an_endpoint_that_is_silent_or_slow_ends_at_the_time_limit() {
     }
 }
 
-/// nothing is said to an endpoint that can't prove who it is.
+/// Nothing is said to an endpoint that can't prove who it is.
 #[test]
 fn an_endpoint_without_its_certificate_gets_no_request() {
     let mut fixture = Tokens::new(
@@ -523,7 +523,7 @@ fn claims(form: &str, field: &str) -> String {
     String::from_utf8(URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
 }
 
-/// the signature itself is judged by openssl in the tests of the crate.
+/// The signature itself is judged by openssl in the tests of the crate.
 #[test]
 fn a_certificate_or_a_service_account_signs_an_assertion() {
     let (key, certificate) = key();
@@ -653,7 +653,7 @@ fn replies_of_exchange_have_their_remedy() {
     assert!(failure.hint.contains("Add-MailboxPermission"), "{failure}");
 }
 
-/// also where a session writes all that it can to the log.
+/// Also where a session writes all that it can to the log.
 #[test]
 fn no_token_reaches_the_log_or_a_message() {
     let token = "eyJ0eXAi.token-token.c2ln";
