@@ -1,7 +1,8 @@
 #!/bin/bash
 # From a machine with only Rust to a delivered mail: installs what is missing, builds, starts a throw-away
 # PostgreSQL and a mail server with TLS and AUTH under a private CA, and has the conversation of demo.sql as
-# a plain role. Nothing keeps running afterwards.
+# a plain role; then a second mail, for which demo-server.sql fetches a token from an issuer of its own. Nothing
+# keeps running afterwards.
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -15,15 +16,18 @@ dir=$(scratch demo)
 finish() {
     scripts/cluster.sh stop "$dir/cluster" || true
     as_root scripts/mail-server.sh stop "$dir/mail" || true
+    as_root scripts/token-issuer.sh stop "$dir/issuer" || true
     as_root rm -rf "$dir"
 }
 trap finish EXIT
 
 step "starting PostgreSQL" scripts/cluster.sh start "$dir/cluster"
 step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
+step "starting the token issuer" as_root scripts/token-issuer.sh start "$dir/issuer" "$dir/mail"
 set -a
 . "$dir/cluster/env"
 . "$dir/mail/env"
+. "$dir/issuer/env"
 set +a
 
 # Quietly, and reading standard input: with --file, psql would put the file's name before each notice.
@@ -49,10 +53,22 @@ run_sql --username=app --dbname=demo --set=host="$MAIL_HOST" --set=port="$MAIL_S
     --set=wallet="file:$MAIL_WALLET" --set=user="$MAIL_USER" --set=password="$MAIL_PASSWORD" \
     <scripts/demo.sql
 
+# show MAILBOX: the mail in it, as soon as it has arrived.
 arrived() {
-    as_root find "$MAIL_BOXES/bob/new" -type f 2>/dev/null | grep -q .
+    as_root find "$MAIL_BOXES/$1/new" -type f 2>/dev/null | grep -q .
 }
-wait_for 60 arrived || die "no mail arrived"
-say "the mail as it arrived in bob's mailbox"
-as_root find "$MAIL_BOXES/bob/new" -type f -exec cat {} +
+show() {
+    wait_for 60 arrived "$1" || die "no mail arrived"
+    say "the mail as it arrived in $1's mailbox"
+    as_root find "$MAIL_BOXES/$1/new" -type f -exec cat {} +
+}
+show bob
+
+say "the mail server as an object: a token instead of a password, two recipients, one of whom does not exist"
+run_sql --dbname=demo --set=host="$MAIL_HOST" --set=port="$MAIL_SUBMISSION_PORT" --set=wallet="file:$MAIL_WALLET" \
+    --set=user="$MAIL_USER" --set=token_endpoint="$ISSUER_TOKEN_ENDPOINT" --set=scope="$ISSUER_SCOPE" \
+    --set=client_id="$ISSUER_CLIENT_ID" --set=client_secret="$ISSUER_CLIENT_SECRET" <scripts/demo-server.sql
+show carol
+say "the token requests, from the issuer's log"
+as_root cat "$ISSUER_REQUESTS"
 say "done"

@@ -31,7 +31,8 @@ pub struct AccessToken {
     pub cached: bool,
 }
 
-/// The token that a mapping logs in with; `None` where it logs in without one. The access control list is asked each time.
+/// The token that a mapping logs in with; `None` where it logs in without one. The access control list is asked each time,
+/// for the owner of the server: with `set_credential` the connection may be one that its caller was allowed to open.
 pub fn access_token(
     opening: &Opening,
     server: &Server,
@@ -42,7 +43,7 @@ pub fn access_token(
         return Ok(None);
     };
     let (host, port) = (endpoint.host(), endpoint.port());
-    access::require(opening.authority, host, port, Privilege::FetchTokens)?;
+    access::require(server.owner, host, port, Privilege::FetchTokens)?;
     access::require_not_denied(opening.principal, host, port, Privilege::FetchTokens)?;
     if let Some(secret) = token_cache::token(&mapping.token_key) {
         return Ok(Some(AccessToken {
@@ -108,7 +109,7 @@ fn fetch(
     let (Some(_socket), Some(_events)) = descriptors else {
         return Err(Report::no_descriptor().into());
     };
-    let addresses = addresses(opening, endpoint, deadline, io)?;
+    let addresses = addresses(opening, server, endpoint, deadline, io)?;
     if let Some(trace) = io.trace {
         trace(&format!("asking {} for an access token", endpoint.host()));
     }
@@ -148,7 +149,7 @@ fn tls_options(
         }
     };
     Ok(TlsOptions {
-        wallet: wallet_cache::open(location, access::wallet_roots(opening.authority))?,
+        wallet: wallet_cache::open(location, access::wallet_roots(server.owner))?,
         min_version: opening.policy.min_tls_version,
         client_identity: None,
         identity: ServerIdentity::of_host(endpoint.host()).map_err(NetError::from)?,
@@ -159,6 +160,7 @@ fn tls_options(
 /// One resolution, without the addresses that an entry denies the owner or the caller.
 fn addresses(
     opening: &Opening,
+    server: &Server,
     endpoint: &Endpoint,
     deadline: Deadline,
     io: &Io<'_>,
@@ -169,10 +171,10 @@ fn addresses(
         Host::Name(name) => name.as_str(),
     };
     let found = resolve::resolve(name, port, io.wait, deadline)?;
-    let allowed = access::not_denied(opening.authority, found, Privilege::FetchTokens);
+    let allowed = access::not_denied(server.owner, found, Privilege::FetchTokens);
     let allowed = access::not_denied(opening.principal, allowed, Privilege::FetchTokens);
     if allowed.is_empty() {
-        return Err(access::denied(opening.authority, host, port, Privilege::FetchTokens).into());
+        return Err(access::denied(server.owner, host, port, Privilege::FetchTokens).into());
     }
     Ok(allowed)
 }

@@ -1,22 +1,9 @@
 //! `auth` with a token that the program has fetched.
 
-use super::{mark, sent_as, submission_database};
-use e2e::{Issuer, MailServer, Open, Session, Smtp};
+use super::{mark, sent_as, submission_database, under_tls};
+use e2e::{Issuer, MailServer};
 
 const SCHEMES: [&str; 2] = ["XOAUTH2", "OAUTHBEARER"];
-
-/// Everything up to AUTH.
-fn under_tls(session: &mut Session) -> Smtp {
-    let mail = MailServer::shared();
-    let smtp = Open::to(&mail.host, mail.submission)
-        .wallet(&mail.wallet)
-        .open(session)
-        .unwrap();
-    smtp.ehlo(session, "client.example.test").unwrap();
-    smtp.starttls(session).unwrap();
-    smtp.ehlo(session, "client.example.test").unwrap();
-    smtp
-}
 
 #[test]
 fn a_token_of_the_issuer_delivers_mail() {

@@ -2,9 +2,10 @@
 //! checks them for Postfix.
 
 mod conversation;
+mod grants;
 mod servers;
 
-use e2e::{Database, MailServer, Session};
+use e2e::{Database, MailServer, Open, Session, Smtp};
 
 /// Distinguishes the message or request from those of other tests and of other runs at the same
 /// time.
@@ -18,6 +19,19 @@ fn submission_database() -> (Database, Session) {
     database.set("utl_smtp.wallet_roots", &mail.wallet);
     let session = database.role_for(&mail.host, mail.submission);
     (database, session)
+}
+
+/// Everything up to AUTH.
+fn under_tls(session: &mut Session) -> Smtp {
+    let mail = MailServer::shared();
+    let smtp = Open::to(&mail.host, mail.submission)
+        .wallet(&mail.wallet)
+        .open(session)
+        .unwrap();
+    smtp.ehlo(session, "client.example.test").unwrap();
+    smtp.starttls(session).unwrap();
+    smtp.ehlo(session, "client.example.test").unwrap();
+    smtp
 }
 
 /// Postfix's own account of who sent the message of this number: scheme and login name.
