@@ -119,7 +119,7 @@ END
 }
 
 # Passwords for the challenge schemes are kept as they are; tokens are JSON Web Tokens that Dovecot checks
-# itself, with a key of this run.
+# itself, with a key of this run or with the key that token-issuer.sh adds.
 dovecot_config() {
     local key
     key=$(openssl rand -hex 32)

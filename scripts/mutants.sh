@@ -39,6 +39,7 @@ dir=$(scratch mutants)
 finish() {
     stop_cluster
     as_root scripts/mail-server.sh stop "$dir/mail" || true
+    as_root scripts/token-issuer.sh stop "$dir/issuer" || true
     git worktree remove --force "$tree" 2>/dev/null || true
     as_root rm -rf "$dir"
 }
@@ -132,7 +133,8 @@ mutant() {
 
 step "a tree and a PostgreSQL of its own" eval 'own_tree && own_postgres'
 step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
-export UTL_SMTP_MAIL=$dir/mail/env
+step "starting the token issuer" as_root scripts/token-issuer.sh start "$dir/issuer" "$dir/mail"
+export UTL_SMTP_MAIL=$dir/mail/env UTL_SMTP_TOKEN_ISSUER=$dir/issuer/env
 
 say "nothing taken away: every suite must pass"
 mapfile -t suites < <(for patch in "${patches[@]}"; do suites_of "$patch"; done | tr ' ' '\n' | sort -u)

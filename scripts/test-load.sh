@@ -29,6 +29,7 @@ finish() {
     as_root scripts/mail-server.sh stop "$dir/mail" || true
     as_root scripts/exim.sh stop "$dir/exim" || true
     as_root scripts/opensmtpd.sh stop "$dir/opensmtpd" || true
+    as_root scripts/token-issuer.sh stop "$dir/issuer" || true
     if ((status)); then
         say "the logs are in $dir"
     else
@@ -76,9 +77,10 @@ step "compiling the end-to-end tests" cargo test --locked --package e2e --no-run
 step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
 step "starting Exim" as_root scripts/exim.sh start "$dir/exim"
 step "starting OpenSMTPD" as_root scripts/opensmtpd.sh start "$dir/opensmtpd"
+step "starting the token issuer" as_root scripts/token-issuer.sh start "$dir/issuer" "$dir/mail"
 step "starting PostgreSQL $(major_of "$PG_CONFIG")" scripts/cluster.sh start "$dir/cluster"
 export UTL_SMTP_CLUSTER=$dir/cluster/env UTL_SMTP_MAIL=$dir/mail/env UTL_SMTP_EXIM=$dir/exim/env
-export UTL_SMTP_OPENSMTPD=$dir/opensmtpd/env
+export UTL_SMTP_OPENSMTPD=$dir/opensmtpd/env UTL_SMTP_TOKEN_ISSUER=$dir/issuer/env
 
 longest=${LONGEST:-3000}
 for ((i = 0; i < ${BURNERS:-4}; i++)); do

@@ -47,7 +47,7 @@ finish() {
         [[ ! -e $server/env ]] || PG_CONFIG=$(sed -n 's/^CLUSTER_BIN=//p' "$server/env")/pg_config \
             scripts/cluster.sh stop "$server" || true
     done
-    for server in mail-server exim opensmtpd; do
+    for server in mail-server exim opensmtpd token-issuer; do
         as_root "scripts/$server.sh" stop "$dir/$server" || true
     done
     if ((status)); then
@@ -114,7 +114,10 @@ step "compiling the end-to-end tests" cargo test --locked --package e2e --no-run
 step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail-server"
 step "starting Exim" as_root scripts/exim.sh start "$dir/exim"
 step "starting OpenSMTPD" as_root scripts/opensmtpd.sh start "$dir/opensmtpd"
+step "starting the token issuer" \
+    as_root scripts/token-issuer.sh start "$dir/token-issuer" "$dir/mail-server"
 export UTL_SMTP_MAIL=$dir/mail-server/env UTL_SMTP_EXIM=$dir/exim/env UTL_SMTP_OPENSMTPD=$dir/opensmtpd/env
+export UTL_SMTP_TOKEN_ISSUER=$dir/token-issuer/env
 for major in "${versions[@]}"; do
     version "$major"
 done

@@ -5,6 +5,12 @@
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
+# Those below the extension, which need no PostgreSQL.
+CRATES=()
+for manifest in crates/*/Cargo.toml; do
+    CRATES+=(--package "$(basename "$(dirname "$manifest")")")
+done
+
 chosen=${PG_CONFIG:-}
 need_rust
 need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}" "${JUDGE_PACKAGES[@]}"
@@ -26,6 +32,7 @@ finish() {
     as_root scripts/mail-server.sh stop "$dir/mail" || true
     as_root scripts/exim.sh stop "$dir/exim" || true
     as_root scripts/opensmtpd.sh stop "$dir/opensmtpd" || true
+    as_root scripts/token-issuer.sh stop "$dir/issuer" || true
     if ((status)); then
         say "failed; the servers' logs are in $dir"
     else
@@ -71,7 +78,7 @@ start "$dir/build.log" build_all
 builds=${jobs[0]}
 scripts/check.sh
 # Compiled by the same commands that run them: what else is selected may change the features of what they share.
-step "compiling the tests of the crates" cargo test --locked --package smtp-core --package smtp-client --package host-acl --no-run
+step "compiling the tests of the crates" cargo test --locked "${CRATES[@]}" --no-run
 step "compiling the end-to-end tests" cargo test --locked --package e2e --no-run
 step "building the extension for ${#pg_configs[@]} versions of PostgreSQL" \
     tail --pid="$builds" --follow "$dir/build.log"
@@ -79,12 +86,14 @@ wait "$builds" || { tail -n 60 "$dir/build.log" >&2; die "the extension does not
 jobs=()
 
 say "crates: known answers and properties"
-cargo test --locked --package smtp-core --package smtp-client --package host-acl
+cargo test --locked "${CRATES[@]}"
 
 step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
 step "starting Exim" as_root scripts/exim.sh start "$dir/exim"
 step "starting OpenSMTPD" as_root scripts/opensmtpd.sh start "$dir/opensmtpd"
+step "starting the token issuer" as_root scripts/token-issuer.sh start "$dir/issuer" "$dir/mail"
 export UTL_SMTP_MAIL=$dir/mail/env UTL_SMTP_EXIM=$dir/exim/env UTL_SMTP_OPENSMTPD=$dir/opensmtpd/env
+export UTL_SMTP_TOKEN_ISSUER=$dir/issuer/env
 
 compgen -G 'sql/utl_smtp--*--*.sql' >/dev/null || say "no upgrade is tested: no version was released before this one"
 # At the same time, as they mostly wait: each has a cluster of its own, and what they share knows them apart by process

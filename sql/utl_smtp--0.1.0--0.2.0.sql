@@ -228,7 +228,7 @@ END
 $body$;
 
 
--- connections() has a column more, and tx_timeout is the limit in effect.
+-- connections() has three columns more, and tx_timeout is the limit in effect.
 
 DROP FUNCTION utl_smtp.connections();
 CREATE FUNCTION utl_smtp.connections() RETURNS TABLE (
@@ -249,14 +249,40 @@ CREATE FUNCTION utl_smtp.connections() RETURNS TABLE (
     bytes_received bigint,
     opened_at timestamp with time zone,
     last_reply text,
-    c utl_smtp.connection
+    c utl_smtp.connection,
+    server text,
+    delivery text
 )
 LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 ROWS 16
 AS 'MODULE_PATHNAME', 'connections_wrapper';
 COMMENT ON FUNCTION utl_smtp.connections() IS
-'the open connections of this session that the current role may use; c is the value that open_connection returned';
+'the open connections of this session that the current role may use; c is the value that open_connection returned, server the name of the server that connect was called with';
 COMMENT ON COLUMN utl_smtp.connection.tx_timeout IS 'the time limit of each command in seconds; NULL: none';
+
+
+-- Mail servers as foreign servers: CREATE SERVER … FOREIGN DATA WRAPPER utl_smtp.
+
+CREATE FUNCTION utl_smtp.utl_smtp_validator(options text[], catalog oid) RETURNS void
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'utl_smtp_validator_wrapper';
+COMMENT ON FUNCTION utl_smtp.utl_smtp_validator(text[], oid) IS
+'checks the options of servers and user mappings of the foreign-data wrapper utl_smtp; called by PostgreSQL';
+
+CREATE FOREIGN DATA WRAPPER utl_smtp VALIDATOR utl_smtp.utl_smtp_validator;
+COMMENT ON FOREIGN DATA WRAPPER utl_smtp IS 'mail servers: their addresses, and in user mappings their credentials';
+
+CREATE FUNCTION utl_smtp.connect(server text, tx_timeout integer = NULL) RETURNS utl_smtp.connection
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'connect_wrapper';
+COMMENT ON FUNCTION utl_smtp.connect(text, integer) IS
+'connects to a mail server that was created with CREATE SERVER and makes the connection ready for mail: EHLO, STARTTLS, EHLO again, and AUTH by the role''s user mapping; tx_timeout in seconds limits each command (NULL: as the server''s option timeout says)';
+
+CREATE FUNCTION utl_smtp.set_credential(c utl_smtp.connection, credential text, schemes text = NULL) RETURNS utl_smtp.reply
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'set_credential_wrapper';
+COMMENT ON FUNCTION utl_smtp.set_credential(utl_smtp.connection, text, text) IS
+'AUTH by the role''s user mapping of the mail server named credential, on an encrypted connection to that server; schemes is a space-separated list (NULL: those that fit the mapping) (RFC 4954)';
 
 
 -- A whole message
@@ -397,3 +423,8 @@ CREATE TRIGGER restore_at_once AFTER INSERT ON utl_smtp.host_ace_dump
     FOR EACH STATEMENT EXECUTE FUNCTION utl_smtp.host_ace_restore_at_once();
 COMMENT ON TRIGGER restore_at_once ON utl_smtp.host_ace_dump IS
 'moves what a restore inserts';
+
+-- Token endpoints
+
+COMMENT ON COLUMN utl_smtp.host_ace.privilege IS
+'connect or smtp: hold a conversation; connect or http: fetch access tokens from a token endpoint; use_client_certificates: show the wallet''s client certificate; resolve, http_proxy, jdwp and use_passwords are kept for Oracle''s scripts and allow nothing';

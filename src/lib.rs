@@ -9,6 +9,7 @@ mod api;
 mod conversation;
 mod errors;
 mod pg;
+mod servers;
 mod settings;
 
 use pgrx::prelude::*;
@@ -32,6 +33,7 @@ compile_error!("utl_smtp needs panic = \"unwind\"");
 pub extern "C-unwind" fn _PG_init() {
     pg::memory::prepare(|| {
         conversation::registry::prepare();
+        conversation::token_cache::prepare();
         conversation::wallet_cache::prepare();
     });
     settings::register();

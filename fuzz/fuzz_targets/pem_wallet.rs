@@ -9,8 +9,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
+use pem_wallet::{Wallet, WalletError};
 use smtp_core::secret::Secret;
-use smtp_client::{Deadline, PollWait, Wallet};
 use tempfile::TempDir;
 
 /// What a file may hold and nobody may see.
@@ -39,11 +39,11 @@ fn check(directory: &Path, input: &[u8]) {
                     .iter()
                     .all(|info| names.contains(&info.file.as_str()))
             );
-            let mut texts = wallet.warnings();
+            let warnings = wallet.warnings();
+            let mut texts: Vec<String> = warnings.iter().map(|w| format!("{w} {w:?}")).collect();
             for password in [None, Some(Secret::new("password"))] {
-                if let Err(error) =
-                    wallet.client_identity(password.as_ref(), &PollWait, Deadline::never())
-                {
+                let outcome = wallet.client_identity(password.as_ref(), &mut || Ok(()));
+                if let Err::<_, WalletError>(error) = outcome {
                     texts.push(format!("{error} {error:?}"));
                 }
             }

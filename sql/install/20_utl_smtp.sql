@@ -71,13 +71,15 @@ CREATE FUNCTION utl_smtp.connections() RETURNS TABLE (
     bytes_received bigint,
     opened_at timestamp with time zone,
     last_reply text,
-    c utl_smtp.connection
+    c utl_smtp.connection,
+    server text,
+    delivery text
 )
 LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 ROWS 16
 AS 'MODULE_PATHNAME', 'connections_wrapper';
 COMMENT ON FUNCTION utl_smtp.connections() IS
-'the open connections of this session that the current role may use; c is the value that open_connection returned';
+'the open connections of this session that the current role may use; c is the value that open_connection returned, server the name of the server that connect was called with';
 
 
 -- The conversation

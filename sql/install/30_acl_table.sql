@@ -60,7 +60,7 @@ COMMENT ON COLUMN utl_smtp.host_ace.ace_order IS
 COMMENT ON COLUMN utl_smtp.host_ace.principal IS
 'the role, of which membership counts; 0 (shown as -) is PUBLIC';
 COMMENT ON COLUMN utl_smtp.host_ace.privilege IS
-'connect or smtp: hold a conversation; use_client_certificates: show the wallet''s client certificate; resolve, http, http_proxy, jdwp and use_passwords are kept for Oracle''s scripts and allow nothing';
+'connect or smtp: hold a conversation; connect or http: fetch access tokens from a token endpoint; use_client_certificates: show the wallet''s client certificate; resolve, http_proxy, jdwp and use_passwords are kept for Oracle''s scripts and allow nothing';
 COMMENT ON COLUMN utl_smtp.host_ace.grant_type IS
 'GRANT or DENY';
 COMMENT ON COLUMN utl_smtp.host_ace.start_date IS

@@ -20,27 +20,61 @@ use crate::settings;
 pub enum Privilege {
     /// To hold a conversation.
     Converse,
+    /// To ask a token endpoint for access tokens.
+    FetchTokens,
     /// To show the wallet's client certificate.
     UseClientCertificates,
 }
 
+impl Privilege {
+    /// The names in the list, each of which is enough.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Converse => &["connect", "smtp"],
+            Self::FetchTokens => &["connect", "http"],
+            Self::UseClientCertificates => &["use_client_certificates"],
+        }
+    }
+}
+
 /// Refuses a host and port that the role may not talk to. No name is resolved before.
-pub fn require(role: pg_sys::Oid, host: &Host, port: u16) -> Result<(), Report> {
+pub fn require(
+    role: pg_sys::Oid,
+    host: &Host,
+    port: u16,
+    privilege: Privilege,
+) -> Result<(), Report> {
     if roles::is_superuser(role)
-        || verdict(role, candidates(host), port, Privilege::Converse) == Some(GrantType::Grant)
+        || verdict(role, candidates(host), port, privilege) == Some(GrantType::Grant)
     {
         return Ok(());
     }
-    Err(denied(role, host, port))
+    Err(denied(role, host, port, privilege))
+}
+
+/// Refuses a host and port that an entry denies the role, for calls that another role's entries allow.
+pub fn require_not_denied(
+    role: pg_sys::Oid,
+    host: &Host,
+    port: u16,
+    privilege: Privilege,
+) -> Result<(), Report> {
+    if roles::is_superuser(role)
+        || verdict(role, candidates(host), port, privilege) != Some(GrantType::Deny)
+    {
+        return Ok(());
+    }
+    Err(denied(role, host, port, privilege))
 }
 
 /// The refusal. It reveals neither which entry decided nor whether any exists.
-pub fn denied(role: pg_sys::Oid, host: &Host, port: u16) -> Report {
+pub fn denied(role: pg_sys::Oid, host: &Host, port: u16, privilege: Privilege) -> Report {
     let message = "ORA-24247: network access denied by access control list (ACL)";
     let call = format!(
         "SELECT dbms_network_acl_admin.append_host_ace({}, {port}, {port}, \
-         dbms_network_acl_admin.xs$ace_type(dbms_network_acl_admin.xs$name_list('smtp'), principal_name => {}))",
+         dbms_network_acl_admin.xs$ace_type(dbms_network_acl_admin.xs$name_list('{}'), principal_name => {}))",
         quote(&host.to_string()),
+        privilege.names().last().unwrap_or(&""),
         quote(&roles::name(role)),
     );
     Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message).hint(format!(
@@ -50,14 +84,18 @@ pub fn denied(role: pg_sys::Oid, host: &Host, port: u16) -> Report {
 
 /// The addresses of an allowed name that no entry for addresses denies. An entry for `*` does not count here: it is
 /// weaker than the one that allows the name.
-pub fn not_denied(role: pg_sys::Oid, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+pub fn not_denied(
+    role: pg_sys::Oid,
+    addresses: Vec<SocketAddr>,
+    privilege: Privilege,
+) -> Vec<SocketAddr> {
     if roles::is_superuser(role) {
         return addresses;
     }
     let denied = |address: IpAddr, port: u16| {
         let patterns = candidates(&Host::Address(address.to_canonical()));
         let patterns = patterns.filter(|pattern| pattern != "*");
-        verdict(role, patterns, port, Privilege::Converse) == Some(GrantType::Deny)
+        verdict(role, patterns, port, privilege) == Some(GrantType::Deny)
     };
     addresses
         .into_iter()
@@ -86,11 +124,7 @@ fn verdict(
     port: u16,
     privilege: Privilege,
 ) -> Option<GrantType> {
-    let privileges: &[&str] = match privilege {
-        Privilege::Converse => &["connect", "smtp"],
-        Privilege::UseClientCertificates => &["use_client_certificates"],
-    };
-    list::look_up(role, patterns, port, privileges)
+    list::look_up(role, patterns, port, privilege.names())
 }
 
 fn quote(text: &str) -> String {

@@ -8,6 +8,9 @@ use crate::errors::Report;
 use crate::pg::datum::{Bytes, TextArray};
 use crate::pg::encoding;
 
+/// Octets of the location of a wallet: Linux takes no longer path.
+const WALLET_PATH: usize = 4096;
+
 /// A text argument; NULL is `None`.
 pub fn optional<'a>(
     argument: &'static str,
@@ -76,7 +79,7 @@ fn text<'a>(argument: &'static str, bytes: Bytes<'a>) -> Result<Cow<'a, str>, Re
 fn longest(argument: &str) -> usize {
     match argument {
         "host" | "host1" | "host2" | "domain" | "secure_host" => limits::HOST_ARGUMENT,
-        "wallet_path" => limits::WALLET_PATH,
+        "wallet_path" => WALLET_PATH,
         "username" | "password" | "wallet_password" => limits::SECRET,
         "schemes" => limits::SCHEMES,
         // A line of an AUTH exchange may be that long; the others are cut shorter once their verb is known.

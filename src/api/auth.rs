@@ -1,14 +1,15 @@
 //! `auth` (RFC 4954) and the names of its schemes.
 
 use pgrx::prelude::*;
-use smtp_core::auth::{Credentials, SchemeList};
+use smtp_core::auth::SchemeList;
 use smtp_core::secret::Secret;
 
 use super::arguments::{optional, required};
 use super::rows::ReplyRow;
 use super::{Failures, converse};
+use crate::conversation::login;
 use crate::conversation::registry::Handle;
-use crate::errors::{Report, sqlstate};
+use crate::errors::Report;
 use crate::pg::datum::Bytes;
 use crate::settings;
 
@@ -32,23 +33,7 @@ fn auth(
         session
             .connection
             .allow_cleartext_auth(settings::allow_cleartext_auth());
-        let host = session.opening.host.to_string();
-        let credentials = Credentials {
-            username,
-            password,
-            host,
-            port: session.opening.port,
-            nonce: nonce()?,
-        };
+        let credentials = login::credentials(&session.opening, username, password)?;
         Ok(session.connection.authenticate(&schemes, credentials, io)?)
     }))
-}
-
-/// Fresh randomness: a server that sees a nonce twice can replay an answer.
-fn nonce() -> Result<String, Report> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Report::new(sqlstate::INTERNAL_ERROR, format!("no randomness: {error}"))
-    })?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use pem_wallet::{Locator, ServerIdentity};
 use pgrx::datum::{Inet, TimestampWithTimeZone};
 use pgrx::prelude::*;
-use smtp_client::connection::Farewell;
-use smtp_client::tls::ServerIdentity;
-use smtp_client::wallet::Locator;
+use smtp_client::connection::{Connection, Farewell, Io};
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
@@ -14,10 +13,10 @@ use smtp_core::secret::Secret;
 use super::arguments::{non_empty, optional, required};
 use super::rows::{ConnectionRow, OpenRow, ReplyRow};
 use super::{Failures, admit, caller, checked, returned_or_raised, take, with_io, with_session};
-use crate::access;
+use crate::access::{self, Privilege};
 use crate::conversation::opening::{Opening, Policy, timestamp};
 use crate::conversation::registry::{self, Descriptor, Handle, Session};
-use crate::conversation::wallet_cache;
+use crate::conversation::{Problem, wallet_cache};
 use crate::errors::{OfArgument, Report, sqlstate};
 use crate::pg::datum::{Bytes, Text};
 use crate::pg::{memory, roles};
@@ -137,6 +136,8 @@ fn connections() -> TableIterator<
         name!(opened_at, Option<TimestampWithTimeZone>),
         name!(last_reply, Option<Text>),
         name!(c, ConnectionRow),
+        name!(server, Option<Text>),
+        name!(delivery, Text),
     ),
 > {
     admit().unwrap_or_else(|report| report.raise());
@@ -170,6 +171,8 @@ fn connections() -> TableIterator<
                 .as_ref()
                 .map(|reply| Text(reply.to_string())),
             ConnectionRow::of(session),
+            session.opening.server.as_deref().map(text),
+            text("immediate"),
         )
     }))
 }
@@ -188,11 +191,22 @@ struct Arguments<'a> {
 fn open(arguments: Arguments<'_>) -> Result<(ConnectionRow, Reply), Report> {
     let principal = caller()?;
     admit()?;
-    let opening = opening(arguments, principal)?;
+    establish(opening(arguments, principal)?, |_, _, _| Ok(()))
+}
+
+/// Connects, takes the `steps` that make the connection ready, and registers the session.
+pub(super) fn establish(
+    opening: Opening,
+    steps: impl FnOnce(&mut Connection, &Opening, &Io<'_>) -> Result<(), Problem>,
+) -> Result<(ConnectionRow, Reply), Report> {
     let descriptor = descriptor()?;
-    let opened = with_io(|io| opening.connect(io));
+    let opened = with_io(|io| {
+        let (mut connection, reply) = opening.connect(io)?;
+        steps(&mut connection, &opening, io)?;
+        Ok((connection, reply))
+    });
     let (connection, reply) =
-        opened.map_err(|problem| problem.into_report(&opening.host, opening.port))?;
+        opened.map_err(|problem: Problem| problem.into_report(&opening.host, opening.port))?;
     let session = Box::new(Session {
         handle: new_handle()?,
         connection,
@@ -210,7 +224,7 @@ fn opening(arguments: Arguments<'_>, principal: pg_sys::Oid) -> Result<Opening, 
     let given_host = required("host", arguments.host)?;
     let host = Host::parse(&given_host).of_argument("host")?;
     let port = port(arguments.port)?;
-    let timeout = timeout(arguments.tx_timeout)?;
+    let timeout = timeout(arguments.tx_timeout)?.or_else(settings::default_timeout);
     let identity = non_empty("secure_host", arguments.secure_host)?
         .map(|name| ServerIdentity::parse(&name).of_argument("secure_host"))
         .transpose()?;
@@ -220,7 +234,7 @@ fn opening(arguments: Arguments<'_>, principal: pg_sys::Oid) -> Result<Opening, 
     let wallet_password = optional("wallet_password", arguments.wallet_password)?
         .map(|password| Secret::new(password.as_bytes()));
     let location = location?;
-    access::require(principal, &host, port)?;
+    access::require(principal, &host, port, Privilege::Converse)?;
     let wallet = location
         .map(|location| wallet_cache::open(&location, access::wallet_roots(principal)))
         .transpose()?;
@@ -235,6 +249,8 @@ fn opening(arguments: Arguments<'_>, principal: pg_sys::Oid) -> Result<Opening, 
         implicit_tls: arguments.secure_connection_before_smtp.unwrap_or(false),
         policy: Policy::from_settings(),
         principal,
+        authority: principal,
+        server: None,
     })
 }
 
@@ -263,15 +279,7 @@ fn descriptor() -> Result<Descriptor, Report> {
     let (socket, events) = (Descriptor::acquire(), Descriptor::acquire());
     socket
         .filter(|_| events.is_some())
-        .ok_or_else(no_descriptor)
-}
-
-fn no_descriptor() -> Report {
-    Report::new(
-        sqlstate::INSUFFICIENT_RESOURCES,
-        "too many open files in this backend",
-    )
-    .hint("Close SMTP connections, or raise max_files_per_process.")
+        .ok_or_else(Report::no_descriptor)
 }
 
 fn new_handle() -> Result<Handle, Report> {
@@ -292,12 +300,10 @@ fn port(port: Option<i32>) -> Result<u16, Report> {
         })
 }
 
-fn timeout(seconds: Option<i32>) -> Result<Option<Duration>, Report> {
-    let Some(seconds) = seconds else {
-        return Ok(settings::default_timeout());
-    };
-    u64::try_from(seconds)
-        .map(|seconds| Some(Duration::from_secs(seconds)))
+pub(super) fn timeout(seconds: Option<i32>) -> Result<Option<Duration>, Report> {
+    seconds
+        .map(|seconds| u64::try_from(seconds).map(Duration::from_secs))
+        .transpose()
         .map_err(|_| Report::argument("tx_timeout", "a negative time limit"))
 }
 

@@ -1,10 +1,8 @@
 //! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`, `noop`, `vrfy`, `help`.
 
+use pem_wallet::ServerIdentity;
 use pgrx::prelude::*;
 use smtp_client::connection::Io;
-use smtp_client::resolve;
-use smtp_client::tls::ServerIdentity;
-use smtp_client::wait::Deadline;
 use smtp_core::command::Command;
 use smtp_core::reply::Reply;
 use smtp_core::text::{
@@ -14,8 +12,8 @@ use smtp_core::text::{
 use super::arguments::{non_empty, required};
 use super::rows::{ReplyRow, ReplyRows};
 use super::{Failures, converse};
-use crate::conversation::Problem;
 use crate::conversation::registry::{Handle, Session};
+use crate::conversation::{Problem, login};
 use crate::errors::{OfArgument, Report};
 use crate::pg::datum::Bytes;
 use crate::settings;
@@ -170,38 +168,8 @@ fn hello(
     command: fn(Domain) -> Command,
     io: &Io<'_>,
 ) -> Result<Reply, Problem> {
-    let deadline = session.connection.deadline();
-    let domain = client_name(session, domain, deadline, io)?;
-    Ok(session
-        .connection
-        .command_by(deadline, &command(domain), io)?)
-}
-
-/// The name given, else this machine's, else the address literal of this end of the connection (RFC 5321 §4.1.4).
-fn client_name(
-    session: &Session,
-    domain: Option<Bytes<'_>>,
-    deadline: Deadline,
-    io: &Io<'_>,
-) -> Result<Domain, Problem> {
-    if let Some(domain) = non_empty("domain", domain)? {
-        return Ok(Domain::parse(&domain).of_argument("domain")?);
-    }
-    // A name server that does not answer costs half of the time, and the server gets the literal.
-    let look_up = Deadline::after(deadline.remaining().map(|left| left / 2));
-    if let Some(name) = resolve::canonical_name(io.wait, look_up)
-        && let Ok(domain) = Domain::parse(&name)
-    {
-        return Ok(domain);
-    }
-    let address = session
-        .connection
-        .local_address()
-        .map(|address| address.ip().to_canonical());
-    let literal = match address {
-        Some(std::net::IpAddr::V4(address)) => format!("[{address}]"),
-        Some(std::net::IpAddr::V6(address)) => format!("[IPv6:{address}]"),
-        None => "[127.0.0.1]".to_owned(),
-    };
-    Ok(Domain::parse(&literal).of_argument("domain")?)
+    let domain = non_empty("domain", domain)?
+        .map(|domain| Domain::parse(&domain).of_argument("domain"))
+        .transpose()?;
+    login::hello(&mut session.connection, domain, command, io)
 }

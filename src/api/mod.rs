@@ -12,6 +12,7 @@ mod hosts;
 mod message;
 mod removed;
 mod rows;
+mod servers;
 mod wallet;
 
 use pgrx::{PgLogLevel, pg_sys};

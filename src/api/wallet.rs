@@ -1,8 +1,8 @@
 //! `wallet_certificates`: what is in a wallet, and when it expires.
 
+use pem_wallet::{CertificateInfo, Locator};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
-use smtp_client::wallet::{CertificateInfo, Locator};
 
 use super::arguments::non_empty;
 use super::{admit, caller};
@@ -60,9 +60,9 @@ fn rows(wallet_path: Option<Bytes<'_>>) -> Result<Vec<Row>, Report> {
     wallet
         .warnings()
         .iter()
-        .for_each(|warning| warn(warning, None));
+        .for_each(|warning| warn(&warning.to_string(), None));
     let mut rows = Vec::new();
-    smtp_client::memory::reserve(&mut rows, wallet.certificates().len())?;
+    smtp_core::memory::reserve(&mut rows, wallet.certificates().len())?;
     rows.extend(wallet.certificates().iter().map(row));
     Ok(rows)
 }

@@ -1,7 +1,10 @@
 //! Conversations: how they are opened, what is kept of them in this backend, and how they fail.
 
+pub mod login;
 pub mod opening;
 pub mod registry;
+pub mod token;
+pub mod token_cache;
 pub mod wallet_cache;
 
 use smtp_client::connection::{Cause, Connection, Failure};

@@ -4,24 +4,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pem_wallet::{ServerIdentity, Wallet};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 use smtp_client::connection::{Connection, Failure, Io, Target};
 use smtp_client::error::NetError;
 use smtp_client::resolve;
 use smtp_client::timeouts::Timeouts;
-use smtp_client::tls::{MinVersion, ServerIdentity, TlsOptions};
+use smtp_client::tls::{self, MinVersion, TlsOptions};
 use smtp_client::wait::{Deadline, Wait};
-use smtp_client::wallet::Wallet;
 use smtp_core::command::Verb;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
 
 use super::{Problem, wallet_cache};
-use crate::access;
+use crate::access::{self, Privilege};
 use crate::errors::Report;
 use crate::pg::notices::warn;
+use crate::servers::options::Security;
+use crate::servers::{Mapping, Server};
 use crate::settings;
 
 /// Where to connect to, with which trust, for whom.
@@ -42,6 +44,10 @@ pub struct Opening {
     pub policy: Policy,
     /// The role that opens the connection. Later calls need its privileges.
     pub principal: pg_sys::Oid,
+    /// The role whose access control entries and wallets count: the principal, or the owner of the server.
+    pub authority: pg_sys::Oid,
+    /// The name of the server that was connected to as such.
+    pub server: Option<String>,
 }
 
 /// The settings that a connection is opened under.
@@ -61,6 +67,45 @@ impl Policy {
 }
 
 impl Opening {
+    /// What a foreign server says, for a role that may use it. `timeout`: instead of the server's.
+    pub fn of_server(
+        server: &Server,
+        mapping: Option<&Mapping>,
+        principal: pg_sys::Oid,
+        timeout: Option<Duration>,
+    ) -> Result<Self, Report> {
+        let (address, options) = (&server.address, &server.options);
+        access::require(
+            server.owner,
+            &address.host,
+            address.port,
+            Privilege::Converse,
+        )?;
+        access::require_not_denied(principal, &address.host, address.port, Privilege::Converse)?;
+        let wallet = match &options.wallet {
+            Some(location) => {
+                let roots = access::wallet_roots(server.owner);
+                Some(wallet_cache::open(location, roots)?)
+            }
+            None => None,
+        };
+        let timeout = timeout.or(options.timeout);
+        Ok(Self {
+            host: address.host.clone(),
+            given_host: address.given_host.clone(),
+            port: address.port,
+            timeout: timeout.or_else(settings::default_timeout),
+            identity: options.identity.clone(),
+            wallet,
+            wallet_password: mapping.and_then(|mapping| mapping.options.wallet_password.clone()),
+            implicit_tls: options.security == Security::Tls,
+            policy: Policy::from_settings(),
+            principal,
+            authority: server.owner,
+            server: Some(server.name.clone()),
+        })
+    }
+
     /// Connects and reads the greeting. Only 220 makes a connection.
     pub fn connect(&self, io: &Io<'_>) -> Result<(Connection, Reply), Problem> {
         let (timeout, deadline) = (self.timeout, Deadline::after(self.timeout));
@@ -118,9 +163,14 @@ impl Opening {
         };
         let found = resolve::resolve(name, self.port, io.wait, deadline)
             .map_err(|error| Failure::connecting(error, self.timeout))?;
-        let allowed = access::not_denied(self.principal, found);
+        let mut allowed = access::not_denied(self.authority, found, Privilege::Converse);
+        if self.principal != self.authority {
+            allowed = access::not_denied(self.principal, allowed, Privilege::Converse);
+        }
         if allowed.is_empty() {
-            return Err(access::denied(self.principal, &self.host, self.port).into());
+            return Err(
+                access::denied(self.authority, &self.host, self.port, Privilege::Converse).into(),
+            );
         }
         Ok(allowed)
     }
@@ -138,11 +188,11 @@ impl Opening {
         wallet
             .warnings()
             .iter()
-            .for_each(|warning| warn(warning, None));
+            .for_each(|warning| warn(&warning.to_string(), None));
         let may_identify = wallet.has_client_identity()
-            && access::may_use_client_certificates(self.principal, &self.host, self.port);
+            && access::may_use_client_certificates(self.authority, &self.host, self.port);
         let client_identity = match may_identify {
-            true => wallet.client_identity(self.wallet_password.as_ref(), wait, deadline)?,
+            true => tls::client_identity(&wallet, self.wallet_password.as_ref(), wait, deadline)?,
             false => None,
         };
         let identity = match identity.or_else(|| self.identity.clone()) {

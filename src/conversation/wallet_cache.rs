@@ -1,13 +1,14 @@
-//! What this backend keeps of wallets and of TLS sessions. A wallet that has changed on disk is read anew.
+//! What this backend keeps of wallets and of TLS sessions. A wallet that has changed on disk is
+//! read anew.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pem_wallet::{Locator, Wallet, WalletCache};
 use smtp_client::tls::TlsCache;
-use smtp_client::wallet::{Locator, Wallet, WalletCache};
 
-use crate::errors::{Report, sqlstate};
+use crate::errors::Report;
 
 /// Nothing of this is made before its first use.
 #[derive(Default)]
@@ -33,20 +34,20 @@ pub fn forget() {
 /// The wallet of calls that name none, which is a setting.
 pub fn default_wallet(path: Option<&str>) -> Result<Arc<Wallet>, Report> {
     let Some(path) = path else {
-        return Err(Report::new(sqlstate::WALLET, "ORA-28759: failure to open file")
-            .detail("No wallet is given, and utl_smtp.wallet_path is empty.")
-            .hint("Name a directory of PEM certificates as wallet_path, or \"system:\" for the machine's own trust store."));
+        return Err(Report::no_wallet());
     };
     open(&Locator::parse(path)?, None)
 }
 
-/// The wallet at a location. `roots`: the directories that it must be in, if its user is held to any.
+/// The wallet at a location. `roots`: the directories that it must be in, if its user is held to
+/// any.
 pub fn open(location: &Locator, roots: Option<Vec<PathBuf>>) -> Result<Arc<Wallet>, Report> {
     let source = location.resolve(roots.as_deref())?;
     CACHES.with_borrow_mut(|caches| Ok(caches.wallets.open(&source)?))
 }
 
-/// Lends the TLS sessions that can be resumed. A handshake may unwind in here, which gives them back; it never runs SQL.
+/// Lends the TLS sessions that can be resumed. A handshake may unwind in here, which gives them
+/// back; it never runs SQL.
 pub fn with_tls_sessions<T>(run: impl FnOnce(&mut TlsCache) -> T) -> T {
     CACHES.with_borrow_mut(|caches| run(&mut caches.sessions))
 }

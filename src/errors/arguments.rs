@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use host_acl::PatternError;
-use smtp_client::tls::IdentityError;
+use pem_wallet::IdentityError;
 use smtp_core::command::LineTooLong;
 use smtp_core::host::HostError;
 use smtp_core::text::TextError;

@@ -1,25 +1,26 @@
 //! Everything that a user sees when something fails, and the only place that knows SQLSTATEs.
 //!
-//! An Oracle error has its number with the leading 2 written as `U` for SQLSTATE, and its ORA number at the front of the
-//! message. The crates below return kinds with data; here they become MESSAGE, DETAIL and HINT.
+//! The SQLSTATE of an Oracle error is its number with `U` for the leading 2; its message begins
+//! with the ORA number. The crates return kinds with data. Here each kind gets MESSAGE, DETAIL and
+//! HINT: the `Display` text of a kind, as a sentence, is a DETAIL.
 
 mod arguments;
+mod auth;
+mod commands;
 mod delivery;
 pub mod hints;
+mod options;
+mod token;
+mod transport;
+mod wallet;
 
 pub use arguments::OfArgument;
 pub use delivery::{Delivery, not_sent};
+pub use token::NoToken;
 
-use std::time::Duration;
-
-use smtp_client::connection::{Cause, Failure};
-use smtp_client::error::NetError;
-use smtp_core::auth::{CredentialError, Field, NoSupportedScheme, SchemeError, SchemePolicy};
 use smtp_core::command::Verb;
+use smtp_core::memory::OutOfMemory;
 use smtp_core::reply::{Class, Reply};
-use smtp_core::session::{
-    CommandError, OrderError, ReservedCommand, SessionError, SmtpUtf8Problem,
-};
 
 use crate::pg::encoding::EncodingError;
 use crate::pg::report::{Error, raise};
@@ -57,6 +58,8 @@ pub mod sqlstate {
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub use crate::pg::report::OUT_OF_MEMORY;
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
+    pub const WRONG_OBJECT_TYPE: &[u8; 5] = b"42809";
+    pub const INVALID_OPTION_NAME: &[u8; 5] = b"HV00D";
     pub const DATATYPE_MISMATCH: &[u8; 5] = b"42804";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
     pub const UNDEFINED_OBJECT: &[u8; 5] = b"42704";
@@ -144,6 +147,7 @@ impl Report {
         if reply.lines().len() > 1 {
             report = report.detail(format!("The server replied: {reply}"));
         }
+        report.hint = hints::for_reply(reply).map(str::to_owned);
         report.reply = Some(reply.clone());
         report
     }
@@ -166,7 +170,8 @@ impl Report {
         report
     }
 
-    /// The reply that stands for this error, or the error where none does: TLS, wallets, permissions and arguments.
+    /// The reply that stands for this error, or the error where none does: TLS, wallets,
+    /// permissions and arguments.
     pub fn into_reply(self) -> Result<Reply, Self> {
         match self.reply {
             Some(reply) => Ok(reply),
@@ -179,6 +184,13 @@ impl Report {
         self.reply.unwrap_or_else(|| {
             Reply::not_available(self.detail.as_deref().unwrap_or(&self.message))
         })
+    }
+
+    /// PostgreSQL gives this backend no more files.
+    pub fn no_descriptor() -> Self {
+        let message = "too many open files in this backend";
+        Self::new(sqlstate::INSUFFICIENT_RESOURCES, message)
+            .hint("Close SMTP connections, or raise max_files_per_process.")
     }
 
     /// A handle that stands for no open connection.
@@ -198,276 +210,16 @@ impl Report {
             context: self.context,
         })
     }
+}
 
-    fn from_command(error: CommandError) -> Self {
-        match error {
-            CommandError::Order(error) => Self::from_order(error),
-            CommandError::TooLong(error) => {
-                Self::argument(longest_argument(error.verb), &error.to_string())
-            }
-            CommandError::SmtpUtf8 { verb, problem } => {
-                let argument = longest_argument(verb);
-                let flaw = match problem {
-                    SmtpUtf8Problem::NotOffered => Flaw::SmtpUtf8NotOffered,
-                    SmtpUtf8Problem::NotOnMail => Flaw::SmtpUtf8NotOnMail,
-                };
-                let reason = format!("has non-ASCII characters, and {problem}");
-                Self::flawed(argument, &reason, flaw)
-            }
-            CommandError::Credential(error) => error.into(),
-            CommandError::NoSupportedScheme(error) => error.into(),
-        }
-    }
-
-    fn from_order(error: OrderError) -> Self {
-        let (problem, hint) = match error {
-            OrderError::Closed => (error.to_string(), "Open another connection."),
-            OrderError::ReplyDue(_) => (error.to_string(), "Read it before the next command."),
-            OrderError::InData => (
-                error.to_string(),
-                "End the message with close_data, or give the connection up with close_connection.",
-            ),
-            OrderError::NotInData(verb) => {
-                let routine = match verb {
-                    Verb::FinalDot => "close_data",
-                    _ => "write_data",
-                };
-                (
-                    format!("{routine} outside of message data"),
-                    "Call open_data first.",
-                )
-            }
-            OrderError::Encrypted => (
-                error.to_string(),
-                "Leave starttls out: TLS can be started once.",
-            ),
-            OrderError::Reserved(command) => (
-                format!("{command} can't be sent by command"),
-                match command {
-                    ReservedCommand::StartTls => {
-                        "Use utl_smtp.starttls, which also does the handshake."
-                    }
-                    ReservedCommand::Data => {
-                        "Use utl_smtp.data, or utl_smtp.open_data, write_data and close_data."
-                    }
-                    ReservedCommand::Bdat => {
-                        "Use utl_smtp.data, or utl_smtp.open_data, write_data and close_data; BDAT is not supported."
-                    }
-                    ReservedCommand::Quit => "Use utl_smtp.quit.",
-                },
-            ),
-        };
-        let message = "ORA-29277: invalid SMTP operation";
-        Self::new(sqlstate::INVALID_OPERATION, message)
-            .detail(sentence(&problem))
-            .hint(hint)
-    }
-
-    fn timed_out(what: &str, detail: Option<&str>, verb: Verb, timeout: Option<Duration>) -> Self {
-        let limit = timeout.map_or_else(String::new, |limit| format!(" of {} s", limit.as_secs()));
-        let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
-        let doing = doing(what, verb);
-        Self::not_available(&format!(
-            "the tx_timeout{limit} ended while {doing}{detail}"
-        ))
-        .hint(match (what, verb) {
-            ("reading", Verb::Connect) => {
-                "Where TLS comes first, as on port 465, open_connection needs secure_connection_before_smtp => true. Else give it a longer tx_timeout."
-            }
-            ("decrypting the client's private key", _) => {
-                "Give open_connection a longer tx_timeout, or encrypt the key with fewer iterations: openssl pkcs8 -topk8 -v2 aes-256-cbc."
-            }
-            _ => "Give open_connection a longer tx_timeout, or find out why the server does not answer.",
-        })
-    }
-
-    fn lost(what: &str, source: &std::io::Error, verb: Verb) -> Self {
-        let cause = smtp_client::error::io_text(source);
-        Self::not_available(&format!("{cause}, while {}", doing(what, verb)))
-    }
-
-    /// The same where the whole message was sent before.
-    fn after_the_final_dot(mut self) -> Self {
-        let detail = self.detail.unwrap_or_default();
-        self.detail = Some(format!("{detail} The message may have been accepted."));
-        let hint = "The final dot was sent, and what became of the message is not known: sending it again may deliver it twice.";
-        self.hint = Some(hint.to_owned());
-        let reply = self.reply.take();
-        self.reply = reply.map(|reply| reply.with_remark("the message may have been accepted"));
-        self
-    }
-
-    fn from_session(error: SessionError) -> Self {
-        match &error {
-            SessionError::Unsolicited(Some(reply))
-                if reply.code() == smtp_core::reply::Code::NOT_AVAILABLE =>
-            {
-                Self::reply(reply)
-            }
-            _ => Self::not_available(&error.to_string()),
-        }
+impl From<OutOfMemory> for Report {
+    fn from(error: OutOfMemory) -> Self {
+        Self::new(sqlstate::OUT_OF_MEMORY, error.to_string())
     }
 }
 
-impl From<Failure> for Report {
-    fn from(failure: Failure) -> Self {
-        let (verb, timeout, message_sent) = (failure.verb, failure.timeout, failure.message_sent);
-        let report = match failure.cause {
-            Cause::Command(error) => return Self::from_command(error),
-            Cause::Session(error) => Self::from_session(error),
-            Cause::Net(NetError::Timeout { what, detail }) => {
-                Self::timed_out(what, detail.as_deref(), verb, timeout)
-            }
-            Cause::Net(NetError::Io { what, source }) => Self::lost(what, &source, verb),
-            Cause::Net(error @ NetError::Tls { .. }) if verb == Verb::Connect => {
-                Self::from(error).hint(
-                    "Ports 25 and 587 begin in clear: leave secure_connection_before_smtp out there, and call starttls.",
-                )
-            }
-            Cause::Net(error) => Self::from(error),
-        };
-        match message_sent {
-            true => report.after_the_final_dot(),
-            false => report,
-        }
-    }
-}
-
-impl From<NetError> for Report {
-    fn from(error: NetError) -> Self {
-        let (code, message) = match &error {
-            NetError::Certificate { .. } => (
-                sqlstate::CERTIFICATE,
-                "ORA-29024: Certificate validation failure",
-            ),
-            NetError::CertificateName { .. } => (
-                sqlstate::CERTIFICATE_NAME,
-                "ORA-24263: Certificate of the remote server does not match the target address.",
-            ),
-            NetError::TlsVersion { .. } => (
-                sqlstate::TLS_VERSION,
-                "ORA-29019: The protocol version is incorrect.",
-            ),
-            NetError::Tls { .. } => (sqlstate::TLS, "ORA-28860: Fatal SSL error"),
-            NetError::Wallet { .. } => (sqlstate::WALLET, "ORA-28759: failure to open file"),
-            NetError::Locator { .. } => (
-                sqlstate::WALLET_LOCATOR,
-                "ORA-29248: an unrecognized WRL was used to open a wallet",
-            ),
-            NetError::OutOfMemory => (sqlstate::OUT_OF_MEMORY, "out of memory"),
-            NetError::WalletForbidden => (
-                sqlstate::INSUFFICIENT_PRIVILEGE,
-                "permission denied for this wallet location",
-            ),
-            NetError::Identity(error) => return Self::argument("secure_host", &error.to_string()),
-            NetError::LocatorCharacter(_) => {
-                return Self::argument("wallet_path", &error.to_string());
-            }
-            NetError::Resolve { .. } | NetError::Connect { .. } => {
-                let detail = error.detail().unwrap_or_default();
-                return Self::not_available(&detail)
-                    .hint("Check host and port, and that this machine can reach them.");
-            }
-            _ => {
-                let detail = error.detail().unwrap_or_else(|| error.to_string());
-                return Self::not_available(&detail);
-            }
-        };
-        let mut report = Self::new(code, message);
-        report.detail = error.detail().map(|text| sentence(&text));
-        report.hint = hints::for_transport(&error)
-            .map(str::to_owned)
-            .or_else(|| error.hint().map(|text| sentence(&text)));
-        report
-    }
-}
-
-impl From<CredentialError> for Report {
-    fn from(error: CredentialError) -> Self {
-        let (field, flaw) = match error {
-            CredentialError::ControlCharacter(field) => (field, Flaw::ControlCharacter),
-            CredentialError::NotUtf8(field) | CredentialError::TooLong(field) => {
-                (field, Flaw::Other)
-            }
-            CredentialError::Nonce => {
-                return Self::new(sqlstate::INTERNAL_ERROR, error.to_string());
-            }
-        };
-        let argument = match field {
-            Field::Username => "username",
-            Field::Password => "password",
-        };
-        Self::flawed(argument, &error.to_string(), flaw)
-    }
-}
-
-impl From<SchemeError> for Report {
-    fn from(error: SchemeError) -> Self {
-        match error {
-            SchemeError::Empty | SchemeError::Text(_) => {
-                Self::argument("schemes", &error.to_string())
-            }
-            SchemeError::Unsupported(_) => {
-                Self::new(sqlstate::UNSUPPORTED_SCHEME, format!("ORA-24249: {error}"))
-                    .hint("Known schemes are SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN, XOAUTH2, OAUTHBEARER and EXTERNAL.")
-            }
-        }
-    }
-}
-
-impl From<NoSupportedScheme> for Report {
-    fn from(error: NoSupportedScheme) -> Self {
-        let wanted = &error.wanted;
-        let (detail, hint) = match (&error.refused, error.policy) {
-            (Some(refused), SchemePolicy::NoPassword) => (
-                format!(
-                    "starttls has failed on this connection, and {refused} would use the password without TLS"
-                ),
-                "Close the connection and find out why starttls failed: without TLS, an attacker in between could learn the password.",
-            ),
-            (Some(refused), _) => (
-                format!("{refused} would show the secret on a connection that is not encrypted"),
-                "Call starttls and ehlo first.",
-            ),
-            (None, _) => match &error.offered {
-                Some(offered) => (
-                    format!("the server offers {offered}, wanted was {wanted}"),
-                    "Name one of the offered schemes in the argument \"schemes\".",
-                ),
-                None => (
-                    format!("the server offers no authentication, wanted was {wanted}"),
-                    "Many servers offer authentication only after starttls and a second ehlo.",
-                ),
-            },
-        };
-        Self::new(sqlstate::NO_SUPPORTED_SCHEME, format!("ORA-24250: {error}"))
-            .detail(sentence(&detail))
-            .hint(hint)
-    }
-}
-
-/// The argument that makes the line of a command long, or that has its address.
-fn longest_argument(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Helo | Verb::Ehlo => "domain",
-        Verb::Mail => "sender",
-        Verb::Help => "command",
-        _ => "recipient",
-    }
-}
-
-/// What was going on, said with the command it was about.
-fn doing(what: &str, verb: Verb) -> String {
-    match (what, verb) {
-        ("reading", Verb::Connect) => "waiting for the greeting".to_owned(),
-        ("reading", _) => format!("waiting for the reply to {verb}"),
-        ("writing", Verb::Data | Verb::FinalDot) => "sending message data".to_owned(),
-        ("writing", _) => format!("sending {verb}"),
-        _ => what.to_owned(),
-    }
-}
-
-/// PostgreSQL's style for DETAIL and HINT: a capital letter and a full stop. The crates below write fragments.
+/// PostgreSQL's style for DETAIL and HINT: a capital letter and a full stop. The crates below write
+/// fragments.
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters

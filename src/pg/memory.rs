@@ -3,7 +3,7 @@
 //! Rust aborts the process when an allocation fails, and PostgreSQL then restarts the whole cluster. The allocator of
 //! this library prevents that:
 //!
-//! - Code that handles the failure ([`smtp_client::memory`]) gets it. All large allocations are made there.
+//! - Code that handles the failure ([`smtp_core::memory`]) gets it. All large allocations are made there.
 //! - Everything else is served from a reserve when malloc fails. [`check`] raises ERROR 53200 before the reserve is used
 //!   up, and a call is refused while too much of it is in use ([`may_begin`]).
 //! - When the reserve is empty too, the session ends with FATAL. That takes this process away in order, and no other.
@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pgrx::{PgLogLevel, pg_sys};
-use smtp_client::memory::is_fallible;
+use smtp_core::memory::is_fallible;
 
 use super::report::{self, Error, OUT_OF_MEMORY, raise};
 

@@ -1,8 +1,10 @@
-//! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages and roles.
+//! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages, roles and foreign
+//! servers.
 
 pub mod datum;
 pub mod encoding;
 pub mod expanded_record;
+pub mod foreign;
 pub mod latch;
 pub mod memory;
 pub mod notices;

@@ -1,7 +1,7 @@
 //! What an access entry names: a host, a domain, a network, or everything; and which of two is the narrower.
 //!
-//! The levels that order patterns are those of Oracle's DBMS_NETWORK_ACL_UTILITY: for names the number of labels, for
-//! addresses the number of leading bits that count, zero for `*`.
+//! Patterns are ordered by their precedence: the number of labels for names, the number of leading bits that count for
+//! addresses, zero for `*`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,7 +23,7 @@ enum Kind {
     Below(HostName),
     /// `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/32`.
     Network(Network),
-    /// `192.0.2.*`: the same network as `192.0.2.0/24` in Oracle's older spelling, which is kept.
+    /// `192.0.2.*`: the same network as `192.0.2.0/24` in an older spelling, which is kept.
     Octets(Network),
 }
 
@@ -119,7 +119,7 @@ impl HostPattern {
         Ok(Self::from(&Host::parse_any(text)?).0)
     }
 
-    /// Oracle's precedence of the pattern for a host that it contains.
+    /// The precedence of the pattern for a host that it contains.
     fn level(&self) -> u32 {
         match &self.0 {
             Kind::Any => 0,
@@ -173,8 +173,8 @@ pub fn candidates(host: &Host) -> impl Iterator<Item = String> + use<> {
     first.chain(others.skip(1).map(|pattern| pattern.to_string()))
 }
 
-/// Oracle's DOMAINS: the host and the domains or subnets that it lies in, the narrowest first. IPv6 addresses and
-/// prefix lengths, which Oracle can't handle here, give every pattern that contains them.
+/// The host and the domains or subnets that contain it, the narrowest first. The subnets of an IPv4 address are whole
+/// octets; for IPv6 addresses and prefix lengths, every network that contains them is listed.
 pub fn domains(host: &HostPattern) -> Vec<String> {
     let octets = matches!(host.0, Kind::Octets(_)) || is_ipv4_address(host);
     wider(host)
@@ -187,8 +187,7 @@ pub fn domains(host: &HostPattern) -> Vec<String> {
         .collect()
 }
 
-/// Oracle's DOMAIN_LEVEL: how many labels or octets are given; none for IPv6 addresses and prefix lengths, which
-/// Oracle can't handle here.
+/// The number of labels or octets that are given; `None` for IPv6 addresses and prefix lengths.
 pub fn domain_level(host: &HostPattern) -> Option<u32> {
     match &host.0 {
         Kind::Octets(network) => Some(network.prefix / 8),
@@ -197,12 +196,12 @@ pub fn domain_level(host: &HostPattern) -> Option<u32> {
     }
 }
 
-/// Oracle's EQUALS_HOST: whether both are the same host, domain or subnet, however spelt.
+/// Whether both are the same host, domain or subnet, in any spelling.
 pub fn equals_host(one: &HostPattern, other: &HostPattern) -> bool {
     one.contains(other) && other.contains(one)
 }
 
-/// Oracle's CONTAINS_HOST: the precedence of `domain` for `host`, or none when it doesn't contain it.
+/// The precedence of `domain` for `host`; `None` if it doesn't contain it.
 pub fn contains_host(host: &HostPattern, domain: &HostPattern) -> Option<u32> {
     domain.contains(host).then(|| domain.level())
 }

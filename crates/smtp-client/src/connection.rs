@@ -8,19 +8,21 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use pem_wallet::{Rejection, ServerIdentity, Wallet};
 use smtp_core::auth::{Credentials, SchemeList};
 use smtp_core::command::{Command, Verb};
 use smtp_core::phase::Phase;
 use smtp_core::reply::{Code, Reply};
 use smtp_core::session::{CommandError, PIECE, Progress, Session, SessionError};
 
-use crate::error::NetError;
+use crate::error::{NetError, Step, TlsError};
 use crate::stream::Stream;
 use crate::tcp;
 use crate::timeouts::Timeouts;
-use crate::tls::{SpeaksFirst, TlsCache, TlsInfo, TlsOptions};
+use crate::tls::{self, SpeaksFirst, TlsCache, TlsInfo, TlsOptions};
 use crate::wait::{Deadline, Wait};
 
 /// How long `quit` waits for its reply at most: the session is over whatever the server says.
@@ -230,8 +232,7 @@ impl Connection {
         }
         self.run(Verb::StartTls, |this| {
             if !this.surplus.is_empty() {
-                let detail = "the server sent data before the TLS handshake".to_owned();
-                return Err(NetError::Tls { detail }.into());
+                return Err(NetError::from(TlsError::DataBeforeHandshake).into());
             }
             this.encrypt(options, cache, SpeaksFirst::Client, io, deadline)?;
             Ok(())
@@ -332,6 +333,19 @@ impl Connection {
     /// The facts of TLS, if it is up.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.stream.as_ref().and_then(Stream::tls_info)
+    }
+
+    /// Verifies the certificate that the server showed in the handshake once more, against another wallet and name.
+    ///
+    /// # Errors
+    /// Why the certificate is rejected. Without TLS there is none.
+    pub fn verify_server(
+        &self,
+        wallet: Arc<Wallet>,
+        identity: ServerIdentity,
+    ) -> Result<(), Rejection> {
+        let chain = self.stream.as_ref().map(Stream::server_certificates);
+        tls::verify(chain.unwrap_or_default(), wallet, identity)
     }
 
     /// When a call that begins now has to be over: by [`Timeouts::other`], which with
@@ -555,7 +569,7 @@ pub(crate) fn closed() -> NetError {
         "the server closed the connection",
     );
     NetError::Io {
-        what: "reading",
+        step: Step::Reading,
         source,
     }
 }

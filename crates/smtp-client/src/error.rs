@@ -1,237 +1,244 @@
-//! What can go wrong below the protocol: one variant for each class of failure that a caller reports differently.
+//! Failures below the protocol: one variant for each class that a caller reports differently.
 //!
-//! Text of this crate and of the system may appear in these errors; text that a peer sent before it proved who it
-//! is may not, except the names in its certificate, which are escaped and cut short (see `x509`).
-//! No secret is ever part of an error.
+//! The texts contain errors of this crate, of the system and of the TLS library. What a peer sent
+//! before the handshake proved its identity is not part of them, except names of its certificate,
+//! which are escaped and cut short. Nor is a secret.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::io;
-use std::path::Path;
+use std::net::SocketAddr;
 
-use smtp_core::limits;
+use pem_wallet::{IdentityError, Rejection, WalletError, io_text};
+use rustls::{
+    AlertDescription, ContentType, HandshakeType, InvalidMessage, PeerIncompatible, PeerMisbehaved,
+};
+use smtp_core::memory::OutOfMemory;
 
-use crate::tls::IdentityError;
+use crate::resolve::LOOKUPS;
+use crate::tls::wording::{alert_name, words};
 use crate::wait::Interrupted;
 
-/// A failure of the transport. The `Display` text says what failed; [`NetError::detail`] says how.
+/// A failure of the transport.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetError {
     /// A name has no address, or the resolver failed.
-    #[error("could not resolve host name \"{host}\"")]
+    #[error("could not resolve host name \"{host}\": {problem}")]
     Resolve {
-        /// The name asked for.
+        /// The name.
         host: String,
-        /// What the resolver said.
-        reason: String,
+        /// The reason.
+        problem: ResolveError,
     },
 
     /// No address of the host accepted a connection.
-    #[error("could not connect")]
-    Connect {
-        /// Each address with what it answered.
-        detail: String,
-    },
+    #[error("could not connect: {0}")]
+    Connect(Attempts),
 
     /// The deadline passed.
-    #[error("timed out while {what}")]
-    Timeout {
-        /// What was being done, such as "reading".
-        what: &'static str,
-        /// More about it, if there is more.
-        detail: Option<String>,
-    },
+    #[error("timed out while {0}")]
+    Timeout(Step),
 
-    /// The process was asked to stop. Implementations of [`crate::Wait`] that unwind never get here.
+    /// The process was asked to stop. Implementations of [`crate::wait::Wait`] that unwind never
+    /// get here.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 
     /// The connection broke.
-    #[error("connection lost while {what}")]
+    #[error("connection lost while {step}: {}", io_text(.source))]
     Io {
-        /// What was being done, such as "reading".
-        what: &'static str,
-        /// What the system said.
+        /// The step that failed.
+        step: Step,
+        /// The system's error.
         source: io::Error,
     },
 
-    /// The server's certificate is not acceptable, for any reason but its name.
-    #[error("certificate validation failed")]
-    Certificate {
-        /// Which certificate, and why.
-        detail: String,
-        /// What would make it acceptable.
-        hint: Option<String>,
-    },
-
-    /// The server's certificate is good, but for another host.
-    #[error("certificate is for another name")]
-    CertificateName {
-        /// The name it should have, with its kind.
-        expected: String,
-        /// The names it has, with their kinds.
-        presented: Vec<String>,
-    },
+    /// The server's certificate is rejected.
+    #[error("certificate rejected: {0}")]
+    Certificate(#[from] Rejection),
 
     /// The two sides have no TLS version in common.
-    #[error("no TLS version in common with the server")]
-    TlsVersion {
-        /// What the server said.
-        detail: String,
-    },
+    #[error("no TLS version in common with the server: {0}")]
+    TlsVersion(VersionError),
 
     /// Any other failure of TLS.
-    #[error("TLS failed")]
-    Tls {
-        /// What happened.
-        detail: String,
-    },
+    #[error("TLS failed: {0}")]
+    Tls(#[from] TlsError),
 
-    /// A wallet can't be used as a whole, or its private key can't.
-    #[error("could not open the wallet")]
-    Wallet {
-        /// What is wrong with it.
-        detail: String,
-        /// How to mend it.
-        hint: Option<String>,
-    },
+    /// The client identity can't be used.
+    #[error(transparent)]
+    Wallet(WalletError),
 
-    /// The text that should name a wallet doesn't.
-    #[error("bad wallet location")]
-    Locator {
-        /// What is wrong with it.
-        detail: String,
-    },
-
-    /// A control character stands in the text that should name a wallet.
-    #[error("it holds the control character U+{:04X}", u32::from(*.0))]
-    LocatorCharacter(char),
-
-    /// The wallet is outside the directories this caller may name. The same for a path that exists and one that doesn't.
-    #[error("this wallet location is not allowed")]
-    WalletForbidden,
-
-    /// The name that the server's certificate should have is none.
+    /// No certificate can have the name of the host.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 
     /// Memory could not be allocated.
-    #[error("out of memory")]
-    OutOfMemory,
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
+}
+
+/// A step of a conversation that takes time.
+#[derive(Debug)]
+pub enum Step {
+    /// Resolving a host name.
+    Resolving {
+        /// The name.
+        host: String,
+    },
+    /// Connecting to the addresses of a host.
+    Connecting(Attempts),
+    /// The TLS handshake.
+    Handshake,
+    /// Waiting for data from the server.
+    Reading,
+    /// Sending data.
+    Writing,
+    /// Decrypting the private key of the client certificate.
+    DecryptingKey,
+}
+
+/// The addresses that were tried, each with what happened. There are none if the host has no
+/// address.
+#[derive(Debug, Default)]
+pub struct Attempts(pub Vec<(SocketAddr, AttemptError)>);
+
+/// Why an address did not accept a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// It did not answer in its share of the time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The system's error.
+    #[error("{}", io_text(.0))]
+    Io(#[from] io::Error),
+}
+
+/// Why a name could not be resolved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The name has no address, or only unspecified ones.
+    #[error("the name has no address")]
+    NoAddress,
+    /// Earlier look-ups that were given up are still running, as many as are allowed.
+    #[error("{LOOKUPS} earlier look-ups have not been answered yet")]
+    TooManyLookups,
+    /// The error of the resolver, or of the thread that it should run in.
+    #[error("{}", resolver_text(.0))]
+    Resolver(#[from] io::Error),
+    /// The thread of the look-up ended without an answer.
+    #[error("the resolver failed")]
+    NoAnswer,
+}
+
+/// Why no version of TLS is in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VersionError {
+    /// The server sent the alert protocol_version.
+    #[error("the server refused the versions of TLS offered")]
+    Refused,
+    /// The server chose a version that was not offered.
+    #[error("the server speaks only versions of TLS that are not allowed here")]
+    NotAllowed,
+}
+
+/// Why TLS failed, other than for a certificate or a version.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// TLS was to be started twice.
+    #[error("the connection is encrypted already")]
+    AlreadyStarted,
+    /// The server sent data between its reply to STARTTLS and the handshake (RFC 3207 §4.2).
+    #[error("the server sent data before the TLS handshake")]
+    DataBeforeHandshake,
+    /// The server's first octet is not that of a TLS record, but ASCII.
+    #[error("the server does not speak TLS here (plain text received)")]
+    PlainText,
+    /// The server's first octet is not that of a TLS record.
+    #[error("the server does not speak TLS here")]
+    NotTls,
+    /// The server closed the connection.
+    #[error("the server closed the connection during the TLS handshake")]
+    Closed,
+    /// The connection broke in the handshake.
+    #[error("the connection was lost during the TLS handshake: {}", io_text(.0))]
+    Lost(io::Error),
+    /// The server sent an alert (RFC 8446 §6).
+    #[error("the server sent the TLS alert {}", alert_name(*.0))]
+    Alert(AlertDescription),
+    /// No cipher suite, group or extension in common.
+    #[error("the server and this client have no common way to speak TLS: {}", words(.0))]
+    Incompatible(PeerIncompatible),
+    /// The server broke a rule of TLS.
+    #[error("the server broke the rules of TLS: {}", words(.0))]
+    Misbehaved(PeerMisbehaved),
+    /// A message of the server can't be parsed.
+    #[error("the server sent a malformed TLS message: {}", words(.0))]
+    Malformed(InvalidMessage),
+    /// A record that has no place here.
+    #[error("the server sent an unexpected TLS record: {}", words(.0))]
+    UnexpectedRecord(ContentType),
+    /// A handshake message that has no place here.
+    #[error("the server sent an unexpected TLS message: {}", words(.0))]
+    UnexpectedMessage(HandshakeType),
+    /// Any other error of the TLS library.
+    #[error(transparent)]
+    Library(rustls::Error),
 }
 
 impl NetError {
-    /// What happened, in the system's words where it has some.
-    pub fn detail(&self) -> Option<String> {
-        match self {
-            Self::Resolve { host, reason } => Some(format!("\"{host}\": {reason}")),
-            Self::Timeout { what, detail } => Some(match detail {
-                Some(detail) => format!("timed out while {what}: {detail}"),
-                None => format!("timed out while {what}"),
-            }),
-            Self::Io { what, source } => Some(format!("{}, while {what}", io_text(source))),
-            Self::CertificateName {
-                expected,
-                presented,
-            } => Some(format!(
-                "the certificate should be for {expected}, but it is for {}",
-                list(presented)
-            )),
-            Self::Connect { detail }
-            | Self::Certificate { detail, .. }
-            | Self::TlsVersion { detail }
-            | Self::Tls { detail }
-            | Self::Wallet { detail, .. }
-            | Self::Locator { detail } => Some(detail.clone()),
-            Self::Identity(_) | Self::LocatorCharacter(_) => Some(self.to_string()),
-            Self::WalletForbidden | Self::OutOfMemory | Self::Interrupted(_) => None,
-        }
-    }
-
-    /// What to do about it, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Certificate { hint, .. } | Self::Wallet { hint, .. } => hint.clone(),
-            _ => None,
-        }
-    }
-
-    /// Whether the network or the peer's silence is to blame, so that trying again later may help.
+    /// Whether the network or the peer's silence is the reason, so that a later attempt may
+    /// succeed.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Timeout { .. } | Self::Io { .. }
+            Self::Resolve { .. } | Self::Connect(_) | Self::Timeout(_) | Self::Io { .. }
         )
     }
+}
 
-    pub(crate) fn timeout(what: &'static str) -> Self {
-        Self::Timeout { what, detail: None }
-    }
-
-    pub(crate) fn wallet(detail: impl Into<String>) -> Self {
-        Self::Wallet {
-            detail: detail.into(),
-            hint: None,
-        }
-    }
-
-    /// A file or directory of a wallet that the system does not give us.
-    pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::OutOfMemory {
-            return Self::OutOfMemory;
-        }
-        Self::Wallet {
-            detail: format!("\"{}\": {}", path.display(), io_text(error)),
-            hint: Some(
-                "the path is one of the database server's machine, and the server's user must be able to read it".into(),
-            ),
-        }
-    }
-
-    pub(crate) fn tls(detail: impl Into<String>) -> Self {
-        Self::Tls {
-            detail: detail.into(),
+impl From<WalletError> for NetError {
+    fn from(error: WalletError) -> Self {
+        match error {
+            WalletError::OutOfMemory(error) => error.into(),
+            error => Self::Wallet(error),
         }
     }
 }
 
-/// An error of the system in its own words, lower case and without Rust's "(os error N)".
-pub fn io_text(error: &io::Error) -> String {
-    let text = match error.raw_os_error() {
-        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
-        None => error.to_string(),
-    };
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_lowercase().chain(characters).collect(),
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolving { host } => write!(f, "resolving the host name (\"{host}\")"),
+            Self::Connecting(attempts) => write!(f, "connecting ({attempts})"),
+            Self::Handshake => f.write_str("waiting for the TLS handshake"),
+            Self::Reading => f.write_str("reading"),
+            Self::Writing => f.write_str("writing"),
+            Self::DecryptingKey => f.write_str("decrypting the client's private key"),
+        }
+    }
+}
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("the host has no address");
+        }
+        for (index, (address, error)) in self.0.iter().enumerate() {
+            let separator = if index > 0 { "; " } else { "" };
+            write!(f, "{separator}{address}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The text of the resolver, without the prefix that Rust adds.
+fn resolver_text(error: &io::Error) -> String {
+    let text = io_text(error);
+    match text.split_once("address information: ") {
+        Some((_, reason)) => reason.to_lowercase(),
         None => text,
-    }
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        return "no name at all".into();
-    }
-    let mut text = names[..names.len().min(limits::SHOWN_NAMES)].join(", ");
-    if names.len() > limits::SHOWN_NAMES {
-        let _ = write!(text, " and {} more", names.len() - limits::SHOWN_NAMES);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn system_errors_read_as_the_system_words_them() {
-        let refused = io::Error::from_raw_os_error(nix::errno::Errno::ECONNREFUSED as i32);
-        assert_eq!(io_text(&refused), "connection refused");
-    }
-
-    #[test]
-    fn long_name_lists_are_cut() {
-        let names: Vec<String> = (0..12).map(|n| format!("h{n}")).collect();
-        assert!(list(&names).ends_with("h9 and 2 more"));
     }
 }

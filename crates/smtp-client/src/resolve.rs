@@ -1,9 +1,11 @@
 //! Names to addresses, and this machine's own name, by the system's resolver.
 //!
-//! getaddrinfo blocks and can't be interrupted, so it runs in a helper thread with every signal blocked, while the
-//! caller waits for the answer as for any other peer. When the caller gives up, the thread is left to finish alone:
-//! it touches nothing but its own arguments. What it can't do is be stopped, so their number is capped.
+//! getaddrinfo blocks and can't be interrupted, so it runs in a helper thread with every signal
+//! blocked, while the caller waits for the answer as for any other peer. When the caller gives up,
+//! the thread is left to finish alone: it touches nothing but its own arguments. What it can't do
+//! is be stopped, so their number is capped.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -11,22 +13,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
-use smtp_core::limits;
+use smtp_core::memory;
 
-use crate::error::{NetError, io_text};
-use crate::memory;
-use crate::wait::{BRIEF, Deadline, Interest, Interrupted, Wait, poll_for, ready};
+use crate::error::{NetError, ResolveError, Step};
+use crate::wait::{BRIEF, Deadline, Interest, Wait, poll_for, ready_by};
 
-/// Lookups under way at once; in a process that waits for one at a time, all but one are abandoned.
-const LOOKUPS: usize = 8;
+/// Look-ups that may run at once. In a process that waits for one at a time, all others were given
+/// up.
+pub(crate) const LOOKUPS: usize = 8;
 
-/// Octets that a thread needs before it runs code of ours. Its runtime aborts the process where it can't get them.
+/// Addresses of one name that are tried.
+const ADDRESSES: usize = 32;
+
+/// Octets that a thread needs before it runs code of ours. Its runtime aborts the process where it
+/// can't get them.
 const THREAD_START: usize = 64 * 1024;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// The addresses of a host, in the resolver's order, each once. An address literal is its own answer. The unspecified
-/// address is left out: it would connect to this machine, past whatever is said of loopback.
+/// The addresses of a host, in the resolver's order, each once. An address literal is its own
+/// answer. The unspecified address is left out: it would connect to this machine, and rules for
+/// loopback addresses do not match it.
+///
+/// # Errors
+/// [`NetError::Resolve`], [`NetError::Timeout`], [`NetError::Interrupted`] or
+/// [`NetError::OutOfMemory`].
 pub fn resolve(
     host: &str,
     port: u16,
@@ -36,55 +47,37 @@ pub fn resolve(
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let failed = |reason: String| NetError::Resolve {
-        host: host.to_owned(),
-        reason,
-    };
     let name = host.to_owned();
     let found = in_helper_thread(
-        move || {
-            (name.as_str(), port)
-                .to_socket_addrs()
-                .map(Vec::from_iter)
-                .map_err(|error| resolver_text(&error))
-        },
+        move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter),
         wait,
         deadline,
     )
-    .and_then(|answer| answer.map_err(LookupFailure::Failed));
-    let found = match found {
-        Ok(found) => found,
-        Err(LookupFailure::TimedOut) => {
-            return Err(NetError::Timeout {
-                what: "resolving the host name",
-                detail: Some(format!("\"{host}\"")),
-            });
+    .and_then(|answer| answer.map_err(|error| LookupFailure::Failed(error.into())));
+    let addresses = found.map(worth_trying);
+    match addresses {
+        Ok(addresses) if addresses.is_empty() => {
+            Err(LookupFailure::Failed(ResolveError::NoAddress).of(host))
         }
-        Err(LookupFailure::OutOfMemory) => return Err(NetError::OutOfMemory),
-        Err(LookupFailure::Failed(reason)) => return Err(failed(reason)),
-        Err(LookupFailure::Interrupted(interrupted)) => return Err(interrupted.into()),
-    };
-    let addresses = worth_trying(found);
-    if addresses.is_empty() {
-        return Err(failed("the name has no address".into()));
+        Ok(addresses) => Ok(addresses),
+        Err(failure) => Err(failure.of(host)),
     }
-    Ok(addresses)
 }
 
-/// Each once, and no more than anybody would wait for.
+/// Each address once, without the unspecified one, up to [`ADDRESSES`].
 fn worth_trying(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
         let unspecified = address.ip().to_canonical().is_unspecified();
-        if addresses.len() < limits::ADDRESSES && !unspecified && !addresses.contains(&address) {
+        if addresses.len() < ADDRESSES && !unspecified && !addresses.contains(&address) {
             addresses.push(address);
         }
     }
     addresses
 }
 
-/// This machine's fully qualified name, if it has one: its host name when that has a dot, else the canonical name
-/// the resolver knows it by.
+/// This machine's fully qualified name, if it has one: its host name when that has a dot, else the
+/// canonical name the resolver knows it by.
 pub fn canonical_name(wait: &dyn Wait, deadline: Deadline) -> Option<String> {
     let own = nix::unistd::gethostname().ok()?.into_string().ok()?;
     if is_qualified(&own) {
@@ -110,36 +103,41 @@ fn is_qualified(name: &str) -> bool {
     name.trim_end_matches('.').contains('.')
 }
 
-/// What the resolver said, without the words Rust puts before it.
-fn resolver_text(error: &std::io::Error) -> String {
-    let text = io_text(error);
-    match text.split_once("address information: ") {
-        Some((_, reason)) => reason.to_lowercase(),
-        None => text,
+enum LookupFailure {
+    TimedOut,
+    Failed(ResolveError),
+    /// An interrupt, or no memory.
+    Other(NetError),
+}
+
+impl LookupFailure {
+    /// The failure to resolve this name.
+    fn of(self, host: &str) -> NetError {
+        let host = host.to_owned();
+        match self {
+            Self::TimedOut => NetError::Timeout(Step::Resolving { host }),
+            Self::Failed(problem) => NetError::Resolve { host, problem },
+            Self::Other(error) => error,
+        }
     }
 }
 
-enum LookupFailure {
-    TimedOut,
-    OutOfMemory,
-    Failed(String),
-    Interrupted(Interrupted),
+impl<E: Into<NetError>> From<E> for LookupFailure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
 }
 
-/// Runs `work` in a thread of its own and waits for it. On a time-out, or when the wait unwinds, the thread goes on
-/// and its answer is dropped.
+/// Runs `work` in a thread of its own and waits for it. On a time-out, or when the wait unwinds,
+/// the thread goes on and its answer is dropped.
 fn in_helper_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     wait: &dyn Wait,
     deadline: Deadline,
 ) -> Result<T, LookupFailure> {
-    let slot = Slot::take().ok_or_else(|| {
-        LookupFailure::Failed(format!(
-            "{LOOKUPS} earlier look-ups have not been answered yet"
-        ))
-    })?;
-    memory::require(THREAD_START).map_err(|_| LookupFailure::OutOfMemory)?;
-    let failed = |error: std::io::Error| LookupFailure::Failed(io_text(&error));
+    let slot = Slot::take().ok_or(LookupFailure::Failed(ResolveError::TooManyLookups))?;
+    memory::require(THREAD_START)?;
+    let failed = |error: io::Error| LookupFailure::Failed(error.into());
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     let (answer, answered) = mpsc::channel();
     {
@@ -148,7 +146,8 @@ fn in_helper_thread<T: Send + 'static>(
             let _slot = slot;
             // Nobody may be listening any more.
             let _ = answer.send(work());
-            // Its end is what the waiting side sees; nothing is written, so nothing can block or fail.
+            // Its end is what the waiting side sees; nothing is written, so nothing can block or
+            // fail.
             drop(theirs);
         }))
         .map_err(failed)?;
@@ -156,17 +155,14 @@ fn in_helper_thread<T: Send + 'static>(
     // A resolver nearby answers before a wait for everything that may happen could be prepared.
     let soon = deadline.remaining().unwrap_or(BRIEF).min(BRIEF);
     if !poll_for(ours.as_fd(), Interest::Readable, soon)
-        && let Err(error) = ready(wait, ours.as_fd(), Interest::Readable, deadline, "")
+        && !ready_by(wait, ours.as_fd(), Interest::Readable, deadline)?
     {
-        if let NetError::Interrupted(interrupted) = error {
-            return Err(LookupFailure::Interrupted(interrupted));
-        }
         // A timeout of zero still allows one look that does not wait.
         return answered.try_recv().map_err(|_| LookupFailure::TimedOut);
     }
     answered
         .recv()
-        .map_err(|_| LookupFailure::Failed("the resolver failed".into()))
+        .map_err(|_| LookupFailure::Failed(ResolveError::NoAnswer))
 }
 
 /// One of the look-ups that may run at once.
@@ -189,8 +185,8 @@ impl Drop for Slot {
     }
 }
 
-/// Blocks every signal in this thread while it lives; a thread started meanwhile inherits that for good, so signals
-/// keep going to the thread that knows what to do with them.
+/// Blocks every signal in this thread while it lives; a thread started meanwhile inherits that for
+/// good, so signals keep going to the thread that knows what to do with them.
 struct BlockedSignals(Option<SigSet>);
 
 impl BlockedSignals {
@@ -218,7 +214,7 @@ mod tests {
     use nix::sys::signal::Signal;
 
     use super::*;
-    use crate::wait::PollWait;
+    use crate::wait::{Interrupted, PollWait};
 
     /// The count of running look-ups is the process's: one test at a time.
     static ALONE: Mutex<()> = Mutex::new(());
@@ -274,11 +270,13 @@ mod tests {
     fn an_unknown_name_says_what_the_resolver_said() {
         let _alone = ALONE.lock();
         let error = resolve("no-such-host.invalid", 25, &PollWait, Deadline::never()).unwrap_err();
-        let NetError::Resolve { host, reason } = error else {
+        let NetError::Resolve { host, problem } = error else {
             panic!("{error:?}")
         };
         assert_eq!(host, "no-such-host.invalid");
-        assert!(!reason.is_empty() && !reason.contains("lookup"), "{reason}");
+        assert!(matches!(problem, ResolveError::Resolver(_)), "{problem:?}");
+        let text = problem.to_string();
+        assert!(!text.is_empty() && !text.contains("lookup"), "{text}");
     }
 
     #[test]
@@ -334,7 +332,10 @@ mod tests {
             })
             .collect();
         let refused = in_helper_thread(|| (), &PollWait, Deadline::never());
-        assert!(matches!(refused, Err(LookupFailure::Failed(text)) if text.contains("earlier")));
+        assert!(matches!(
+            refused,
+            Err(LookupFailure::Failed(ResolveError::TooManyLookups))
+        ));
         drop(told);
         until_idle();
         assert!(in_helper_thread(|| (), &PollWait, Deadline::never()).is_ok());

@@ -11,14 +11,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::libc::{MSG_MORE, MSG_NOSIGNAL};
 use nix::sys::socket::{MsgFlags, recv};
 use rustls::ClientConnection;
+use rustls::pki_types::CertificateDer;
 use socket2::SockRef;
 
-use crate::error::NetError;
+use crate::error::{NetError, Step, TlsError};
 use crate::tls::{SpeaksFirst, TlsCache, TlsInfo, TlsOptions, failure, handshake};
 use crate::wait::{Deadline, Interest, Wait, ready};
-
-const READING: &str = "reading";
-const WRITING: &str = "writing";
 
 /// Bytes encrypted at a time: one TLS record.
 const RECORD: usize = 16 * 1024;
@@ -85,7 +83,7 @@ impl Stream {
                 return Ok(count);
             }
             let fd = self.socket().as_fd();
-            ready(wait, fd, Interest::Readable, deadline, READING)?;
+            ready(wait, fd, Interest::Readable, deadline, Step::Reading)?;
         }
     }
 
@@ -119,7 +117,7 @@ impl Stream {
     pub fn write_some(&mut self, data: &[u8]) -> Result<usize, NetError> {
         match self {
             Self::Plain(plain) => {
-                let written = would_block_to_none(WRITING, || (&plain.socket).write(data))?;
+                let written = would_block_to_none(Step::Writing, || (&plain.socket).write(data))?;
                 Ok(written.unwrap_or(0))
             }
             Self::Tls(tls) => tls.write_some(data),
@@ -137,7 +135,7 @@ impl Stream {
     /// Waits until there is something to read or room to write.
     pub fn wait_for_either(&self, wait: &dyn Wait, deadline: Deadline) -> Result<(), NetError> {
         let fd = self.socket().as_fd();
-        ready(wait, fd, Interest::Either, deadline, WRITING)
+        ready(wait, fd, Interest::Either, deadline, Step::Writing)
     }
 
     /// Turns a plain connection into an encrypted one. A failure closes it.
@@ -150,7 +148,7 @@ impl Stream {
         deadline: Deadline,
     ) -> Result<Self, NetError> {
         let Self::Plain(PlainStream { socket, .. }) = self else {
-            return Err(NetError::tls("the connection is encrypted already"));
+            return Err(TlsError::AlreadyStarted.into());
         };
         let config = cache.config(options)?;
         let (connection, info) = handshake(&socket, config, speaks_first, wait, deadline)?;
@@ -168,6 +166,14 @@ impl Stream {
             tls.connection.send_close_notify();
             // With the end of the connection, in one packet. If it can't be sent at once, then not at all.
             let _ = tls.connection.write_tls(&mut Corked(&tls.socket));
+        }
+    }
+
+    /// The certificates that the server showed, its own first; none without TLS.
+    pub fn server_certificates(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Tls(tls) => tls.connection.peer_certificates().unwrap_or_default(),
         }
     }
 
@@ -208,7 +214,7 @@ impl Stream {
 impl PlainStream {
     fn receive(&mut self, buffer: &mut [u8], mode: ReadMode) -> Result<Option<usize>, NetError> {
         let socket = &self.socket;
-        let count = would_block_to_none(READING, || Source { socket, mode }.read(buffer))?;
+        let count = would_block_to_none(Step::Reading, || Source { socket, mode }.read(buffer))?;
         self.ended |= count == Some(0) && !buffer.is_empty();
         Ok(count)
     }
@@ -222,14 +228,14 @@ impl PlainStream {
         let mut left = data;
         while !left.is_empty() {
             wait.check()?;
-            match would_block_to_none(WRITING, || (&self.socket).write(left))? {
+            match would_block_to_none(Step::Writing, || (&self.socket).write(left))? {
                 Some(count) => left = &left[count..],
                 None => ready(
                     wait,
                     self.socket.as_fd(),
                     Interest::Writable,
                     deadline,
-                    WRITING,
+                    Step::Writing,
                 )?,
             }
         }
@@ -244,7 +250,7 @@ impl TlsStream {
                 return Ok(Some(count));
             }
             let (connection, socket) = (&mut self.connection, &self.socket);
-            let received = would_block_to_none(READING, || {
+            let received = would_block_to_none(Step::Reading, || {
                 connection.read_tls(&mut Source { socket, mode })
             })?;
             if received.is_none() {
@@ -273,7 +279,7 @@ impl TlsStream {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(source) => Err(NetError::Io {
-                what: READING,
+                step: Step::Reading,
                 source,
             }),
         }
@@ -289,7 +295,7 @@ impl TlsStream {
             wait.check()?;
             let encrypted = self.connection.writer().write_all(chunk);
             encrypted.map_err(|source| NetError::Io {
-                what: WRITING,
+                step: Step::Writing,
                 source,
             })?;
             self.flush(wait, deadline)?;
@@ -305,7 +311,7 @@ impl TlsStream {
         let chunk = &data[..data.len().min(RECORD)];
         let encrypted = self.connection.writer().write_all(chunk);
         encrypted.map_err(|source| NetError::Io {
-            what: WRITING,
+            step: Step::Writing,
             source,
         })?;
         self.send_encrypted()?;
@@ -316,7 +322,9 @@ impl TlsStream {
     fn send_encrypted(&mut self) -> Result<bool, NetError> {
         while self.connection.wants_write() {
             let connection = &mut self.connection;
-            if would_block_to_none(WRITING, || connection.write_tls(&mut &self.socket))?.is_none() {
+            if would_block_to_none(Step::Writing, || connection.write_tls(&mut &self.socket))?
+                .is_none()
+            {
                 return Ok(false);
             }
         }
@@ -326,10 +334,11 @@ impl TlsStream {
     fn flush(&mut self, wait: &dyn Wait, deadline: Deadline) -> Result<(), NetError> {
         while self.connection.wants_write() {
             let connection = &mut self.connection;
-            let sent = would_block_to_none(WRITING, || connection.write_tls(&mut &self.socket))?;
+            let sent =
+                would_block_to_none(Step::Writing, || connection.write_tls(&mut &self.socket))?;
             if sent.is_none() {
                 let fd = self.socket.as_fd();
-                ready(wait, fd, Interest::Writable, deadline, WRITING)?;
+                ready(wait, fd, Interest::Writable, deadline, Step::Writing)?;
             }
         }
         Ok(())
@@ -382,13 +391,13 @@ impl Write for Corked<'_> {
 /// The result of an operation; `None` if it takes longer than the socket may block, or if a signal has come, which is
 /// for whoever waits to look at.
 fn would_block_to_none(
-    what: &'static str,
+    step: Step,
     operation: impl FnOnce() -> io::Result<usize>,
 ) -> Result<Option<usize>, NetError> {
     match operation() {
         Ok(count) => Ok(Some(count)),
         Err(error) if is_would_block(&error) => Ok(None),
-        Err(source) => Err(NetError::Io { what, source }),
+        Err(source) => Err(NetError::Io { step, source }),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Opening a TCP connection: the addresses of a host in turn, each within its share of the time.
 //!
-//! It takes addresses only. What was resolved and checked is what is connected to; no name is looked up here.
+//! It takes addresses only. What was resolved and checked is what is connected to; no name is
+//! looked up here.
 //!
-//! The sockets block, but for `BRIEF` at most: what a server nearby does within that time is waited for by the call that
-//! needs it. Everything that takes longer goes through [`Wait`].
+//! The sockets block, but for `BRIEF` at most: what a server nearby does within that time is waited
+//! for by the call that needs it. Everything that takes longer goes through [`Wait`].
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -13,42 +14,37 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::error::{NetError, io_text};
+use crate::error::{AttemptError, Attempts, NetError, Step};
 use crate::wait::{BRIEF, Deadline, Interest, Interrupted, Wait};
 
 /// The longest an address may keep the ones after it waiting.
 const LONGEST_SHARE: Duration = Duration::from_secs(30);
 
-/// Connects to the first address that accepts. The stream blocks for `BRIEF` at most and is closed on exec.
+/// Connects to the first address that accepts. The stream blocks for `BRIEF` at most and is closed
+/// on exec.
+///
+/// # Errors
+/// [`NetError::Connect`], [`NetError::Timeout`] or [`NetError::Interrupted`].
 pub fn connect(
     addresses: &[SocketAddr],
     wait: &dyn Wait,
     deadline: Deadline,
 ) -> Result<(TcpStream, SocketAddr), NetError> {
-    let mut failures = Vec::new();
+    let mut failed = Attempts::default();
     for (index, &address) in addresses.iter().enumerate() {
         wait.check()?;
         let share = share(deadline, addresses.len() - index);
         match connect_one(address, wait, share) {
             Ok(Some(stream)) => return Ok((stream, address)),
-            Ok(None) => failures.push(format!("{address}: no answer in time")),
-            Err(Failed::Io(error)) => failures.push(format!("{address}: {}", io_text(&error))),
+            Ok(None) => failed.0.push((address, AttemptError::TimedOut)),
+            Err(Failed::Io(error)) => failed.0.push((address, error.into())),
             Err(Failed::Interrupted(interrupted)) => return Err(interrupted.into()),
         }
         if deadline.passed() {
-            return Err(NetError::Timeout {
-                what: "connecting",
-                detail: Some(failures.join("; ")),
-            });
+            return Err(NetError::Timeout(Step::Connecting(failed)));
         }
     }
-    Err(NetError::Connect {
-        detail: if failures.is_empty() {
-            "the host has no address".into()
-        } else {
-            failures.join("; ")
-        },
-    })
+    Err(NetError::Connect(failed))
 }
 
 /// The deadline of the next attempt when so many are left: the last one has all the time there is.
@@ -162,8 +158,8 @@ mod tests {
         let (one, two) = (closed_port(), closed_port());
         let error = connect(&[one, two], &PollWait, Deadline::never()).unwrap_err();
         assert_eq!(
-            error.detail().unwrap(),
-            format!("{one}: connection refused; {two}: connection refused")
+            error.to_string(),
+            format!("could not connect: {one}: connection refused; {two}: connection refused")
         );
     }
 
@@ -198,13 +194,7 @@ mod tests {
         let limit = Duration::from_millis(200);
         let deadline = Deadline::after(Some(limit));
         let error = connect(&[hole], &PollWait, deadline).unwrap_err();
-        assert!(matches!(
-            error,
-            NetError::Timeout {
-                what: "connecting",
-                ..
-            }
-        ));
+        assert!(matches!(error, NetError::Timeout(Step::Connecting(_))));
         assert!(begun.elapsed() >= limit);
     }
 

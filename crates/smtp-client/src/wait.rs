@@ -1,5 +1,6 @@
-//! Waiting: the one thing this crate can't do alone, because inside a server process a wait must also answer to
-//! interrupts. Deadlines are absolute and monotonic, so neither retries nor a stepped clock stretch them.
+//! Waiting: the one thing this crate can't do alone, because inside a server process a wait must
+//! also answer to interrupts. Deadlines are absolute and monotonic, so neither retries nor a
+//! stepped clock stretch them.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -9,11 +10,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::error::NetError;
+use crate::error::{NetError, Step};
 
-/// How long an operation may block, for what a server nearby does at once: to prepare a wait for all that may happen
-/// takes longer. The kernel rounds it up to its ticks, of which a second has 100 to 1,000. A signal ends the call; one
-/// that comes right before it is seen when it is over, so this is also how late an interrupt may be answered.
+/// How long an operation may block, for what a server nearby does at once: to prepare a wait for
+/// all that may happen takes longer. The kernel rounds it up to its ticks, of which a second has
+/// 100 to 1,000. A signal ends the call; one that comes right before it is seen when it is over, so
+/// this is also how late an interrupt may be answered.
 pub(crate) const BRIEF: Duration = Duration::from_millis(2);
 
 /// The moment by which something must be done, or never.
@@ -67,8 +69,8 @@ pub enum Interest {
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// How the process waits. When an interrupt asks it to stop, either method returns [`Interrupted`], or unwinds: callers
-/// keep nothing open that a destructor doesn't close.
+/// How the process waits. When an interrupt asks it to stop, either method returns [`Interrupted`],
+/// or unwinds: callers keep nothing open that a destructor doesn't close.
 pub trait Wait {
     /// Waits until the descriptor is ready (`true`) or the deadline has passed (`false`).
     ///
@@ -81,7 +83,8 @@ pub trait Wait {
         deadline: Deadline,
     ) -> Result<bool, Interrupted>;
 
-    /// Looks for an interrupt without waiting. Called where a busy peer would otherwise prevent every wait.
+    /// Looks for an interrupt without waiting. Called where a busy peer would otherwise prevent
+    /// every wait.
     ///
     /// # Errors
     /// [`Interrupted`], unless the implementation unwinds.
@@ -124,7 +127,8 @@ impl Wait for PollWait {
     }
 }
 
-/// Waits by poll(2) until the descriptor is ready (`true`), or the time is over or a signal has come (`false`).
+/// Waits by poll(2) until the descriptor is ready (`true`), or the time is over or a signal has
+/// come (`false`).
 pub(crate) fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -> bool {
     let flags = match interest {
         Interest::Readable => PollFlags::POLLIN,
@@ -141,23 +145,33 @@ pub(crate) fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -
     )
 }
 
-/// Waits, or fails with a time-out. A deadline that is over already costs no wait at all: the caller has tried once.
+/// Waits until the descriptor is ready, or fails with a timeout of this step.
 pub(crate) fn ready(
     wait: &dyn Wait,
     fd: BorrowedFd<'_>,
     interest: Interest,
     deadline: Deadline,
-    what: &'static str,
+    step: Step,
 ) -> Result<(), NetError> {
+    match ready_by(wait, fd, interest, deadline)? {
+        true => Ok(()),
+        false => Err(NetError::Timeout(step)),
+    }
+}
+
+/// Waits until the descriptor is ready (`true`) or the deadline has passed (`false`). Does not wait
+/// if the deadline has passed already: the caller has tried once.
+pub(crate) fn ready_by(
+    wait: &dyn Wait,
+    fd: BorrowedFd<'_>,
+    interest: Interest,
+    deadline: Deadline,
+) -> Result<bool, Interrupted> {
     if deadline.passed() {
         wait.check()?;
-        return Err(NetError::timeout(what));
+        return Ok(false);
     }
-    if wait.wait(fd, interest, deadline)? {
-        Ok(())
-    } else {
-        Err(NetError::timeout(what))
-    }
+    wait.wait(fd, interest, deadline)
 }
 
 #[cfg(test)]
@@ -217,13 +231,13 @@ mod tests {
         }
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let over = Deadline::after(Some(Duration::ZERO));
-        let error = ready(&NoWait, ours.as_fd(), Interest::Readable, over, "reading");
-        assert!(matches!(
-            error,
-            Err(NetError::Timeout {
-                what: "reading",
-                ..
-            })
-        ));
+        let error = ready(
+            &NoWait,
+            ours.as_fd(),
+            Interest::Readable,
+            over,
+            Step::Reading,
+        );
+        assert!(matches!(error, Err(NetError::Timeout(Step::Reading))));
     }
 }

@@ -8,6 +8,7 @@ pub mod envelope;
 mod exchange;
 pub mod host;
 pub mod limits;
+pub mod memory;
 pub mod parser;
 pub mod phase;
 pub mod reply;

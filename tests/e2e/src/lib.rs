@@ -10,6 +10,7 @@
 //! - [`test_bed`]: the fixture for tests with a hostile peer
 //! - [`invariants`]: what must hold after every hostile test
 //! - [`mail`]: the private mail servers: their ports, and the mail they delivered
+//! - [`issuer`]: the private token issuer, and what a client needs to ask it
 //! - [`peer`]: a server that plays a script byte by byte and records what it receives
 //! - [`ports`]: free and closed ports
 //! - [`certs`]: private CAs, certificates, wallets
@@ -26,6 +27,7 @@ pub mod dialogues;
 mod environment;
 pub mod faults;
 pub mod invariants;
+pub mod issuer;
 pub mod mail;
 pub mod openssl;
 pub mod own_cluster;
@@ -41,6 +43,7 @@ pub mod wait_points;
 pub use cluster::{Database, Failure, Session};
 pub use faults::Faults;
 pub use invariants::Invariants;
+pub use issuer::Issuer;
 pub use mail::MailServer;
 pub use own_cluster::OwnCluster;
 pub use peer::{Peer, Script};

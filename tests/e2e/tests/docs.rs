@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use e2e::cluster::{Cluster, Database};
+use e2e::issuer::Issuer;
 use e2e::mail::MailServer;
 use smtp_core::phase::TRANSITIONS;
 
@@ -364,7 +365,7 @@ fn script(text: &str) -> (String, usize) {
 fn for_the_test_server(script: &str) -> String {
     let mail = MailServer::shared();
     let (_, domain) = mail.user.split_once('@').unwrap();
-    let mut script = script
+    let mut script = for_the_test_issuer(script)
         .replace("'mail.example.com'", "'127.0.0.1'")
         .replace(
             "'file:/etc/postgresql/wallets/mail'",
@@ -381,9 +382,40 @@ fn for_the_test_server(script: &str) -> String {
                 &format!("', {port}, {port}"),
             )
             .replace(&format!("', {literal}"), &format!("', {port}"))
-            .replace(&format!("port => {literal}"), &format!("port => {port}"));
+            .replace(&format!("port => {literal}"), &format!("port => {port}"))
+            .replace(&format!("port '{literal}'"), &format!("port '{port}'"));
     }
     script
+}
+
+/// Replaces the mail servers, token endpoints and credentials of the providers by those of the tests.
+fn for_the_test_issuer(script: &str) -> String {
+    let (mail, issuer) = (MailServer::shared(), Issuer::shared());
+    let wallet = format!("'file:{}'", mail.wallet);
+    let mut script = script.to_owned();
+    for host in ["smtp.office365.com", "smtp.gmail.com"] {
+        let there = format!("host 'mail.example.com', port '587', wallet_path {wallet}");
+        script = script
+            .replace(&format!("host '{host}'"), &there)
+            .replace(&format!("'{host}'"), "'mail.example.com'");
+    }
+    for url in [
+        "https://login.microsoftonline.com/TENANT-ID/oauth2/v2.0/token",
+        "https://oauth2.googleapis.com/token",
+    ] {
+        let there = format!("'{}', token_wallet_path {wallet}", issuer.token_endpoint);
+        script = script.replace(&format!("'{url}'"), &there);
+    }
+    if script.contains("'refresh-token'") {
+        let token = format!("'{}'", issuer.refresh_token(&mail.user));
+        script = script.replace("'refresh-token'", &token);
+    }
+    script
+        .replace("'client-id'", &format!("'{}'", issuer.client_id))
+        .replace("'client-secret'", &format!("'{}'", issuer.client_secret))
+        .replace("/root/client.key", &issuer.client_key)
+        .replace("/root/client.pem", &issuer.client_certificate)
+        .replace("/root/service-account.json", &issuer.service_account)
 }
 
 fn run(page: &Path, script: &str) {

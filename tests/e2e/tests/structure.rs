@@ -1,12 +1,22 @@
-//! The folders of `src` depend on each other in one direction: each uses only those before it.
+//! The structure of the sources: the folders of `src` depend in one direction, each using only
+//! those before it, and the crates below it name nothing of SQL.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-const FOLDERS: [&str; 6] = ["pg", "errors", "settings", "access", "conversation", "api"];
+const FOLDERS: [&str; 7] = [
+    "pg",
+    "errors",
+    "settings",
+    "access",
+    "servers",
+    "conversation",
+    "api",
+];
 
-/// The modules of this crate that a source names: `crate::x`, and each `x` of `crate::{x, y::{a, b}}`.
+/// The modules of this crate that a source names: `crate::x`, and each `x` of `crate::{x, y::{a,
+/// b}}`.
 fn named(source: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, prefix) in source.match_indices("crate::") {
@@ -81,4 +91,33 @@ fn the_folders_of_src_depend_in_one_direction() {
         named("use crate::{a::{x, y}, b::c,};\nuse crate::d::{e, f};\nlet x = crate::g::h;"),
         ["a", "b", "d", "g"].map(str::to_owned).into()
     );
+}
+
+/// The crates return kinds, and `src/errors` makes the texts.
+#[test]
+fn the_crates_name_no_routine_setting_or_argument() {
+    const WORDS: [&str; 9] = [
+        "oracle",
+        "utl_smtp",
+        "dbms_network",
+        "open_connection",
+        "tx_timeout",
+        "secure_host",
+        "wallet_path",
+        "wallet_password",
+        "wallet_roots",
+    ];
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates");
+    let texts = sources(&crates);
+    assert!(texts.len() > 50, "{}", texts.len());
+    for text in texts {
+        let lower = text.to_lowercase();
+        let first = text.lines().next().unwrap_or_default();
+        for word in WORDS {
+            assert!(
+                !lower.contains(word),
+                "{word} in the file that begins with: {first}"
+            );
+        }
+    }
 }

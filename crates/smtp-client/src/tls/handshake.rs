@@ -1,29 +1,25 @@
-//! The handshake, and what its failures mean.
+//! The handshake and its failures.
 //!
-//! Whatever a peer said that turned out not to be TLS is never repeated: it was said by nobody in particular.
+//! What a peer sent that is not TLS is in no error: nothing proves who sent it.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 
+use pem_wallet::{Rejection, TrustedBy, Verifier};
 use rustls::pki_types::UnixTime;
 use rustls::{
-    AlertDescription, CertificateError, ClientConnection, Error, HandshakeKind, InvalidMessage,
-    PeerIncompatible, ProtocolVersion,
+    AlertDescription, ClientConnection, Error, HandshakeKind, InvalidMessage, PeerIncompatible,
+    ProtocolVersion,
 };
 
-use super::rejection::Rejection;
-use super::verifier::{TrustedBy, Verified, Verifier};
-use super::wording::{alert_name, words};
 use super::{TlsConfig, TlsInfo};
-use crate::error::{NetError, io_text};
+use crate::error::{NetError, Step, TlsError, VersionError};
 use crate::stream::{Corked, is_would_block};
 use crate::wait::{Deadline, Interest, Wait, ready};
 
-const DOING: &str = "waiting for the TLS handshake";
-
-/// How soon an anchor's end is worth a word: 30 days, in seconds.
-const BRIEF: i64 = 30 * 24 * 60 * 60;
+/// How long before the end of an anchor [`TlsInfo::anchor_expiring`] says so: 30 days, in seconds.
+const EXPIRING: i64 = 30 * 24 * 60 * 60;
 
 /// Which side sends first after the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +30,8 @@ pub enum SpeaksFirst {
     Server,
 }
 
-/// Carries out a handshake. On failure the socket is closed, after an alert if one can be sent at once.
+/// Carries out a handshake. On failure the socket is closed, after an alert if one can be sent at
+/// once.
 pub(crate) fn handshake(
     socket: &TcpStream,
     config: TlsConfig,
@@ -60,13 +57,13 @@ pub(crate) fn handshake(
             Ok(0) => return Err(received.explain(None)),
             Ok(_) => {
                 if let Err(error) = connection.process_new_packets() {
-                    // The alert that says why; whether it arrives doesn't matter.
+                    // Sends the alert, if that is possible at once.
                     let _ = connection.write_tls(&mut &*socket);
                     return Err(received.explain(Some(error)));
                 }
-                // A peer that always has one more byte to send is as late as one that has none.
+                // A peer that keeps sending must meet the deadline, too.
                 if connection.is_handshaking() && deadline.passed() {
-                    return Err(NetError::timeout(DOING));
+                    return Err(NetError::Timeout(Step::Handshake));
                 }
             }
             Err(error) => retry(error, socket, Interest::Readable, wait, deadline)?,
@@ -97,7 +94,7 @@ fn send(
     Ok(())
 }
 
-/// Waits if that is all there is to do about an error.
+/// Waits if the error says that the operation would block; fails otherwise.
 fn retry(
     error: io::Error,
     socket: &TcpStream,
@@ -106,15 +103,12 @@ fn retry(
     deadline: Deadline,
 ) -> Result<(), NetError> {
     if is_would_block(&error) {
-        return ready(wait, socket.as_fd(), interest, deadline, DOING);
+        return ready(wait, socket.as_fd(), interest, deadline, Step::Handshake);
     }
-    Err(NetError::tls(format!(
-        "the connection was lost during the TLS handshake: {}",
-        io_text(&error)
-    )))
+    Err(TlsError::Lost(error).into())
 }
 
-/// The socket, and the first byte that came out of it: a TLS record tells itself by that.
+/// The socket, and the first octet received: it tells whether the peer speaks TLS.
 struct Received<'a> {
     socket: &'a TcpStream,
     first: Option<u8>,
@@ -132,16 +126,15 @@ impl Read for Received<'_> {
 }
 
 impl Received<'_> {
-    /// The error that fits, given how the handshake ended: by an error, or by the end of the connection.
+    /// The failure of a handshake that ended by an error, or by the end of the connection.
     fn explain(&self, error: Option<Error>) -> NetError {
         match (self.first, error) {
-            (Some(first), _) if !is_record_type(first) => NetError::tls(if first.is_ascii() {
-                "the server does not speak TLS here (plain text received)"
-            } else {
-                "the server does not speak TLS here"
-            }),
+            (Some(first), _) if !is_record_type(first) && first.is_ascii() => {
+                TlsError::PlainText.into()
+            }
+            (Some(first), _) if !is_record_type(first) => TlsError::NotTls.into(),
             (_, Some(error)) => failure(error),
-            (_, None) => NetError::tls("the server closed the connection during the TLS handshake"),
+            (_, None) => TlsError::Closed.into(),
         }
     }
 }
@@ -151,16 +144,16 @@ fn is_record_type(byte: u8) -> bool {
     (20..=24).contains(&byte)
 }
 
-/// What is to know of a connection that has come about. The certificate is judged once more: a resumed session has
-/// not shown it, and it may have expired since it did.
+/// The facts of a new connection. The certificate is verified again: a resumed session does not
+/// send it, and it may have expired since.
 fn info(connection: &ClientConnection, verifier: &Verifier) -> Result<TlsInfo, NetError> {
     let chain = connection.peer_certificates().unwrap_or_default();
     let now = UnixTime::now();
-    let Verified { trusted_by, leaf } = verifier.verify(chain, now)?;
+    let peer = verifier.verify(chain, now)?;
     let soon = i64::try_from(now.as_secs())
         .unwrap_or(i64::MAX)
-        .saturating_add(BRIEF);
-    let anchor_expiring = match trusted_by {
+        .saturating_add(EXPIRING);
+    let anchor_expiring = match peer.trusted_by {
         TrustedBy::Issuer { label, not_after } if not_after < soon => Some((label, not_after)),
         _ => None,
     };
@@ -175,69 +168,38 @@ fn info(connection: &ClientConnection, verifier: &Verifier) -> Result<TlsInfo, N
             .and_then(|suite| suite.suite().as_str())
             .map(|name| name.replacen("TLS13_", "TLS_", 1))
             .unwrap_or_default(),
-        peer: leaf.label(),
-        peer_subject: leaf.subject,
-        peer_not_after: leaf.not_after,
+        peer: peer.label,
+        peer_subject: peer.subject,
+        peer_not_after: peer.not_after,
         resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         anchor_expiring,
     })
 }
 
-/// What an error of the TLS library means here.
+/// The failure for an error of the TLS library.
 pub(crate) fn failure(error: Error) -> NetError {
-    match &error {
-        Error::InvalidCertificate(CertificateError::Other(other)) => {
-            match other.0.downcast_ref::<Rejection>() {
-                Some(rejection) => rejection.clone().into(),
-                None => Rejection::because("it can't be verified").into(),
-            }
+    let error = match error {
+        Error::InvalidCertificate(error) => return Rejection::from_rustls(&error).into(),
+        Error::NoCertificatesPresented => return Rejection::NoCertificate.into(),
+        Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            return NetError::TlsVersion(VersionError::Refused);
         }
-        Error::InvalidCertificate(
-            CertificateError::BadSignature
-            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
-            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => Rejection::because(
-            "the server's proof that it holds its certificate's key is wrong, or the key is too weak or of an unsupported kind",
-        )
-        .into(),
-        Error::InvalidCertificate(CertificateError::BadEncoding) => {
-            Rejection::because("the server's certificate is damaged").into()
-        }
-        Error::InvalidCertificate(reason) => Rejection::because(format!(
-            "the server's certificate can't be verified: {}",
-            words(reason)
-        ))
-        .into(),
-        Error::NoCertificatesPresented => Rejection::because("the server sent no certificate").into(),
-        Error::AlertReceived(AlertDescription::ProtocolVersion) => NetError::TlsVersion {
-            detail: "the server refused the versions of TLS offered".into(),
-        },
         Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         )
-        | Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => NetError::TlsVersion {
-            detail: "the server speaks only versions of TLS that are not allowed here".into(),
-        },
-        Error::AlertReceived(alert) => {
-            NetError::tls(format!("the server sent the TLS alert {}", alert_name(*alert)))
+        | Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => {
+            return NetError::TlsVersion(VersionError::NotAllowed);
         }
-        Error::PeerIncompatible(why) => NetError::tls(format!(
-            "the server and this client have no common way to speak TLS: {}",
-            words(why)
-        )),
-        Error::PeerMisbehaved(why) => {
-            NetError::tls(format!("the server broke the rules of TLS: {}", words(why)))
-        }
-        Error::InvalidMessage(why) => {
-            NetError::tls(format!("the server sent a malformed TLS message: {}", words(why)))
-        }
-        Error::InappropriateMessage { got_type, .. } => {
-            NetError::tls(format!("the server sent an unexpected TLS record: {}", words(got_type)))
-        }
+        Error::AlertReceived(alert) => TlsError::Alert(alert),
+        Error::PeerIncompatible(reason) => TlsError::Incompatible(reason),
+        Error::PeerMisbehaved(reason) => TlsError::Misbehaved(reason),
+        Error::InvalidMessage(reason) => TlsError::Malformed(reason),
+        Error::InappropriateMessage { got_type, .. } => TlsError::UnexpectedRecord(got_type),
         Error::InappropriateHandshakeMessage { got_type, .. } => {
-            NetError::tls(format!("the server sent an unexpected TLS message: {}", words(got_type)))
+            TlsError::UnexpectedMessage(got_type)
         }
-        other => NetError::tls(other.to_string()),
-    }
+        other => TlsError::Library(other),
+    };
+    error.into()
 }

@@ -1,48 +1,72 @@
-//! TLS as a client (RFC 8446, RFC 5246; RFC 9325 for what to leave out): versions 1.2 and 1.3, one cryptographic
-//! provider, and a certificate that is always verified.
+//! TLS as a client (RFC 8446, RFC 5246; RFC 9325 for what to leave out): versions 1.2 and 1.3, one
+//! cryptographic provider, and a certificate that is always verified.
 //!
-//! There is no way to switch verification off, no renegotiation, no key log, no environment variable, and no default
-//! shared by the process. Nothing is made before the first handshake asks for it.
+//! There is no way to switch verification off, no renegotiation, no key log, no environment
+//! variable, and no default shared by the process. Nothing is made before the first handshake asks
+//! for it.
 
 mod handshake;
-mod identity;
-mod rejection;
-mod verifier;
-mod wording;
+pub(crate) mod wording;
 
 use std::sync::Arc;
 
+use pem_wallet::{ClientIdentity, Rejection, ServerIdentity, Verifier, Wallet};
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, ClientConfig, SupportedProtocolVersion};
 use smtp_core::host::Host;
-use smtp_core::limits;
-
-pub use identity::{IdentityError, ServerIdentity};
+use smtp_core::secret::Secret;
 
 pub use handshake::SpeaksFirst;
 pub(crate) use handshake::{failure, handshake};
 
-use crate::error::NetError;
-use crate::wallet::{ClientIdentity, Wallet};
-use verifier::Verifier;
+use crate::error::{NetError, Step, TlsError};
+use crate::wait::{Deadline, Wait};
 
-/// What a handshake needs to know.
+/// TLS configurations that a process keeps for their resumption tickets.
+const CONFIGS_KEPT: usize = 64;
+/// Resumption tickets of each configuration.
+const TICKETS_KEPT: usize = 8;
+
+/// The options of a handshake.
 #[derive(Debug, Clone)]
 pub struct TlsOptions {
-    /// Whom to trust.
+    /// The trust anchors and revocation lists.
     pub wallet: Arc<Wallet>,
     /// The oldest version to speak.
     pub min_version: MinVersion,
-    /// Who we are, if the server asks and the caller may say so.
+    /// The client identity, if the server asks for one and the caller may use it.
     pub client_identity: Option<ClientIdentity>,
-    /// Whom the server's certificate must name: `secure_host`, else the host.
+    /// The name that the server's certificate must have.
     pub identity: ServerIdentity,
-    /// The host connected to, which is asked for by name when the identity is a pattern.
+    /// The host connected to. The handshake asks for its name if the identity is a pattern.
     pub host: Host,
+}
+
+/// The client identity of a wallet, or `None` if the wallet has no key.
+///
+/// - `password`: decrypts the private key if it is encrypted.
+/// - The decryption ends at the deadline, and answers interrupts.
+///
+/// # Errors
+/// [`NetError::Wallet`] for a key that can't be used, [`NetError::Timeout`],
+/// [`NetError::Interrupted`], or [`NetError::OutOfMemory`].
+pub fn client_identity(
+    wallet: &Wallet,
+    password: Option<&Secret>,
+    wait: &dyn Wait,
+    deadline: Deadline,
+) -> Result<Option<ClientIdentity>, NetError> {
+    wallet.client_identity(password, &mut || {
+        wait.check()?;
+        match deadline.passed() {
+            true => Err(NetError::Timeout(Step::DecryptingKey)),
+            false => Ok(()),
+        }
+    })
 }
 
 /// The oldest TLS version to speak.
@@ -64,7 +88,7 @@ impl MinVersion {
     }
 }
 
-/// What there is to know of an encrypted connection.
+/// The facts of an encrypted connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsInfo {
     /// Such as `TLSv1.3`.
@@ -79,23 +103,25 @@ pub struct TlsInfo {
     pub peer_not_after: i64,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// The trust anchor this connection rests on and when it expires, if that is soon.
+    /// The trust anchor of this connection and when it expires, in seconds since 1970, if that is
+    /// within 30 days.
     pub anchor_expiring: Option<(String, i64)>,
 }
 
-/// The TLS sessions one process could resume, each bound to all that decided to trust it: a ticket got under one
-/// trust set, identity, version rule or client identity never serves under another.
+/// The TLS sessions that a process can resume. Each is bound to everything that its trust depends
+/// on: a ticket obtained under one wallet, identity, minimal version or client identity is never
+/// used under another.
 #[derive(Debug, Default)]
 pub struct TlsCache {
     /// Most recently used last.
     entries: Vec<(Key, TlsConfig)>,
 }
 
-/// All that a decision to trust depends on.
+/// Everything that the trust in a session depends on.
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
     trust: [u8; 32],
-    /// Where the wallet is, which errors name.
+    /// The place of the wallet, which errors name.
     location: String,
     identity: ServerIdentity,
     server_name: ServerName<'static>,
@@ -128,7 +154,7 @@ impl TlsCache {
             Some(index) => self.entries.remove(index),
             None => (key, TlsConfig::new(options, server_name)?),
         };
-        if self.entries.len() >= limits::TLS_CONFIGS_KEPT {
+        if self.entries.len() >= CONFIGS_KEPT {
             self.entries.remove(0);
         }
         let config = entry.1.clone();
@@ -137,8 +163,19 @@ impl TlsCache {
     }
 }
 
-/// ring, with AES-128 preferred: as strong as any signature around it, and SHA-256 has instructions of its own on most
-/// processors, which SHA-384 has not.
+/// Verifies a server's certificates outside of a handshake.
+pub(crate) fn verify(
+    chain: &[CertificateDer<'_>],
+    wallet: Arc<Wallet>,
+    identity: ServerIdentity,
+) -> Result<(), Rejection> {
+    let algorithms = ring::default_provider().signature_verification_algorithms;
+    let verifier = Verifier::new(wallet, identity, algorithms);
+    verifier.verify(chain, UnixTime::now()).map(|_| ())
+}
+
+/// ring, with AES-128 preferred: as strong as any signature around it, and SHA-256 has instructions
+/// of its own on most processors, which SHA-384 has not.
 fn provider() -> CryptoProvider {
     let mut provider = ring::default_provider();
     provider.cipher_suites.sort_by_key(|suite| {
@@ -162,7 +199,7 @@ impl TlsConfig {
         ));
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&options.min_version.supported())
-            .map_err(|error| NetError::tls(error.to_string()))?
+            .map_err(TlsError::Library)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
         let mut client = match &options.client_identity {
@@ -172,7 +209,7 @@ impl TlsConfig {
             }
             None => builder.with_no_client_auth(),
         };
-        client.resumption = Resumption::in_memory_sessions(limits::TLS_TICKETS_KEPT);
+        client.resumption = Resumption::in_memory_sessions(TICKETS_KEPT);
         Ok(Self {
             client: Arc::new(client),
             verifier,

@@ -1,4 +1,4 @@
-//! Identifiers of the TLS library in words, for errors that have no text of their own.
+//! Texts for errors of the TLS library that have only identifiers.
 
 /// Abbreviations, as they are written in text.
 const WRITTEN: [(&str, &str); 11] = [
@@ -17,7 +17,7 @@ const WRITTEN: [(&str, &str); 11] = [
 
 /// The `Debug` text of an error as words: `NoCipherSuitesInCommon` is "no cipher suites in common".
 /// Named fields are left out.
-pub(super) fn words(error: &impl std::fmt::Debug) -> String {
+pub(crate) fn words(error: &impl std::fmt::Debug) -> String {
     let debug = format!("{error:?}");
     let name = debug.split('{').next().unwrap_or_default().trim();
     let words: Vec<String> = split(name).iter().map(|word| written(word)).collect();
@@ -25,7 +25,7 @@ pub(super) fn words(error: &impl std::fmt::Debug) -> String {
 }
 
 /// The name of a TLS alert as RFC 8446 §6 writes it: `UnknownCA` is "unknown_ca".
-pub(super) fn alert_name(alert: rustls::AlertDescription) -> String {
+pub(crate) fn alert_name(alert: rustls::AlertDescription) -> String {
     split(&format!("{alert:?}")).join("_")
 }
 
@@ -67,7 +67,6 @@ mod tests {
     #[test]
     fn identifiers_become_words() {
         for (text, expected) in [
-            (words(&webpki::Error::BadDer), "bad der"),
             (
                 words(&PeerIncompatible::NoCipherSuitesInCommon),
                 "no cipher suites in common",

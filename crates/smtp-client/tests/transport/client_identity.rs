@@ -1,4 +1,4 @@
-//! The client certificate: when it is sent, and when its key is refused.
+//! The client certificate: when it is sent, and how long its key may take to be decrypted.
 
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -7,21 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use pkcs8::der::Encode;
-use pkcs8::pkcs5::EncryptionScheme;
-use pkcs8::pkcs5::pbes2::Parameters;
+use pem_wallet::{ClientIdentity, Wallet};
+use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
-use smtp_client::{
-    ClientIdentity, Deadline, Interest, Interrupted, NetError, PollWait, Wait, Wallet,
-};
+use smtp_client::error::{Step, TlsError};
+use smtp_client::tls::client_identity;
+use smtp_client::{Deadline, Interest, Interrupted, NetError, PollWait, Wait};
 use smtp_core::secret::Secret;
 use tempfile::TempDir;
 
 use crate::support::{
-    Client, Credentials, Issuer, NAME, Server, ServerSetup, directory, leaf_params, read_all, root,
+    Client, Credentials, Issuer, NAME, PASSWORD, Server, ServerSetup, directory, encrypted,
+    leaf_params, read_all, root,
 };
-
-const PASSWORD: &str = "correct horse";
 
 struct Fixture {
     root: Issuer,
@@ -72,37 +70,10 @@ impl Fixture {
     }
 }
 
-#[track_caller]
-fn wallet_error<T>(outcome: Result<T, NetError>) -> String {
-    match outcome {
-        Err(NetError::Wallet { detail, .. }) => detail,
-        Err(other) => panic!("failed otherwise: {other:?}"),
-        Ok(_) => panic!("succeeded"),
-    }
-}
-
-/// The identity of a wallet, however long its key takes to be decrypted.
+/// The identity of a wallet, without a deadline.
 fn unsealed(wallet: &Wallet, password: Option<&str>) -> Result<Option<ClientIdentity>, NetError> {
     let password = password.map(Secret::new);
-    wallet.client_identity(password.as_ref(), &PollWait, Deadline::never())
-}
-
-/// The client's key, encrypted.
-fn encrypted(key: &[u8], rounds: u32) -> String {
-    let parameters =
-        Parameters::generate_pbkdf2_sha256_aes256cbc(rounds, &[1; 16], [2; 16]).unwrap();
-    let sealed = parameters.encrypt(PASSWORD, key).unwrap();
-    let info = pkcs8::EncryptedPrivateKeyInfoRef {
-        encryption_algorithm: EncryptionScheme::Pbes2(parameters),
-        encrypted_data: sealed.as_slice().try_into().unwrap(),
-    };
-    pem("ENCRYPTED PRIVATE KEY", &info.to_der().unwrap())
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+    client_identity(wallet, password.as_ref(), &PollWait, Deadline::never())
 }
 
 #[test]
@@ -116,7 +87,7 @@ fn the_identity_is_sent_when_the_server_asks() {
     assert_eq!(seen.as_ref(), Some(&fixture.client.chain[0]));
 }
 
-/// A session belongs to whom the server took us for when it began.
+/// A session belongs to the client certificate that it began with.
 #[test]
 fn a_ticket_never_serves_another_identity_of_ours() {
     let fixture = Fixture::new();
@@ -164,91 +135,19 @@ fn without_an_identity_none_is_sent_and_the_server_decides() {
             let deadline = crate::support::seconds(5);
             stream.read(&mut [0; 64], &smtp_client::PollWait, deadline)
         });
-    let Err(NetError::Tls { detail }) = outcome else {
-        panic!("{outcome:?}")
-    };
-    assert!(detail.contains("certificate_required"), "{detail}");
-}
-
-/// The certificates beside a key are its chain, whatever their order, and trust nobody.
-#[test]
-fn certificates_beside_a_key_are_its_chain_and_no_anchors() {
-    let fixture = Fixture::new();
-    let other = root("other");
-    let file = other.pem() + &fixture.client.key.serialize_pem() + &fixture.client.pem;
-    let (_directory, wallet) = fixture.wallet(&file, 0o600);
-    let identity = unsealed(&wallet, None).unwrap();
-    assert_eq!(
-        fixture.seen(&wallet, identity),
-        Some(fixture.client.chain[0].clone())
+    assert!(
+        matches!(
+            outcome,
+            Err(NetError::Tls(TlsError::Alert(
+                AlertDescription::CertificateRequired
+            )))
+        ),
+        "{outcome:?}"
     );
-
-    let stranger = Credentials::issued(leaf_params(&[NAME]), &other);
-    crate::support::refused(crate::support::attempt(&stranger, wallet, NAME));
 }
 
 #[test]
-fn a_key_must_fit_a_certificate_beside_it() {
-    let fixture = Fixture::new();
-    let stranger = rcgen::KeyPair::generate().unwrap();
-    let file = fixture.client.pem.clone() + &stranger.serialize_pem();
-    let (_directory, wallet) = fixture.wallet(&file, 0o600);
-    let detail = wallet_error(unsealed(&wallet, None));
-    assert!(detail.contains("does not match"), "{detail}");
-}
-
-#[test]
-fn a_key_that_others_can_read_is_not_used() {
-    let fixture = Fixture::new();
-    let file = fixture.client.pem.clone() + &fixture.client.key.serialize_pem();
-    for mode in [0o644, 0o604, 0o660] {
-        let (_directory, wallet) = fixture.wallet(&file, mode);
-        let detail = wallet_error(unsealed(&wallet, None));
-        assert!(detail.contains("\"client.pem\""), "{detail}");
-        // Nobody who doesn't use the key is kept from the rest of the wallet.
-        assert_eq!(fixture.seen(&wallet, None), None);
-    }
-}
-
-#[test]
-fn an_encrypted_key_needs_its_password() {
-    let fixture = Fixture::new();
-    let key = fixture.client.key.serialize_der();
-    let file = fixture.client.pem.clone() + &encrypted(&key, 1000);
-    let (_directory, wallet) = fixture.wallet(&file, 0o600);
-    let identity = unsealed(&wallet, Some(PASSWORD)).unwrap();
-    assert!(fixture.seen(&wallet, identity).is_some());
-    let none = wallet_error(unsealed(&wallet, None));
-    assert!(none.contains("no password was given"), "{none}");
-    let wrong = wallet_error(unsealed(&wallet, Some("battery staple")));
-    assert!(wrong.contains("can't be decrypted"), "{wrong}");
-    assert!(!wrong.contains("staple"), "{wrong}");
-}
-
-#[test]
-fn a_key_that_asks_for_endless_work_is_refused() {
-    use base64::Engine as _;
-    let fixture = Fixture::new();
-    let text = encrypted(&fixture.client.key.serialize_der(), 0x8000);
-    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-    let mut der = base64::engine::general_purpose::STANDARD
-        .decode(body)
-        .unwrap();
-    // The number of rounds stands in the clear.
-    let rounds = der
-        .windows(5)
-        .position(|w| w == [2, 3, 0, 0x80, 0])
-        .unwrap();
-    der[rounds + 2..rounds + 5].copy_from_slice(&[0x7f, 0xff, 0xff]);
-    let file = fixture.client.pem.clone() + &pem("ENCRYPTED PRIVATE KEY", &der);
-    let (_directory, wallet) = fixture.wallet(&file, 0o600);
-    let detail = wallet_error(unsealed(&wallet, Some(PASSWORD)));
-    assert!(detail.contains("too much work"), "{detail}");
-}
-
-/// Decrypting a key is work of the call that needs it, within its limits.
-#[test]
-fn a_key_that_takes_long_to_decrypt_is_given_up_at_the_deadline_or_for_an_interrupt() {
+fn the_decryption_of_a_key_checks_for_interrupts_and_ends_at_the_deadline() {
     struct Counting(AtomicU32);
     impl Wait for Counting {
         fn wait(&self, _: BorrowedFd<'_>, _: Interest, _: Deadline) -> Result<bool, Interrupted> {
@@ -266,7 +165,7 @@ fn a_key_that_takes_long_to_decrypt_is_given_up_at_the_deadline_or_for_an_interr
     let password = Secret::new(PASSWORD);
     let open = |deadline| {
         let wait = Counting(AtomicU32::new(0));
-        let outcome = wallet.client_identity(Some(&password), &wait, deadline);
+        let outcome = client_identity(&wallet, Some(&password), &wait, deadline);
         (outcome, wait.0.into_inner())
     };
     let (outcome, checks) = open(Deadline::never());
@@ -274,31 +173,8 @@ fn a_key_that_takes_long_to_decrypt_is_given_up_at_the_deadline_or_for_an_interr
     assert!(checks > 2, "{checks}");
     let (outcome, checks) = open(Deadline::after(Some(Duration::ZERO)));
     assert!(
-        matches!(outcome, Err(NetError::Timeout { .. })),
+        matches!(outcome, Err(NetError::Timeout(Step::DecryptingKey))),
         "{outcome:?}"
     );
     assert_eq!(checks, 1);
-}
-
-#[test]
-fn openssl_legacy_encryption_is_told() {
-    let fixture = Fixture::new();
-    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
-    let (_directory, wallet) = fixture.wallet(&(fixture.client.pem.clone() + legacy), 0o600);
-    let outcome = unsealed(&wallet, Some(PASSWORD));
-    let hint = outcome.as_ref().err().and_then(NetError::hint).unwrap();
-    assert!(hint.contains("openssl pkcs8 -topk8"), "{hint}");
-}
-
-#[test]
-fn keys_and_passwords_are_in_no_debug_output() {
-    let fixture = Fixture::new();
-    let file = fixture.client.pem.clone() + &fixture.client.key.serialize_pem();
-    let (_directory, wallet) = fixture.wallet(&file, 0o600);
-    let identity = unsealed(&wallet, None).unwrap();
-    let text = format!("{wallet:?} {identity:?}");
-    let key = fixture.client.key.serialize_der();
-    let octets = key[key.len() - 8..].iter();
-    let octets: Vec<String> = octets.map(u8::to_string).collect();
-    assert!(!text.contains(&octets.join(", ")));
 }

@@ -5,13 +5,15 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pem_wallet::Rejection;
 use rustls::ServerConnection;
 use rustls::version::{TLS12, TLS13};
+use smtp_client::error::TlsError;
 use smtp_client::{Deadline, MinVersion, NetError, PollWait, SpeaksFirst};
 
 use crate::support::{
-    BOUND, Client, Credentials, GREETING, NAME, Server, ServerSetup, leaf_params, listen, root,
-    seconds, wallet,
+    BOUND, Client, Credentials, GREETING, NAME, Server, ServerSetup, directory, issuer_params,
+    leaf_params, listen, open, rejected, root, root_with, seconds, valid, wallet,
 };
 
 fn client() -> Client {
@@ -19,9 +21,9 @@ fn client() -> Client {
 }
 
 #[track_caller]
-fn tls_failure<T>(outcome: Result<T, NetError>) -> String {
+fn tls_failure<T>(outcome: Result<T, NetError>) -> TlsError {
     match outcome {
-        Err(NetError::Tls { detail }) => detail,
+        Err(NetError::Tls(error)) => error,
         Err(other) => panic!("failed otherwise: {other:?}"),
         Ok(_) => panic!("succeeded"),
     }
@@ -121,7 +123,7 @@ fn a_version_below_the_minimum_is_refused() {
     client.options.min_version = MinVersion::Tls13;
     let outcome = client.connect(server.address);
     assert!(
-        matches!(outcome, Err(NetError::TlsVersion { .. })),
+        matches!(outcome, Err(NetError::TlsVersion(_))),
         "{outcome:?}"
     );
 }
@@ -140,7 +142,7 @@ fn a_server_of_tls_1_1_is_refused() {
         });
         let outcome = client().connect(address);
         assert!(
-            matches!(outcome, Err(NetError::TlsVersion { .. })),
+            matches!(outcome, Err(NetError::TlsVersion(_))),
             "{outcome:?}"
         );
     }
@@ -164,7 +166,7 @@ fn the_name_asked_for_is_the_identity_and_never_an_address() {
 }
 
 #[test]
-fn a_peer_that_speaks_plain_text_is_told_but_not_quoted() {
+fn plain_text_of_a_peer_is_recognized() {
     for text in [
         "220 mail.example.test ESMTP\r\n",
         "250-x\r\n250 AUTH LOGIN\r\n",
@@ -175,11 +177,8 @@ fn a_peer_that_speaks_plain_text_is_told_but_not_quoted() {
             let _ = socket.read(&mut [0; 4096]);
             let _ = socket.read_to_end(&mut Vec::new());
         });
-        let detail = tls_failure(client().connect(address));
-        assert_eq!(
-            detail,
-            "the server does not speak TLS here (plain text received)"
-        );
+        let error = tls_failure(client().connect(address));
+        assert!(matches!(error, TlsError::PlainText), "{error:?}");
     }
 }
 
@@ -194,8 +193,11 @@ fn a_connection_closed_in_the_handshake_is_a_failure_of_tls() {
         let _ = socket.write_all(&[22, 3, 3, 0, 90, 2, 0]);
     });
     for address in [at_once, after_hello, amid_a_record] {
-        let detail = tls_failure(client().connect(address));
-        assert!(detail.contains("during the TLS handshake"), "{detail}");
+        let error = tls_failure(client().connect(address));
+        assert!(
+            matches!(error, TlsError::Closed | TlsError::Lost(_)),
+            "{error:?}"
+        );
     }
 }
 
@@ -255,4 +257,38 @@ fn handshakes_are_random() {
     // The client's random, and its session id.
     assert_ne!(one[11..43], two[11..43]);
     assert_ne!(one[44..76], two[44..76]);
+}
+
+#[test]
+fn an_anchor_that_expires_within_30_days_is_reported() {
+    let anchor_expiring = |days: i64| {
+        let mut params = issuer_params("root");
+        valid(&mut params, -20, days);
+        let root = root_with(params);
+        let server = Server::new(&Credentials::issued(leaf_params(&[NAME]), &root));
+        let mut client = Client::new(wallet(&[root.pem()]), NAME);
+        let stream = client.connect(server.address).unwrap();
+        stream.tls_info().unwrap().anchor_expiring.clone()
+    };
+    let (subject, _) = anchor_expiring(20).unwrap();
+    assert_eq!(subject, "CN=root");
+    assert_eq!(anchor_expiring(40), None);
+}
+
+/// Two wallets with the same certificates have one digest, but two places.
+#[test]
+fn an_error_names_the_wallet_that_was_used() {
+    let (root, stranger) = (root("root"), root("stranger"));
+    let server = Server::new(&Credentials::issued(leaf_params(&[NAME]), &stranger));
+    let places = [(); 2].map(|()| directory(&[("ca.pem", &root.pem())]));
+    let mut client = Client::new(open(places[0].path()), NAME);
+    for place in places.iter().chain(&places) {
+        client.options.wallet = open(place.path());
+        let rejection = rejected(client.connect(server.address));
+        let path = place.path().display().to_string();
+        assert!(
+            matches!(&rejection, Rejection::UnknownIssuer { location, .. } if *location == path),
+            "no {path}: {rejection:?}"
+        );
+    }
 }

@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used)] // A test may panic wherever it stands.
 
-mod certificates;
+#[path = "../../../pem-wallet/tests/wallets/certs.rs"]
+mod certs;
 mod client_identity;
-mod der;
 mod handshake;
-mod reasons;
+mod https;
 mod resumption;
-mod revocation;
 mod send;
 mod streams;
 mod support;
-mod wallets;

@@ -3,12 +3,13 @@
 use std::fs;
 use std::net::SocketAddr;
 
+use pem_wallet::{Rejection, ServerIdentity};
 use rustls::version::{TLS12, TLS13};
-use smtp_client::{MinVersion, NetError, ServerIdentity};
+use smtp_client::{MinVersion, NetError};
 
 use crate::support::{
-    Client, Credentials, GREETING, NAME, Server, ServerSetup, directory, leaf_params, misnamed,
-    open, read_all, refused, root, wallet,
+    Client, Credentials, GREETING, NAME, Server, ServerSetup, directory, leaf_params, open,
+    read_all, rejected, root, wallet,
 };
 
 /// Connects, takes in the greeting and any ticket, and says whether a session was resumed.
@@ -59,7 +60,11 @@ fn a_ticket_never_serves_under_another_wallet() {
         let mut client = Client::new(in_place(&[root.pem()]), NAME);
         resumed(&mut client, server.address).unwrap();
         client.options.wallet = in_place(&[other.pem()]);
-        refused(resumed(&mut client, server.address));
+        let rejection = rejected(resumed(&mut client, server.address));
+        assert!(
+            matches!(rejection, Rejection::UnknownIssuer { .. }),
+            "{rejection:?}"
+        );
         // One that trusts the server for reasons of its own starts anew.
         client.options.wallet = in_place(&[other.pem(), root.pem()]);
         assert!(!resumed(&mut client, server.address).unwrap());
@@ -79,5 +84,6 @@ fn a_ticket_never_serves_another_identity_or_minimum() {
     client.options.identity = ServerIdentity::parse("*.example.test").unwrap();
     assert!(!resumed(&mut client, server.address).unwrap());
     client.options.identity = ServerIdentity::parse("*.other.test").unwrap();
-    misnamed(resumed(&mut client, server.address));
+    let rejection = rejected(resumed(&mut client, server.address));
+    assert!(matches!(rejection, Rejection::Name { .. }), "{rejection:?}");
 }

@@ -1,147 +1,27 @@
 //! Certificates, wallets and servers for the tests.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-};
-use rustls::crypto::ring::sign::any_supported_type;
+use pem_wallet::{ClientIdentity, Rejection, ServerIdentity, Wallet};
 use rustls::crypto::{SupportedKxGroup, ring};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use smtp_client::{
-    ClientIdentity, Deadline, MinVersion, NetError, PollWait, ServerIdentity, SpeaksFirst, Stream,
-    TlsCache, TlsOptions, Wallet, tcp,
+    Deadline, MinVersion, NetError, PollWait, SpeaksFirst, Stream, TlsCache, TlsOptions, tcp,
 };
 use smtp_core::host::Host;
-use tempfile::TempDir;
 
-/// The name most certificates here are for.
-pub const NAME: &str = "mail.example.test";
+pub use crate::certs::*;
 
 /// What a server says first.
 pub const GREETING: &[u8] = b"220 ready\r\n";
-
-pub type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-/// Parameters of an issuer with this common name.
-pub fn issuer_params(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name.remove(DnType::CommonName);
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
-}
-
-pub fn root(name: &str) -> Issuer {
-    root_with(issuer_params(name))
-}
-
-pub fn root_with(params: CertificateParams) -> Issuer {
-    Issuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-pub fn intermediate(params: CertificateParams, issuer: &Issuer) -> Issuer {
-    Issuer::signed_by(params, KeyPair::generate().unwrap(), issuer).unwrap()
-}
-
-/// Parameters of a server certificate for these names, which may be addresses.
-pub fn leaf_params(names: &[&str]) -> CertificateParams {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = CertificateParams::new(names).unwrap();
-    params.distinguished_name.remove(DnType::CommonName);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "the server");
-    params
-}
-
-/// Sets the validity of a certificate, in days from now.
-pub fn valid(params: &mut CertificateParams, from: i64, until: i64) {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap();
-    let day = Duration::from_secs(24 * 60 * 60);
-    let at = |days: i64| {
-        let today = rcgen::date_time_ymd(1970, 1, 1) + now;
-        let distance = day * u32::try_from(days.unsigned_abs()).unwrap();
-        if days < 0 {
-            today - distance
-        } else {
-            today + distance
-        }
-    };
-    params.not_before = at(from);
-    params.not_after = at(until);
-}
-
-/// A certificate with its key and the rest of its chain.
-pub struct Credentials {
-    pub chain: Vec<CertificateDer<'static>>,
-    pub pem: String,
-    pub key: KeyPair,
-}
-
-impl Credentials {
-    pub fn issued(params: CertificateParams, issuer: &Issuer) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, issuer).unwrap();
-        Self {
-            chain: vec![certificate.der().clone()],
-            pem: certificate.pem(),
-            key,
-        }
-    }
-
-    pub fn self_signed(params: CertificateParams) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        Self {
-            chain: vec![certificate.der().clone()],
-            pem: certificate.pem(),
-            key,
-        }
-    }
-
-    /// With another certificate sent after its own.
-    pub fn with(mut self, issuer: &Issuer) -> Self {
-        self.chain.push(issuer.der().clone());
-        self
-    }
-
-    fn private_key(&self) -> PrivateKeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
-    }
-}
-
-/// A directory with these files.
-pub fn directory(files: &[(&str, &str)]) -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, content) in files {
-        fs::write(directory.path().join(name), content).unwrap();
-    }
-    directory
-}
-
-/// A wallet of one file with these blocks.
-pub fn wallet(blocks: &[String]) -> Arc<Wallet> {
-    let directory = directory(&[("trusted.pem", &blocks.concat())]);
-    open(directory.path())
-}
-
-pub fn open(directory: &Path) -> Arc<Wallet> {
-    Arc::new(Wallet::open(directory).unwrap())
-}
 
 /// How a server is to speak TLS.
 pub struct ServerSetup {
@@ -191,8 +71,7 @@ impl ServerSetup {
             builder.with_client_cert_verifier(verifier.build().unwrap())
         };
         // Not `with_single_cert`: it would look at the certificate, and some here are bad on purpose.
-        let key = any_supported_type(&credentials.private_key()).unwrap();
-        let key = CertifiedKey::new(credentials.chain.clone(), key);
+        let key = credentials.certified_key();
         builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
     }
 }
@@ -350,37 +229,12 @@ pub fn read_all(stream: &mut Stream) -> Vec<u8> {
     }
 }
 
-/// What comes of connecting to a server with this wallet, expecting this identity: `Ok` after its greeting.
-pub fn attempt(
-    credentials: &Credentials,
-    wallet: Arc<Wallet>,
-    identity: &str,
-) -> Result<(), NetError> {
-    let server = Server::new(credentials);
-    let mut stream = Client::new(wallet, identity).connect(server.address)?;
-    assert_eq!(read_all(&mut stream), GREETING);
-    Ok(())
-}
-
-/// The detail and hint of a certificate that was refused for anything but its name.
+/// The reason for which a certificate was rejected.
 #[track_caller]
-pub fn refused<T>(outcome: Result<T, NetError>) -> (String, String) {
+pub fn rejected<T>(outcome: Result<T, NetError>) -> Rejection {
     match outcome {
-        Err(NetError::Certificate { detail, hint }) => (detail, hint.unwrap_or_default()),
-        Err(other) => panic!("refused for another reason: {other:?}"),
-        Ok(_) => panic!("accepted"),
-    }
-}
-
-/// The expected and presented names of a certificate that was refused for its name.
-#[track_caller]
-pub fn misnamed<T>(outcome: Result<T, NetError>) -> (String, Vec<String>) {
-    match outcome {
-        Err(NetError::CertificateName {
-            expected,
-            presented,
-        }) => (expected, presented),
-        Err(other) => panic!("refused for another reason: {other:?}"),
+        Err(NetError::Certificate(rejection)) => rejection,
+        Err(other) => panic!("failed otherwise: {other:?}"),
         Ok(_) => panic!("accepted"),
     }
 }

@@ -23,7 +23,7 @@ use crate::secret::Secret;
 
 pub use scheme::{
     ALL_SCHEMES, NON_CLEARTEXT_PASSWORD_SCHEMES, NoSupportedScheme, Scheme, SchemeError,
-    SchemeList, SchemePolicy,
+    SchemeList, SchemePolicy, TOKEN_SCHEMES,
 };
 
 /// One mechanism in the middle of an exchange.

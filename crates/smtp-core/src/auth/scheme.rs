@@ -12,6 +12,9 @@ pub const ALL_SCHEMES: &str = "SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN";
 /// The password schemes that don't show the password to whoever reads the conversation.
 pub const NON_CLEARTEXT_PASSWORD_SCHEMES: &str = "SCRAM-SHA-256 CRAM-MD5";
 
+/// The schemes that take an OAuth 2.0 access token.
+pub const TOKEN_SCHEMES: &str = "XOAUTH2 OAUTHBEARER";
+
 /// A mechanism by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -61,6 +64,11 @@ impl Scheme {
             self,
             Self::Plain | Self::Login | Self::Xoauth2 | Self::Oauthbearer
         )
+    }
+
+    /// Whether its secret is an OAuth 2.0 access token.
+    pub fn takes_token(self) -> bool {
+        matches!(self, Self::Xoauth2 | Self::Oauthbearer)
     }
 
     /// Whether it has a use for a password or a token.
@@ -144,6 +152,13 @@ impl SchemeList {
             return Err(SchemeError::Empty);
         }
         Ok(Self(schemes))
+    }
+
+    /// Those of the list that take an access token; `None` where there are none.
+    pub fn of_tokens(&self) -> Option<Self> {
+        let schemes = self.0.iter().copied().filter(|scheme| scheme.takes_token());
+        let schemes: Vec<Scheme> = schemes.collect();
+        (!schemes.is_empty()).then_some(Self(schemes))
     }
 
     /// Whether any scheme of the list has a use for a password.

@@ -14,7 +14,7 @@ fn offering(schemes: &str) -> String {
     format!("S: 220 mx\nC: EHLO db.example.com\nS: 250-mx\nS: 250 AUTH {schemes}\n")
 }
 
-/// Oracle's idiom, three raw commands. A 334 is no error, and each line answers the one before it.
+/// AUTH by three raw commands. A 334 is no error, and each line answers the one before it.
 #[test]
 fn auth_login_by_three_raw_commands() {
     let conversation = encrypted(&format!(

@@ -110,9 +110,9 @@ fn microsoft_365_by_xoauth2() {
 #[test]
 fn oci_email_delivery() {
     plain(
-        "S: 220 smtp-ea.eu-frankfurt-1.oraclecloud.com ESMTP ready
+        "S: 220 smtp.eu-frankfurt-1.oci.example.com ESMTP ready
          C: EHLO db.example.com
-         S: 250-smtp-ea.eu-frankfurt-1.oraclecloud.com
+         S: 250-smtp.eu-frankfurt-1.oci.example.com
          S: 250-PIPELINING
          S: 250-8BITMIME
          S: 250-SIZE 2097152
@@ -123,7 +123,7 @@ fn oci_email_delivery() {
          S: 220 2.0.0 Ready to start TLS
          > tls
          C: EHLO db.example.com
-         S: 250-smtp-ea.eu-frankfurt-1.oraclecloud.com
+         S: 250-smtp.eu-frankfurt-1.oci.example.com
          S: 250-PIPELINING
          S: 250-8BITMIME
          S: 250-SIZE 2097152

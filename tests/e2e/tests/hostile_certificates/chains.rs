@@ -73,7 +73,10 @@ fn a_chain_that_breaks_the_rules_is_refused() {
         .refused(&["CN=No Signer", "keyCertSign"]),
         row("by a root without the CA bit", no_ca.issue(&[NAME]))
             .wallet(Wallet::of(&no_ca))
-            .refused(&["CN=No CA", "basicConstraints"]),
+            .refused(&[
+                "basicConstraints",
+                "Put a CA certificate of \"CN=No CA\" into the wallet",
+            ]),
         row("as long as allowed", last.issue(&[NAME])),
         row("longer than an intermediate allows", beyond.issue(&[NAME])).refused(&["longer"]),
         row("as long as the root allows", short_root.issue(&[NAME]))

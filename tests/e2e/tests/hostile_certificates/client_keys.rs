@@ -45,12 +45,13 @@ impl ClientCertificateFixture {
 
     /// Asserts that the wallet's key is refused.
     #[track_caller]
-    fn refused(&mut self, password: Option<&str>, word: &str) {
+    fn refused(&mut self, password: Option<&str>, detail: &str, hint: &str) {
         let failure = self.shown(false, password).unwrap_err().expect("U8759");
         assert!(
-            failure.to_string().contains(word),
-            "no \"{word}\" in: {failure}"
+            failure.detail.contains(detail),
+            "no \"{detail}\" in: {failure}"
         );
+        assert!(failure.hint.contains(hint), "no \"{hint}\" in: {failure}");
     }
 
     fn add_key(&self, content: &str, mode: u32) {
@@ -94,7 +95,7 @@ fn a_key_must_fit_its_certificate() {
     let other = fixture.bed.authority.issue_client("somebody else");
     let mixed = fixture.client.pem.clone() + &other.key.serialize_pem();
     fixture.add_key(&mixed, 0o600);
-    fixture.refused(None, "does not match");
+    fixture.refused(None, "does not match", "into one file");
 }
 
 #[test]
@@ -110,8 +111,16 @@ fn an_encrypted_key_needs_its_password() {
         0o600,
     );
     assert_eq!(fixture.shown(true, Some(PASSWORD)).unwrap(), 1);
-    fixture.refused(Some("wrOng-hOrse"), "can't be decrypted");
-    fixture.refused(None, "no password was given");
+    fixture.refused(Some("wrOng-hOrse"), "can't be decrypted", "wallet_password");
+    fixture.refused(None, "no password was given", "wallet_password");
+}
+
+#[test]
+fn a_key_that_is_encrypted_as_openssl_once_did_is_refused_with_the_remedy() {
+    let mut fixture = ClientCertificateFixture::new();
+    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
+    fixture.add_key(&(fixture.client.pem.clone() + legacy), 0o600);
+    fixture.refused(Some(PASSWORD), "not supported", "openssl pkcs8 -topk8");
 }
 
 /// Decrypting the key is part of the call: it counts for its time limit, and a cancel ends it
@@ -168,7 +177,7 @@ fn a_key_that_others_can_read_is_refused() {
     let file = fixture.client.pem_with_key();
     for mode in [0o644, 0o640, 0o604, 0o660, 0o622] {
         fixture.add_key(&file, mode);
-        fixture.refused(None, "client.pem");
+        fixture.refused(None, "\"client.pem\"", "mode 0600 or less");
     }
     for mode in [0o600, 0o400] {
         fixture.add_key(&file, mode);
@@ -182,11 +191,11 @@ fn a_key_that_others_can_read_is_refused() {
     assert_eq!(fixture.shown(true, None).unwrap(), 1);
     fixture.add_key(&file, 0o644);
     give_to_root();
-    fixture.refused(None, "client.pem");
+    fixture.refused(None, "\"client.pem\"", "mode 0600 or less");
     // Unreadable for the server's user.
     fixture.add_key(&file, 0o600);
     give_to_root();
-    fixture.refused(None, "permission denied");
+    fixture.refused(None, "permission denied", "user must be able to read it");
 }
 
 fn data_directory() -> &'static str {

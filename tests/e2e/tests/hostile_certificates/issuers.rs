@@ -124,14 +124,20 @@ fn without_a_wallet_the_setting_decides() {
 fn a_certificate_out_of_its_time_is_refused() {
     let mut bed = TestBed::new();
     type Time = fn(&mut CertificateParams);
-    let times: [(&str, Time); 2] = [("expired", expired), ("not yet valid", not_yet_valid)];
-    for (word, time) in times {
+    let times: [(&str, &str, Time); 2] = [
+        ("expired", "renew it", expired),
+        ("not yet valid", "Compare the clock", not_yet_valid),
+    ];
+    for (word, hint, time) in times {
         let leaf = bed.authority.issue_with(&[NAME], time);
         let middle = bed.authority.intermediate("Middle", time);
         let rows = vec![
-            row(format!("leaf {word}"), leaf).refused(&[word]),
-            row(format!("intermediate {word}"), middle.issue(&[NAME]))
-                .refused(&["\"CN=Middle\"", word]),
+            row(format!("leaf {word}"), leaf).refused(&[word, hint]),
+            row(format!("intermediate {word}"), middle.issue(&[NAME])).refused(&[
+                "\"CN=Middle\"",
+                word,
+                hint,
+            ]),
         ];
         check(&mut bed, rows);
     }
@@ -146,7 +152,8 @@ fn an_expired_anchor_is_not_used_and_is_shown() {
     let refused = row("by an expired root", old.issue(&[NAME])).wallet(wallet);
     // The wallet must outlive the row for the look at it.
     let kept = std::fs::read_to_string(std::path::Path::new(&locator[5..]).join("ca.pem")).unwrap();
-    check(&mut bed, vec![refused.refused(&["rust anchor", "expired"])]);
+    let words = ["rust anchor", "expired", "Replace it by"];
+    check(&mut bed, vec![refused.refused(&words)]);
     bed.wallet.add("old.pem", &kept);
     let locator = bed.wallet.locator();
     let row = bed

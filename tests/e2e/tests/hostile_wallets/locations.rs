@@ -169,8 +169,18 @@ fn a_path_is_resolved_before_it_is_compared_with_the_roots() {
     // Inside, it may be said what is wrong.
     let missing = refused(&mut session, &locator(&at("allowed/typo"))).expect("U8759");
     assert!(missing.detail.contains("no such file"), "{missing}");
+    assert!(
+        missing
+            .hint
+            .contains("server's user must be able to read it"),
+        "{missing}"
+    );
     let file = refused(&mut session, &locator(&at("allowed/mail/ca.pem"))).expect("U8759");
     assert!(file.detail.contains("not a directory"), "{file}");
+    assert!(
+        file.hint.contains("the directory that holds the PEM files"),
+        "{file}"
+    );
 }
 
 /// The syntax is that of PostgreSQL's lists of directories: quoted names may contain commas, a

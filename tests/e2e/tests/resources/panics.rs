@@ -65,7 +65,12 @@ fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
 /// backend exit. There are few destructors, and they only release resources.
 #[test]
 fn destructors_only_release() {
-    let sources = sources(&["src", "crates/smtp-core/src", "crates/smtp-client/src"]);
+    let sources = sources(&[
+        "src",
+        "crates/smtp-core/src",
+        "crates/pem-wallet/src",
+        "crates/smtp-client/src",
+    ]);
     let mut found = 0;
     for (name, text) in &sources {
         let shipped = text.split("#[cfg(test)]").next().unwrap();

@@ -71,7 +71,10 @@ fn a_connection_lost_after_the_dot_is_unknown_and_before_is_not_sent() {
     assert_eq!(outcomes, "unknown, RCPT TO 550 b");
     assert_eq!(
         (&*ended, sent),
-        ("end of data: connection lost while reading", 0)
+        (
+            "end of data: connection lost while reading: the server closed the connection",
+            0
+        )
     );
     let (outcomes, ended, _) = conversation(&["a", "b"], |peer| {
         peer.greet("PIPELINING");
@@ -79,7 +82,10 @@ fn a_connection_lost_after_the_dot_is_unknown_and_before_is_not_sent() {
         peer.say("250 sender\n250 a");
     });
     assert_eq!(outcomes, "not sent, not sent");
-    assert_eq!(ended, "RCPT TO: connection lost while reading");
+    assert_eq!(
+        ended,
+        "RCPT TO: connection lost while reading: the server closed the connection"
+    );
 }
 
 #[test]
@@ -102,7 +108,7 @@ fn silence_after_the_dot_is_unknown_when_the_dots_own_limit_is_over() {
     assert!(matches!(verdict.outcomes[..], [Outcome::Unknown]));
     let Some(Ended::Failed(Failure {
         verb: Verb::FinalDot,
-        cause: Cause::Net(NetError::Timeout { .. }),
+        cause: Cause::Net(NetError::Timeout(_)),
         timeout,
         message_sent: true,
     })) = verdict.ended

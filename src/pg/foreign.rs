@@ -1,0 +1,129 @@
+//! Foreign servers and user mappings, as the catalogs hold them.
+
+use std::ffi::{CStr, CString, c_char};
+use std::slice;
+
+use pgrx::pg_sys;
+use zeroize::Zeroizing;
+
+use super::datum::Bytes;
+use super::encoding::{self, EncodingError};
+
+/// Names and values. A value may be a secret.
+pub type Options = Vec<(String, Zeroizing<String>)>;
+
+/// A row of `pg_foreign_server`.
+pub struct Server {
+    pub oid: pg_sys::Oid,
+    pub owner: pg_sys::Oid,
+    /// The name of its foreign-data wrapper.
+    pub wrapper: String,
+    pub options: Options,
+}
+
+/// A row of `pg_user_mapping`.
+pub struct Mapping {
+    pub oid: pg_sys::Oid,
+    pub options: Options,
+}
+
+/// The server of this name; `None` where there is none.
+pub fn server(name: &str) -> Result<Option<Server>, EncodingError> {
+    let name = CString::new(encoding::from_utf8(name).into_owned()).unwrap_or_default();
+    // SAFETY: a C string, and catalog look-ups whose results are palloc'd.
+    unsafe {
+        let Some(server) = pg_sys::GetForeignServerByName(name.as_ptr(), true).as_ref() else {
+            return Ok(None);
+        };
+        let wrapper = pg_sys::GetForeignDataWrapper(server.fdwid);
+        Ok(Some(Server {
+            oid: server.serverid,
+            owner: server.owner,
+            wrapper: text((*wrapper).fdwname)?,
+            options: options(server.options)?,
+        }))
+    }
+}
+
+/// The mapping of a role for a server, else that of PUBLIC; `None` where there is neither.
+pub fn mapping(role: pg_sys::Oid, server: pg_sys::Oid) -> Result<Option<Mapping>, EncodingError> {
+    let exists = |role: pg_sys::Oid| {
+        let (role, server) = (role.into(), server.into());
+        let unused = pg_sys::Datum::null();
+        let cache = pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as i32;
+        // SAFETY: the keys of this cache are two OIDs.
+        unsafe { pg_sys::SearchSysCacheExists(cache, role, server, unused, unused) }
+    };
+    if !exists(role) && !exists(pg_sys::InvalidOid) {
+        return Ok(None);
+    }
+    // SAFETY: a catalog look-up that finds one of the two; the result is palloc'd.
+    unsafe {
+        let mapping = &*pg_sys::GetUserMapping(role, server);
+        Ok(Some(Mapping {
+            oid: mapping.umid,
+            options: options(mapping.options)?,
+        }))
+    }
+}
+
+/// Whether a role has USAGE on a server.
+pub fn has_usage(role: pg_sys::Oid, server: pg_sys::Oid) -> bool {
+    let usage = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
+    // SAFETY: a catalog look-up.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let result = pg_sys::pg_foreign_server_aclcheck(server, role, usage);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let result = pg_sys::object_aclcheck(pg_sys::ForeignServerRelationId, server, role, usage);
+        result == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// An identifier, with quotes where SQL needs them.
+pub fn quote_identifier(name: &str) -> String {
+    let Ok(name) = CString::new(encoding::from_utf8(name).into_owned()) else {
+        return String::new();
+    };
+    // SAFETY: a C string; the result is that string or a palloc'd one.
+    unsafe { text(pg_sys::quote_identifier(name.as_ptr())).unwrap_or_default() }
+}
+
+/// The options that PostgreSQL calls a validator with, an array of texts such as `host=mail.example.com`.
+pub fn given_options(array: Bytes<'_>) -> Result<Options, EncodingError> {
+    // SAFETY: the argument of a validator is declared as text[].
+    unsafe { options(pg_sys::untransformRelOptions(array.datum())) }
+}
+
+/// Copies a list of options, and wipes the copy that the look-up made.
+///
+/// # Safety
+/// `list` is a list of options just made of an array, or null.
+unsafe fn options(list: *mut pg_sys::List) -> Result<Options, EncodingError> {
+    let mut options = Options::new();
+    // SAFETY: as the caller promises: the elements are DefElems, their strings in memory of this list's own.
+    unsafe {
+        let Some(list) = list.as_ref() else {
+            return Ok(options);
+        };
+        for cell in slice::from_raw_parts(list.elements, list.length as usize) {
+            let option: *mut pg_sys::DefElem = cell.ptr_value.cast();
+            let mut value = Zeroizing::default();
+            if !(*option).arg.is_null() {
+                let string = pg_sys::defGetString(option);
+                value = Zeroizing::new(text(string)?);
+                string.write_bytes(0, CStr::from_ptr(string).count_bytes());
+            }
+            options.push((text((*option).defname)?, value));
+        }
+    }
+    Ok(options)
+}
+
+/// # Safety
+/// `string` is a C string in the database's encoding.
+unsafe fn text(string: *const c_char) -> Result<String, EncodingError> {
+    // SAFETY: as the caller promises.
+    let bytes = unsafe { CStr::from_ptr(string) }.to_bytes();
+    encoding::to_str(bytes).map(std::borrow::Cow::into_owned)
+}

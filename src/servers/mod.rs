@@ -1,0 +1,129 @@
+//! Mail servers as SQL objects: foreign servers of the wrapper `utl_smtp`, and user mappings that hold credentials.
+//!
+//! They are read from the catalogs at each use, so ALTER and DROP count at the next one.
+
+pub mod options;
+pub mod token;
+
+use pgrx::pg_sys;
+use sha2::{Digest, Sha256};
+
+use crate::errors::{Report, sqlstate};
+use crate::pg::foreign::{self, Options, quote_identifier};
+use crate::pg::roles;
+use options::{Address, MappingOptions, ServerOptions};
+use token::TokenKey;
+
+/// The foreign-data wrapper that this extension makes.
+const WRAPPER: &str = "utl_smtp";
+
+/// A server that a role may use.
+pub struct Server {
+    pub oid: pg_sys::Oid,
+    pub name: String,
+    pub owner: pg_sys::Oid,
+    pub address: Address,
+    pub options: ServerOptions,
+    /// Of its options.
+    digest: Sha256,
+}
+
+/// A role's credentials for a server.
+pub struct Mapping {
+    pub options: MappingOptions,
+    /// What the tokens got by it are kept under.
+    pub token_key: TokenKey,
+}
+
+impl Server {
+    /// Looks a server up by name, for a role that must have USAGE on it.
+    pub fn usable(name: &str, role: pg_sys::Oid) -> Result<Self, Report> {
+        let encoding = |error| Report::encoding("server", error);
+        let found = foreign::server(name).map_err(encoding)?;
+        let found = found.ok_or_else(|| unknown(name))?;
+        if found.wrapper != WRAPPER {
+            return Err(of_another_wrapper(name, &found.wrapper));
+        }
+        if !foreign::has_usage(role, found.oid) {
+            return Err(no_usage(name, role));
+        }
+        let (address, options) = ServerOptions::parse(&found.options)?;
+        Ok(Self {
+            oid: found.oid,
+            name: name.to_owned(),
+            owner: found.owner,
+            address,
+            digest: digest(Sha256::new(), &found.options),
+            options,
+        })
+    }
+
+    /// The role's mapping, else that of PUBLIC; `None` where there is neither.
+    pub fn mapping(&self, role: pg_sys::Oid) -> Result<Option<Mapping>, Report> {
+        let encoding = |error| Report::encoding("server", error);
+        let found = foreign::mapping(role, self.oid).map_err(encoding)?;
+        found
+            .map(|found| {
+                let options = MappingOptions::parse(&found.options)?;
+                // A rotated refresh token does not make another mapping.
+                let mut lasting = found.options;
+                lasting.retain(|(name, _)| name != "refresh_token");
+                Ok(Mapping {
+                    options,
+                    token_key: TokenKey {
+                        server: self.oid,
+                        mapping: found.oid,
+                        digest: digest(self.digest.clone(), &lasting).finalize().into(),
+                    },
+                })
+            })
+            .transpose()
+    }
+}
+
+/// A role that has no mapping for a server, where one is needed.
+pub fn no_mapping(server: &str) -> Report {
+    let message = format!("there is no user mapping for mail server \"{server}\"");
+    Report::new(sqlstate::UNDEFINED_OBJECT, message).hint(format!(
+        "Create one: CREATE USER MAPPING FOR PUBLIC SERVER {} OPTIONS (user 'name', password '...');",
+        quote_identifier(server)
+    ))
+}
+
+/// Names and values, each with its length.
+fn digest(mut digest: Sha256, options: &Options) -> Sha256 {
+    for text in options
+        .iter()
+        .flat_map(|(name, value)| [name.as_str(), value])
+    {
+        digest.update(text.len().to_le_bytes());
+        digest.update(text);
+    }
+    digest
+}
+
+fn unknown(name: &str) -> Report {
+    let message = format!("mail server \"{name}\" does not exist");
+    Report::new(sqlstate::UNDEFINED_OBJECT, message).hint(format!(
+        "Create it: CREATE SERVER {} FOREIGN DATA WRAPPER {WRAPPER} OPTIONS (host 'mail.example.com');",
+        quote_identifier(name)
+    ))
+}
+
+fn of_another_wrapper(name: &str, wrapper: &str) -> Report {
+    let message = format!("server \"{name}\" is not a mail server");
+    Report::new(sqlstate::WRONG_OBJECT_TYPE, message)
+        .detail(format!("Its foreign-data wrapper is \"{wrapper}\"."))
+        .hint(format!(
+            "Name a server that was created with FOREIGN DATA WRAPPER {WRAPPER}."
+        ))
+}
+
+fn no_usage(name: &str, role: pg_sys::Oid) -> Report {
+    let message = format!("permission denied for foreign server {name}");
+    Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message).hint(format!(
+        "Its owner runs: GRANT USAGE ON FOREIGN SERVER {} TO {};",
+        quote_identifier(name),
+        quote_identifier(&roles::name(role))
+    ))
+}
