@@ -42,8 +42,8 @@ pub fn access_token(
         return Ok(None);
     };
     let (host, port) = (endpoint.host(), endpoint.port());
-    access::require(opening.authority, host, port, Privilege::FetchTokens)?;
-    access::require_not_denied(opening.principal, host, port, Privilege::FetchTokens)?;
+    access::require(server.owner, host, port, Privilege::FetchTokens)?;
+    access::require_not_denied(mapping.role, host, port, Privilege::FetchTokens)?;
     if let Some(secret) = token_cache::token(&mapping.token_key) {
         return Ok(Some(AccessToken {
             secret,
@@ -57,15 +57,16 @@ pub fn access_token(
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let http = request.encode(now.as_secs()).map_err(Report::from)?;
-    let token = fetch(opening, server, endpoint, &http, io).map_err(|error| match error {
-        Failed::Refused(report) => report,
-        Failed::NoToken(error) => Report::no_token(NoToken {
-            endpoint,
-            grant: &request.grant,
-            timeout: opening.timeout,
-            error,
-        }),
-    })?;
+    let token =
+        fetch(opening, (server, mapping), endpoint, &http, io).map_err(|error| match error {
+            Failed::Refused(report) => report,
+            Failed::NoToken(error) => Report::no_token(NoToken {
+                endpoint,
+                grant: &request.grant,
+                timeout: opening.timeout,
+                error,
+            }),
+        })?;
     let secret = token.access_token.clone();
     token_cache::store(mapping.token_key, token, given);
     Ok(Some(AccessToken {
@@ -96,7 +97,7 @@ impl From<NetError> for Failed {
 /// One request, with a time limit of its own.
 fn fetch(
     opening: &Opening,
-    server: &Server,
+    (server, mapping): (&Server, &Mapping),
     endpoint: &Endpoint,
     request: &HttpRequest,
     io: &Io<'_>,
@@ -108,7 +109,7 @@ fn fetch(
     let (Some(_socket), Some(_events)) = descriptors else {
         return Err(Report::no_descriptor().into());
     };
-    let addresses = addresses(opening, endpoint, deadline, io)?;
+    let addresses = addresses((server, mapping), endpoint, deadline, io)?;
     if let Some(trace) = io.trace {
         trace(&format!("asking {} for an access token", endpoint.host()));
     }
@@ -148,7 +149,7 @@ fn tls_options(
         }
     };
     Ok(TlsOptions {
-        wallet: wallet_cache::open(location, access::wallet_roots(opening.authority))?,
+        wallet: wallet_cache::open(location, access::wallet_roots(server.owner))?,
         min_version: opening.policy.min_tls_version,
         client_identity: None,
         identity: ServerIdentity::of_host(endpoint.host()).map_err(NetError::from)?,
@@ -158,7 +159,7 @@ fn tls_options(
 
 /// One resolution, without the addresses that an entry denies the owner or the caller.
 fn addresses(
-    opening: &Opening,
+    (server, mapping): (&Server, &Mapping),
     endpoint: &Endpoint,
     deadline: Deadline,
     io: &Io<'_>,
@@ -169,10 +170,10 @@ fn addresses(
         Host::Name(name) => name.as_str(),
     };
     let found = resolve::resolve(name, port, io.wait, deadline)?;
-    let allowed = access::not_denied(opening.authority, found, Privilege::FetchTokens);
-    let allowed = access::not_denied(opening.principal, allowed, Privilege::FetchTokens);
+    let allowed = access::not_denied(server.owner, found, Privilege::FetchTokens);
+    let allowed = access::not_denied(mapping.role, allowed, Privilege::FetchTokens);
     if allowed.is_empty() {
-        return Err(access::denied(opening.authority, host, port, Privilege::FetchTokens).into());
+        return Err(access::denied(server.owner, host, port, Privilege::FetchTokens).into());
     }
     Ok(allowed)
 }
