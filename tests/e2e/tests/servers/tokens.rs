@@ -40,6 +40,8 @@ impl Tokens {
             ("secure_host", NAME),
             ("wallet_path", &wallet),
             ("helo", CLIENT),
+            // A peer whose script has failed says no more.
+            ("timeout", "60"),
             ("token_endpoint", &url),
             ("token_wallet_path", &wallet),
         ];
