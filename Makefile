@@ -22,12 +22,12 @@ LIBDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir)
 EXTDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 
 # Released versions, which never change again, and the ways between them.
-RELEASED = $(filter-out sql/utl_smtp--$(VERSION).sql, $(wildcard sql/utl_smtp--*.sql))
+RELEASED = $(filter-out sql/utl_smtp--$(VERSION).sql sql/utl_mail--$(VERSION).sql, $(wildcard sql/utl_*--*.sql))
 
 .PHONY: build install installcheck package check test test-versions test-load demo bench soak fuzz mutants clean
 
 # What is built is kept aside for each major version, so that `sudo make install` has nothing to compile.
-build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql
+build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql $(STAGE)/utl_mail--$(VERSION).sql
 
 $(STAGE)/utl_smtp.so: $(SOURCES)
 	@test -n "$(MAJOR)" || { echo "error: no PostgreSQL at PG_CONFIG=$(PG_CONFIG)" >&2; exit 1; }
@@ -40,10 +40,15 @@ $(STAGE)/utl_smtp--$(VERSION).sql: $(sort $(wildcard sql/install/*.sql)) utl_smt
 	mkdir -p $(@D)
 	cat /dev/null $(sort $(wildcard sql/install/*.sql)) >$@
 
+$(STAGE)/utl_mail--$(VERSION).sql: $(sort $(wildcard sql/utl_mail/*.sql)) utl_mail.control
+	mkdir -p $(@D)
+	cat /dev/null $(sort $(wildcard sql/utl_mail/*.sql)) >$@
+
 install: build
 	install -d "$(LIBDIR)" "$(EXTDIR)"
 	install -m 755 $(STAGE)/utl_smtp.so "$(LIBDIR)/utl_smtp.so"
 	install -m 644 utl_smtp.control $(STAGE)/utl_smtp--$(VERSION).sql $(RELEASED) "$(EXTDIR)/"
+	install -m 644 utl_mail.control $(STAGE)/utl_mail--$(VERSION).sql "$(EXTDIR)/"
 
 installcheck:
 	@PG_CONFIG=$(PG_CONFIG) scripts/installcheck.sh

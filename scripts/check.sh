@@ -20,7 +20,8 @@ versions_agree() {
     local version
     version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" utl_smtp.control)
     grep -qx "version = \"$version\"" Cargo.toml || die "Cargo.toml is not of version $version"
-    [[ $(grep -c "\"version\": \"$version\"" META.json) == 2 ]] || die "META.json is not of version $version"
+    [[ $(grep -c "\"version\": \"$version\"" META.json) == 3 ]] || die "META.json is not of version $version"
+    grep -qx "default_version = '$version'" utl_mail.control || die "utl_mail.control is not of version $version"
     # A released version never changes again: sql/install has become another one.
     [[ ! -e sql/utl_smtp--$version.sql ]] || cat sql/install/*.sql | cmp - "sql/utl_smtp--$version.sql" ||
         die "sql/install differs from version $version, which is released: raise the version"

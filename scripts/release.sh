@@ -13,12 +13,17 @@ next=$1
 current=$(sed -n "s/^default_version = '\(.*\)'/\1/p" utl_smtp.control)
 [[ ! -e sql/utl_smtp--$current.sql ]] || die "version $current is released already"
 
-cat sql/install/*.sql >"sql/utl_smtp--$current.sql"
-cat >"sql/utl_smtp--$current--$next.sql" <<END
--- From $current to $next: whatever changed in sql/install, as statements that change it.
-\echo Use "ALTER EXTENSION utl_smtp UPDATE TO '$next'" to load this file. \quit
+# freeze EXTENSION FOLDER: the install script of this version, and an upgrade script to the next one.
+freeze() {
+    cat "$2"/*.sql >"sql/$1--$current.sql"
+    cat >"sql/$1--$current--$next.sql" <<END
+-- From $current to $next: whatever changed in $2, as statements that change it.
+\echo Use "ALTER EXTENSION $1 UPDATE TO '$next'" to load this file. \quit
 END
-sed -i "s/^default_version = '$current'/default_version = '$next'/" utl_smtp.control
+}
+freeze utl_smtp sql/install
+freeze utl_mail sql/utl_mail
+sed -i "s/^default_version = '$current'/default_version = '$next'/" utl_smtp.control utl_mail.control
 sed -i "s/^version = \"$current\"/version = \"$next\"/" Cargo.toml
 sed -i "s/\"version\": \"$current\"/\"version\": \"$next\"/" META.json
 for manifest in Cargo.toml fuzz/Cargo.toml; do

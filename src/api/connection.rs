@@ -199,14 +199,7 @@ pub(super) fn establish(
     opening: Opening,
     steps: impl FnOnce(&mut Connection, &Opening, &Io<'_>) -> Result<(), Problem>,
 ) -> Result<(ConnectionRow, Reply), Report> {
-    let descriptor = descriptor()?;
-    let opened = with_io(|io| {
-        let (mut connection, reply) = opening.connect(io)?;
-        steps(&mut connection, &opening, io)?;
-        Ok((connection, reply))
-    });
-    let (connection, reply) =
-        opened.map_err(|problem: Problem| problem.into_report(&opening.host, opening.port))?;
+    let (connection, reply, descriptor) = connect(&opening, steps)?;
     let session = Box::new(Session {
         handle: new_handle()?,
         connection,
@@ -218,6 +211,22 @@ pub(super) fn establish(
     let row = ConnectionRow::of(&session);
     registry::put(session);
     Ok((row, reply))
+}
+
+/// A connection that no session has, with its greeting.
+pub(super) fn connect(
+    opening: &Opening,
+    steps: impl FnOnce(&mut Connection, &Opening, &Io<'_>) -> Result<(), Problem>,
+) -> Result<(Connection, Reply, Descriptor), Report> {
+    let descriptor = descriptor()?;
+    let opened = with_io(|io| {
+        let (mut connection, reply) = opening.connect(io)?;
+        steps(&mut connection, opening, io)?;
+        Ok((connection, reply))
+    });
+    let (connection, reply) =
+        opened.map_err(|problem: Problem| problem.into_report(&opening.host, opening.port))?;
+    Ok((connection, reply, descriptor))
 }
 
 fn opening(arguments: Arguments<'_>, principal: pg_sys::Oid) -> Result<Opening, Report> {

@@ -19,7 +19,7 @@ use crate::pg::datum::{Bytes, Text, TextArray};
 use crate::pg::encoding::MessageText;
 
 /// Recipients of one transaction: what every server has to take (RFC 5321 §4.5.3.1.8).
-const MAX_RECIPIENTS: usize = 100;
+pub(super) const MAX_RECIPIENTS: usize = 100;
 
 /// `utl_smtp.send_message`, with a message of type text.
 #[pg_extern(sql = false)]

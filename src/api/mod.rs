@@ -9,6 +9,7 @@ mod connection;
 mod conversation;
 mod data;
 mod hosts;
+mod mail;
 mod message;
 mod removed;
 mod rows;

@@ -30,14 +30,14 @@ pub fn log_in(
     io: &Io<'_>,
 ) -> Result<(), Problem> {
     let helo = || server.options.helo.clone();
-    accepted(hello(connection, helo(), Command::Ehlo, io)?, connection)?;
+    greet(connection, helo(), io)?;
     if server.options.security == Security::StartTls {
         let offered = connection.session().capabilities();
         if !offered.is_some_and(|offered| offered.offers("STARTTLS")) {
             return Err(no_starttls().into());
         }
         accepted(opening.start_tls(connection, None, io)?, connection)?;
-        accepted(hello(connection, helo(), Command::Ehlo, io)?, connection)?;
+        greet(connection, helo(), io)?;
     }
     match mapping {
         Some(mapping) if server.options.security != Security::None => {
@@ -46,6 +46,15 @@ pub fn log_in(
         }
         _ => Ok(()),
     }
+}
+
+/// EHLO, which the server must accept.
+pub fn greet(
+    connection: &mut Connection,
+    domain: Option<Domain>,
+    io: &Io<'_>,
+) -> Result<(), Problem> {
+    accepted(hello(connection, domain, Command::Ehlo, io)?, connection)
 }
 
 /// AUTH by what a mapping holds; `None` where it holds nothing to authenticate with. `schemes`: instead of the server's.

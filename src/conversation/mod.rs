@@ -2,6 +2,7 @@
 
 pub mod login;
 pub mod opening;
+pub mod out_server;
 pub mod registry;
 pub mod token;
 pub mod token_cache;

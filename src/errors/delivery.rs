@@ -16,6 +16,8 @@ const SHOWN_CHARACTERS: usize = 200;
 pub struct Delivery {
     /// The reply for each recipient.
     pub replies: Vec<Reply>,
+    /// Those who did not get it, with their replies, as a sentence; `None` if there are none.
+    pub refused: Option<String>,
     /// If nobody got the message: the error, and the command that it is about.
     pub failure: Option<(Report, Verb)>,
 }
@@ -50,8 +52,20 @@ impl Delivery {
             .iter()
             .any(|outcome| matches!(outcome, Outcome::Accepted(_)))
         {
+            let missed = outcomes
+                .iter()
+                .enumerate()
+                .filter(|(_, outcome)| !matches!(outcome, Outcome::Accepted(_)));
+            let missed: Vec<_> = missed
+                .map(|(index, _)| (recipients[index].as_str(), &replies[index]))
+                .collect();
+            let refused = in_detail(missed.into_iter());
             let failure = None;
-            return Self { replies, failure };
+            return Self {
+                replies,
+                refused,
+                failure,
+            };
         }
         let refusals: Vec<Refusal> = outcomes.iter().enumerate().filter_map(refusal).collect();
         let raised = match end {
@@ -63,7 +77,11 @@ impl Delivery {
             let refused = refused.map(|index| (recipients[index].as_str(), &replies[index]));
             (report.also(in_detail(refused)), verb)
         });
-        Self { replies, failure }
+        Self {
+            replies,
+            refused: None,
+            failure,
+        }
     }
 }
 

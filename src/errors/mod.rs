@@ -9,6 +9,7 @@ mod auth;
 mod commands;
 mod delivery;
 pub mod hints;
+mod mail;
 mod options;
 mod token;
 mod transport;
@@ -43,6 +44,7 @@ pub mod sqlstate {
     pub const INVALID_OPERATION: &[u8; 5] = b"U9277";
     pub const TRANSIENT_ERROR: &[u8; 5] = b"U9278";
     pub const PERMANENT_ERROR: &[u8; 5] = b"U9279";
+    pub const BAD_ARGUMENT: &[u8; 5] = b"U9261";
     pub const UNSUPPORTED_SCHEME: &[u8; 5] = b"U4249";
     pub const NO_SUPPORTED_SCHEME: &[u8; 5] = b"U4250";
     pub const CERTIFICATE: &[u8; 5] = b"U9024";
@@ -168,6 +170,11 @@ impl Report {
         let mut report = Self::new(sqlstate::TRANSIENT_ERROR, message).detail(sentence(reason));
         report.reply = Some(Reply::not_available(reason));
         report
+    }
+
+    /// Whether another server may do where this one did not: it could not be reached, or wants nothing now.
+    pub fn is_unavailable(&self) -> bool {
+        self.code == sqlstate::TRANSIENT_ERROR || self.code == sqlstate::PERMANENT_ERROR
     }
 
     /// The reply that stands for this error, or the error where none does: TLS, wallets,

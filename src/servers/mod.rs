@@ -38,6 +38,14 @@ pub struct Mapping {
 }
 
 impl Server {
+    /// Whether there is a foreign server of this name, of whatever wrapper.
+    pub fn exists(name: &str) -> Result<bool, Report> {
+        let found = foreign::server(name);
+        Ok(found
+            .map_err(|error| Report::encoding("server", error))?
+            .is_some())
+    }
+
     /// Looks a server up by name, for a role that must have USAGE on it.
     pub fn usable(name: &str, role: pg_sys::Oid) -> Result<Self, Report> {
         let encoding = |error| Report::encoding("server", error);

@@ -3,7 +3,7 @@
 //! A value counts if it is configuration, or if the role that set it has the current role's privileges. A SECURITY
 //! DEFINER function so sees its own settings and the configuration, not what its caller chose.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::guc::{GucEnum, GucValue};
@@ -63,6 +63,30 @@ kind!(
     pg_sys::config_enum,
     <super::Trace as GucEnum>::from_ordinal
 );
+
+kind!(Option<CString>, pg_sys::config_string, owned);
+
+/// A copy of a string that PostgreSQL keeps.
+fn owned(string: impl Into<StringValue>) -> Option<CString> {
+    let StringValue(string) = string.into();
+    // SAFETY: null, or a C string that lives as long as the value of the setting.
+    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.to_owned())
+}
+
+/// The value of a setting, which PostgreSQL declares const where it is the built-in one.
+struct StringValue(*const c_char);
+
+impl From<*mut c_char> for StringValue {
+    fn from(string: *mut c_char) -> Self {
+        Self(string)
+    }
+}
+
+impl From<*const c_char> for StringValue {
+    fn from(string: *const c_char) -> Self {
+        Self(string)
+    }
+}
 
 impl<T: Kind> CallerSetting<T> {
     const fn of(value: GucSetting<T>) -> Self {
@@ -141,6 +165,31 @@ impl CallerSetting<i32> {
                 *range.end(),
                 GucContext::Userset,
                 unit,
+                hook(),
+                None,
+                None,
+            );
+        }
+        self.defined(name);
+    }
+}
+
+impl CallerSetting<Option<CString>> {
+    /// Without a value.
+    pub const fn new() -> Self {
+        Self::of(GucSetting::<Option<CString>>::new(Some(c"")))
+    }
+
+    pub fn define(&'static self, name: &'static CStr, short: &'static CStr, long: &'static CStr) {
+        // SAFETY: the hook, if any, does not panic.
+        unsafe {
+            GucRegistry::define_string_guc_with_hooks(
+                name,
+                short,
+                long,
+                &self.value,
+                GucContext::Userset,
+                GucFlags::default(),
                 hook(),
                 None,
                 None,

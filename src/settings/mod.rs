@@ -23,6 +23,7 @@ static WALLET_PATH: GucSetting<Option<CString>> =
 static WALLET_ROOTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static ALLOW_CLEARTEXT_AUTH: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MIN_TLS_VERSION: GucSetting<TlsVersion> = GucSetting::<TlsVersion>::new(TlsVersion::Tls12);
+static SMTP_OUT_SERVER: CallerSetting<Option<CString>> = CallerSetting::<Option<CString>>::new();
 static TRACE: CallerSetting<Trace> = CallerSetting::<Trace>::new(Trace::Off);
 
 /// Values of `utl_smtp.trace`.
@@ -82,6 +83,13 @@ pub fn min_tls_version() -> MinVersion {
     }
 }
 
+/// Where utl_mail sends mail to: a mail server, or hosts; `None` where the setting is empty.
+pub fn smtp_out_server() -> Option<String> {
+    let value = SMTP_OUT_SERVER.get()?;
+    let value = value.to_str().ok()?.trim().to_owned();
+    (!value.is_empty()).then_some(value)
+}
+
 pub fn trace() -> Trace {
     TRACE.get()
 }
@@ -113,9 +121,13 @@ pub fn register() {
     // SAFETY: a static C string, in _PG_init, as PostgreSQL asks.
     unsafe {
         #[cfg(feature = "pg14")]
-        pg_sys::EmitWarningsOnPlaceholders(c"utl_smtp".as_ptr());
+        for prefix in [c"utl_smtp", c"utl_mail"] {
+            pg_sys::EmitWarningsOnPlaceholders(prefix.as_ptr());
+        }
         #[cfg(not(feature = "pg14"))]
-        pg_sys::MarkGUCPrefixReserved(c"utl_smtp".as_ptr());
+        for prefix in [c"utl_smtp", c"utl_mail"] {
+            pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
+        }
     }
 }
 
@@ -131,6 +143,11 @@ fn define_user_settings() {
         c"Zero is no limit.",
         0..=i32::MAX,
         GucFlags::UNIT_S,
+    );
+    SMTP_OUT_SERVER.define(
+        c"utl_mail.smtp_out_server",
+        c"Mail server of utl_mail: the name of a foreign server, or a list of hosts.",
+        c"Hosts are written as \"host:port, host:port\" and tried in order; without a port it is 25.",
     );
     TRACE.define(
         c"utl_smtp.trace",

@@ -1,0 +1,342 @@
+//! The extension utl_mail: `send`, `send_attach_raw`, `send_attach_varchar2`.
+
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mail_compose::{
+    Address, AddressList, Attachment, BodyText, ContentType, Disposition, Draft, Field, FileName,
+    Message, Priority, Stamp, Subject,
+};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use smtp_client::connection::Connection;
+use smtp_core::host::Host;
+
+use super::connection::connect;
+use super::message::MAX_RECIPIENTS;
+use super::{admit, caller, with_io};
+use crate::conversation::opening::Opening;
+use crate::conversation::out_server::{OutHost, OutServer};
+use crate::conversation::registry::Descriptor;
+use crate::conversation::{Problem, login};
+use crate::errors::{Delivery, Report, sqlstate};
+use crate::pg::datum::Bytes;
+use crate::pg::encoding;
+use crate::pg::notices::warn;
+
+/// Octets of an argument that becomes a header field.
+const HEADER_ARGUMENT: usize = 1 << 20;
+
+/// The arguments that all routines have.
+struct Arguments<'a> {
+    sender: Option<Bytes<'a>>,
+    recipients: Option<Bytes<'a>>,
+    cc: Option<Bytes<'a>>,
+    bcc: Option<Bytes<'a>>,
+    subject: Option<Bytes<'a>>,
+    message: Option<Bytes<'a>>,
+    mime_type: Option<Bytes<'a>>,
+    priority: Option<i32>,
+    replyto: Option<Bytes<'a>>,
+}
+
+/// The arguments about an attachment.
+struct Attached<'a> {
+    content: Option<&'a [u8]>,
+    inline: Option<bool>,
+    mime_type: Option<Bytes<'a>>,
+    file_name: Option<Bytes<'a>>,
+}
+
+/// `utl_mail.send`
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments)]
+fn utl_mail_send(
+    sender: Option<Bytes<'_>>,
+    recipients: Option<Bytes<'_>>,
+    cc: Option<Bytes<'_>>,
+    bcc: Option<Bytes<'_>>,
+    subject: Option<Bytes<'_>>,
+    message: Option<Bytes<'_>>,
+    mime_type: Option<Bytes<'_>>,
+    priority: Option<i32>,
+    replyto: Option<Bytes<'_>>,
+) {
+    let arguments = Arguments {
+        sender,
+        recipients,
+        cc,
+        bcc,
+        subject,
+        message,
+        mime_type,
+        priority,
+        replyto,
+    };
+    send(arguments, None).unwrap_or_else(|report| report.raise());
+}
+
+/// `utl_mail.send_attach_raw`
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments)]
+fn utl_mail_send_attach_raw(
+    sender: Option<Bytes<'_>>,
+    recipients: Option<Bytes<'_>>,
+    cc: Option<Bytes<'_>>,
+    bcc: Option<Bytes<'_>>,
+    subject: Option<Bytes<'_>>,
+    message: Option<Bytes<'_>>,
+    mime_type: Option<Bytes<'_>>,
+    priority: Option<i32>,
+    attachment: Option<Bytes<'_>>,
+    att_inline: Option<bool>,
+    att_mime_type: Option<Bytes<'_>>,
+    att_filename: Option<Bytes<'_>>,
+    replyto: Option<Bytes<'_>>,
+) {
+    let arguments = Arguments {
+        sender,
+        recipients,
+        cc,
+        bcc,
+        subject,
+        message,
+        mime_type,
+        priority,
+        replyto,
+    };
+    let attached = Attached {
+        content: attachment.map(Bytes::get),
+        inline: att_inline,
+        mime_type: att_mime_type,
+        file_name: att_filename,
+    };
+    send(arguments, Some(attached)).unwrap_or_else(|report| report.raise());
+}
+
+/// `utl_mail.send_attach_varchar2`: the attachment is text, and is sent as UTF-8.
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments)]
+fn utl_mail_send_attach_varchar2(
+    sender: Option<Bytes<'_>>,
+    recipients: Option<Bytes<'_>>,
+    cc: Option<Bytes<'_>>,
+    bcc: Option<Bytes<'_>>,
+    subject: Option<Bytes<'_>>,
+    message: Option<Bytes<'_>>,
+    mime_type: Option<Bytes<'_>>,
+    priority: Option<i32>,
+    attachment: Option<Bytes<'_>>,
+    att_inline: Option<bool>,
+    att_mime_type: Option<Bytes<'_>>,
+    att_filename: Option<Bytes<'_>>,
+    replyto: Option<Bytes<'_>>,
+) {
+    let arguments = Arguments {
+        sender,
+        recipients,
+        cc,
+        bcc,
+        subject,
+        message,
+        mime_type,
+        priority,
+        replyto,
+    };
+    let text = text("attachment", attachment).unwrap_or_else(|report| report.raise());
+    let attached = Attached {
+        content: text.as_deref().map(str::as_bytes),
+        inline: att_inline,
+        mime_type: att_mime_type,
+        file_name: att_filename,
+    };
+    send(arguments, Some(attached)).unwrap_or_else(|report| report.raise());
+}
+
+/// Composes, connects, sends and says goodbye.
+fn send(arguments: Arguments<'_>, attached: Option<Attached<'_>>) -> Result<(), Report> {
+    let role = caller()?;
+    admit()?;
+    let text = Texts::read(&arguments)?;
+    let mut draft = text.draft(arguments.priority)?;
+    let file_name = attached.as_ref().and_then(|attached| attached.file_name);
+    let file_name = header("att_filename", file_name)?;
+    if let Some(attached) = &attached {
+        draft.attachments.push(attachment(attached, &file_name)?);
+    }
+    let message = draft.compose(stamp()?)?;
+    let (connection, host, port, _descriptor) = open(role)?;
+    deliver(connection, &message).map_err(|problem| problem.into_report(&host, port))
+}
+
+/// The text arguments. The empty text is NULL, as it is in Oracle.
+struct Texts<'a> {
+    sender: Option<Cow<'a, str>>,
+    recipients: Option<Cow<'a, str>>,
+    cc: Option<Cow<'a, str>>,
+    bcc: Option<Cow<'a, str>>,
+    subject: Option<Cow<'a, str>>,
+    message: Option<Cow<'a, str>>,
+    mime_type: Option<Cow<'a, str>>,
+    replyto: Option<Cow<'a, str>>,
+}
+
+impl<'a> Texts<'a> {
+    fn read(arguments: &Arguments<'a>) -> Result<Self, Report> {
+        Ok(Self {
+            sender: header("sender", arguments.sender)?,
+            recipients: header("recipients", arguments.recipients)?,
+            cc: header("cc", arguments.cc)?,
+            bcc: header("bcc", arguments.bcc)?,
+            subject: header("subject", arguments.subject)?,
+            message: text("message", arguments.message)?,
+            mime_type: header("mime_type", arguments.mime_type)?,
+            replyto: header("replyto", arguments.replyto)?,
+        })
+    }
+
+    fn draft(&self, priority: Option<i32>) -> Result<Draft<'_>, Report> {
+        let list = |field, text: &Option<Cow<'_, str>>| match text {
+            Some(text) => AddressList::parse(field, text),
+            None => Ok(AddressList::default()),
+        };
+        let sender = self.sender.as_deref().unwrap_or_default();
+        let mut draft = Draft::new(Address::parse(Field::Sender, sender)?);
+        draft.to = list(Field::To, &self.recipients)?;
+        draft.cc = list(Field::Cc, &self.cc)?;
+        draft.bcc = list(Field::Bcc, &self.bcc)?;
+        draft.reply_to = list(Field::ReplyTo, &self.replyto)?;
+        draft.subject = self.subject.as_deref().map(Subject::parse).transpose()?;
+        // NULL, which a caller in Oracle may give, is the default.
+        draft.priority = priority.map(Priority::new).transpose()?;
+        if let Some(mime_type) = &self.mime_type {
+            draft.text_type = ContentType::parse(Field::TextType, mime_type)?;
+        }
+        let message = self.message.as_deref().unwrap_or_default();
+        draft.text = Some(BodyText::parse(Field::Text, message)?);
+        Ok(draft)
+    }
+}
+
+fn attachment<'a>(
+    attached: &Attached<'a>,
+    file_name: &'a Option<Cow<'_, str>>,
+) -> Result<Attachment<'a>, Report> {
+    let content = attached
+        .content
+        .ok_or_else(|| Report::null_argument("attachment"))?;
+    let mime_type = header("att_mime_type", attached.mime_type)?;
+    let mime_type = mime_type.as_deref().unwrap_or("application/octet");
+    Ok(Attachment {
+        content_type: ContentType::parse(Field::AttachmentType, mime_type)?,
+        content,
+        file_name: file_name.as_deref().map(FileName::parse).transpose()?,
+        disposition: match attached.inline.unwrap_or(true) {
+            true => Disposition::Inline,
+            false => Disposition::Attachment,
+        },
+    })
+}
+
+/// A connection to the server of the setting, ready for MAIL. Of several hosts the first that can be reached.
+fn open(role: pg_sys::Oid) -> Result<(Connection, Host, u16, Descriptor), Report> {
+    let ready = |opening: Opening, connected: (Connection, Descriptor)| {
+        (connected.0, opening.host, opening.port, connected.1)
+    };
+    match OutServer::from_setting(role)? {
+        OutServer::Server(server, mapping) => {
+            let opening = Opening::of_server(&server, mapping.as_ref(), role, None)?;
+            let (connection, _, descriptor) = connect(&opening, |connection, opening, io| {
+                login::log_in(connection, opening, &server, mapping.as_ref(), io)
+            })?;
+            Ok(ready(opening, (connection, descriptor)))
+        }
+        OutServer::Hosts(hosts) => {
+            let mut failed = None;
+            for host in &hosts {
+                match try_host(host, role) {
+                    Ok((opening, connection, descriptor)) => {
+                        return Ok(ready(opening, (connection, descriptor)));
+                    }
+                    Err(report) if report.is_unavailable() => failed = Some(report),
+                    Err(report) => return Err(report),
+                }
+            }
+            Err(failed.unwrap_or_else(Report::no_connection))
+        }
+    }
+}
+
+fn try_host(
+    host: &OutHost,
+    role: pg_sys::Oid,
+) -> Result<(Opening, Connection, Descriptor), Report> {
+    let opening = host.opening(role)?;
+    let (connection, _, descriptor) = connect(&opening, |connection, _, io| {
+        login::greet(connection, None, io)
+    })?;
+    Ok((opening, connection, descriptor))
+}
+
+/// One WARNING if some of the recipients did not get the message, an error if nobody did.
+fn deliver(mut connection: Connection, message: &Message<'_>) -> Result<(), Problem> {
+    let octets = message.octets().map_err(Report::from)?;
+    let mut envelope = message.envelope().clone();
+    if message.needs_smtputf8() {
+        envelope = envelope.with_smtputf8();
+    }
+    let recipients: Vec<String> = envelope
+        .recipients
+        .iter()
+        .map(|recipient| recipient.mailbox.as_str().to_owned())
+        .collect();
+    let verdict =
+        with_io(|io| connection.send(&envelope, [octets.as_slice()], MAX_RECIPIENTS, io))?;
+    let hello_sent = connection.session().hello_sent();
+    let delivery = Delivery::new(verdict, &recipients, hello_sent);
+    if let Some((report, verb)) = delivery.failure {
+        return Err(Problem::Undelivered { report, verb });
+    }
+    if let Some(refused) = &delivery.refused {
+        warn("not all recipients got the message", Some(refused));
+    }
+    // The message is with the server, whatever comes of QUIT.
+    if !connection.is_over() {
+        let _ = with_io(|io| connection.quit(io));
+    }
+    Ok(())
+}
+
+fn stamp() -> Result<Stamp, Report> {
+    let mut unique = [0; 16];
+    getrandom::fill(&mut unique).map_err(|error| {
+        Report::new(sqlstate::INTERNAL_ERROR, format!("no randomness: {error}"))
+    })?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(Stamp::new(now.as_secs() as i64, unique)?)
+}
+
+/// An argument that becomes a header field. It is refused before it is fetched where it is too long.
+fn header<'a>(
+    argument: &'static str,
+    value: Option<Bytes<'a>>,
+) -> Result<Option<Cow<'a, str>>, Report> {
+    let length = value.map_or(0, Bytes::length);
+    if length > HEADER_ARGUMENT {
+        let reason = format!("a value of {length} octets, allowed are {HEADER_ARGUMENT}");
+        return Err(Report::argument(argument, &reason));
+    }
+    Ok(text(argument, value)?.filter(|text| !text.is_empty()))
+}
+
+fn text<'a>(
+    argument: &'static str,
+    value: Option<Bytes<'a>>,
+) -> Result<Option<Cow<'a, str>>, Report> {
+    value
+        .map(|bytes| encoding::to_str(bytes.get()))
+        .transpose()
+        .map_err(|error| Report::encoding(argument, error))
+}
