@@ -12,7 +12,7 @@ use crate::conversation::login;
 use crate::conversation::opening::Opening;
 use crate::conversation::registry::Handle;
 use crate::errors::{Report, hints, sqlstate};
-use crate::pg::datum::Bytes;
+use crate::pg::datum::{Bytes, TextArray};
 use crate::pg::foreign::{self, Options};
 use crate::pg::roles;
 use crate::servers::options::{MappingOptions, ServerOptions, refuse_any};
@@ -20,7 +20,7 @@ use crate::servers::{Server, no_mapping};
 
 /// `utl_smtp.utl_smtp_validator`: PostgreSQL calls it with all options of an object that is created or altered.
 #[pg_extern(sql = false)]
-fn utl_smtp_validator(options: Option<Bytes<'_>>, catalog: Option<pg_sys::Oid>) {
+fn utl_smtp_validator(options: Option<TextArray<'_>>, catalog: Option<pg_sys::Oid>) {
     let result = options
         .map_or(Ok(Options::new()), foreign::given_options)
         .map_err(|error| Report::encoding("options", error))

@@ -43,13 +43,6 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// The argument as PostgreSQL's functions take it.
-    pub fn datum(self) -> pg_sys::Datum {
-        self.varlena.map_or(pg_sys::Datum::null(), |varlena| {
-            pg_sys::Datum::from(varlena.as_ptr())
-        })
-    }
-
     /// All of it.
     pub fn get(self) -> &'a [u8] {
         let Some(mut varlena) = self.varlena.map(NonNull::as_ptr) else {

@@ -6,7 +6,7 @@ use std::slice;
 use pgrx::pg_sys;
 use zeroize::Zeroizing;
 
-use super::datum::Bytes;
+use super::datum::TextArray;
 use super::encoding::{self, EncodingError};
 
 /// Names and values. A value may be a secret.
@@ -89,16 +89,22 @@ pub fn quote_identifier(name: &str) -> String {
     unsafe { text(pg_sys::quote_identifier(name.as_ptr())).unwrap_or_default() }
 }
 
-/// The options that PostgreSQL calls a validator with, an array of texts such as `host=mail.example.com`.
-pub fn given_options(array: Bytes<'_>) -> Result<Options, EncodingError> {
-    // SAFETY: the argument of a validator is declared as text[].
-    unsafe { options(pg_sys::untransformRelOptions(array.datum())) }
+/// The options that PostgreSQL calls a validator with: texts such as `host=mail.example.com`.
+pub fn given_options(array: TextArray<'_>) -> Result<Options, EncodingError> {
+    let texts = array.elements().into_iter().flatten();
+    texts
+        .map(|text| {
+            let text = encoding::to_str(text.get())?;
+            let (name, value) = text.split_once('=').unwrap_or((&text, ""));
+            Ok((name.to_owned(), Zeroizing::new(value.to_owned())))
+        })
+        .collect()
 }
 
 /// Copies a list of options, and wipes the copy that the look-up made.
 ///
 /// # Safety
-/// `list` is a list of options just made of an array, or null.
+/// `list` is a list of options just read from a catalog, or null.
 unsafe fn options(list: *mut pg_sys::List) -> Result<Options, EncodingError> {
     let mut options = Options::new();
     // SAFETY: as the caller promises: the elements are DefElems, their strings in memory of this list's own.

@@ -245,10 +245,10 @@ fn every_setting_has_a_heading() {
     let headings: BTreeSet<String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("## "))
-        .filter(|heading| heading.starts_with("utl_smtp."))
+        .filter(|heading| heading.starts_with("utl_"))
         .map(str::to_owned)
         .collect();
-    let catalog = listed("SELECT name FROM pg_settings WHERE name LIKE 'utl\\_smtp.%'");
+    let catalog = listed(r"SELECT name FROM pg_settings WHERE name ~ '^utl_(smtp|mail)[.]'");
     assert_eq!(headings, catalog);
 }
 

@@ -63,7 +63,7 @@ fn a_message_arrives_as_it_was_given() {
     let reply_to = format!("ops-{}@example.test", database.name());
     session.run(&format!(
         "SELECT utl_mail.send('\"Zoë, Ops\" <alice@example.test>', 'Bob <bob@example.test>; carol@example.test',
-            bcc => 'dave@example.test', subject => 'Grüße', message => E'Zeile 1\n.\nこんにちは',
+            bcc => 'alice@example.test', subject => 'Grüße', message => E'Zeile 1\n.\nこんにちは',
             priority => 1, replyto => '{reply_to}')"
     ));
     let seen = arrived("bob", &reply_to);
@@ -79,7 +79,7 @@ fn a_message_arrives_as_it_was_given() {
             "text/plain None None 'Zeile 1\\n.\\nこんにちは",
         ],
     );
-    assert_eq!(arrived("dave", &reply_to), seen);
+    assert_eq!(arrived("alice", &reply_to), seen);
 }
 
 #[test]
