@@ -131,6 +131,9 @@ pub enum Problem {
         /// The highest.
         highest: i64,
     },
+    /// There is no memory for a copy.
+    #[error("out of memory")]
+    OutOfMemory,
 }
 
 impl Problem {

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use mail_builder::headers::HeaderType;
 use mail_builder::headers::content_type::ContentType as Built;
 use mail_builder::headers::raw::Raw;
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr2_iter};
+use smtp_core::memory::{self, OutOfMemory};
 use smtp_core::text::TextError;
 
 use crate::content_type::ContentType;
@@ -22,10 +23,12 @@ const SECTION: usize = 16;
 pub struct BodyText<'a>(Cow<'a, str>);
 
 impl<'a> BodyText<'a> {
-    /// Takes a text without NUL. CR LF, LF and CR each end a line; they become CR LF in the message.
+    /// Takes a text without NUL. CR LF, LF and CR each end a line and become CR LF (RFC 2046
+    /// §4.1.1): a text with others is copied once.
     ///
     /// # Errors
-    /// At the first NUL, which has no place in a message (RFC 5322 §3.5), with `field` as the place.
+    /// At the first NUL, which has no place in a message (RFC 5322 §3.5), and where there is no
+    /// memory for a copy, with `field` as the place.
     pub fn parse(field: Field, text: &'a str) -> Result<Self, ComposeError> {
         if let Some(index) = memchr(0, text.as_bytes()) {
             let error = TextError::Unexpected {
@@ -34,13 +37,13 @@ impl<'a> BodyText<'a> {
             };
             return Err(Problem::Text(error).of(field));
         }
-        Ok(Self(match has_bare_cr(text.as_bytes()) {
-            true => Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")),
-            false => Cow::Borrowed(text),
-        }))
+        match with_crlf(text) {
+            Ok(text) => Ok(Self(text)),
+            Err(OutOfMemory) => Err(Problem::OutOfMemory.of(field)),
+        }
     }
 
-    /// The text. No CR stands alone in it.
+    /// The text, with CR LF at the end of each line.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -143,28 +146,53 @@ impl Disposition {
     /// bare, and in an inline part it takes LF for a line end.
     pub(crate) fn keeps(self, content: &[u8]) -> bool {
         let control = |byte: &u8| *byte < b' ' && !matches!(byte, b'\t' | b'\r' | b'\n');
-        let bare_lf = || memchr_iter(b'\n', content).any(|at| at == 0 || content[at - 1] != b'\r');
-        !content.iter().any(|byte| control(byte))
-            && !has_bare_cr(content)
-            && (self == Self::Attachment || !bare_lf())
+        let altered = |at: usize| self == Self::Inline || content[at] == b'\r';
+        !content.iter().any(control) && !bare_line_ends(content).any(altered)
     }
 }
 
-fn has_bare_cr(text: &[u8]) -> bool {
-    memchr_iter(b'\r', text).any(|at| text.get(at + 1) != Some(&b'\n'))
+/// Where CR and LF stand alone.
+fn bare_line_ends(text: &[u8]) -> impl Iterator<Item = usize> {
+    memchr2_iter(b'\r', b'\n', text).filter(|&at| match text[at] {
+        b'\r' => text.get(at + 1) != Some(&b'\n'),
+        _ => at == 0 || text[at - 1] != b'\r',
+    })
 }
 
-/// A file name in percent-encoding, in sections (RFC 2231 §4.1).
+fn with_crlf(text: &str) -> Result<Cow<'_, str>, OutOfMemory> {
+    let bare = bare_line_ends(text.as_bytes()).count();
+    if bare == 0 {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut lines = String::new();
+    memory::fallible(|| lines.try_reserve_exact(text.len() + bare)).map_err(|_| OutOfMemory)?;
+    let mut begin = 0;
+    for end in bare_line_ends(text.as_bytes()) {
+        lines.extend([&text[begin..end], "\r\n"]);
+        begin = end + 1;
+    }
+    lines.push_str(&text[begin..]);
+    Ok(Cow::Owned(lines))
+}
+
+/// A file name in percent-encoding, in sections (RFC 2231 §4.1) of whole characters.
 fn sections(kind: &str, name: &str) -> String {
     let mut value = kind.to_owned();
-    for (number, section) in name.as_bytes().chunks(SECTION).enumerate() {
-        let charset = if number == 0 { "UTF-8''" } else { "" };
-        let _ = write!(value, "; filename*{number}*={charset}");
-        for byte in section {
-            let _ = match byte.is_ascii_alphanumeric() {
-                true => write!(value, "{}", char::from(*byte)),
-                false => write!(value, "%{byte:02X}"),
-            };
+    let (mut number, mut room) = (0, 0);
+    for character in name.chars() {
+        let octets = character.len_utf8();
+        if octets > room {
+            let charset = if number == 0 { "UTF-8''" } else { "" };
+            let _ = write!(value, "; filename*{number}*={charset}");
+            (number, room) = (number + 1, SECTION);
+        }
+        room -= octets;
+        if character.is_ascii_alphanumeric() {
+            value.push(character);
+            continue;
+        }
+        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+            let _ = write!(value, "%{byte:02X}");
         }
     }
     value

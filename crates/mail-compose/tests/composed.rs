@@ -328,6 +328,13 @@ fn a_boundary_is_in_no_content() {
 }
 
 #[test]
+fn a_body_is_copied_only_for_its_line_ends() {
+    let kept = "a\r\nb\r\n";
+    assert_eq!(text(kept).as_str().as_ptr(), kept.as_ptr());
+    assert_eq!(text("a\nb\r\r\n\n").as_str(), "a\r\nb\r\n\r\n\r\n");
+}
+
+#[test]
 fn only_addresses_outside_ascii_need_smtputf8() {
     let needs = |to: &str, reply_to: &str, bcc: &str| {
         let mut draft = draft();
