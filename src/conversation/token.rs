@@ -31,8 +31,7 @@ pub struct AccessToken {
     pub cached: bool,
 }
 
-/// The token that a mapping logs in with; `None` where it logs in without one. The access control list is asked each time,
-/// for the owner of the server: with `set_credential` the connection may be one that its caller was allowed to open.
+/// The token that a mapping logs in with; `None` where it logs in without one. The access control list is asked each time.
 pub fn access_token(
     opening: &Opening,
     server: &Server,
@@ -44,7 +43,7 @@ pub fn access_token(
     };
     let (host, port) = (endpoint.host(), endpoint.port());
     access::require(server.owner, host, port, Privilege::FetchTokens)?;
-    access::require_not_denied(opening.principal, host, port, Privilege::FetchTokens)?;
+    access::require_not_denied(mapping.role, host, port, Privilege::FetchTokens)?;
     if let Some(secret) = token_cache::token(&mapping.token_key) {
         return Ok(Some(AccessToken {
             secret,
@@ -58,15 +57,16 @@ pub fn access_token(
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let http = request.encode(now.as_secs()).map_err(Report::from)?;
-    let token = fetch(opening, server, endpoint, &http, io).map_err(|error| match error {
-        Failed::Refused(report) => report,
-        Failed::NoToken(error) => Report::no_token(NoToken {
-            endpoint,
-            grant: &request.grant,
-            timeout: opening.timeout,
-            error,
-        }),
-    })?;
+    let token =
+        fetch(opening, (server, mapping), endpoint, &http, io).map_err(|error| match error {
+            Failed::Refused(report) => report,
+            Failed::NoToken(error) => Report::no_token(NoToken {
+                endpoint,
+                grant: &request.grant,
+                timeout: opening.timeout,
+                error,
+            }),
+        })?;
     let secret = token.access_token.clone();
     token_cache::store(mapping.token_key, token, given);
     Ok(Some(AccessToken {
@@ -97,7 +97,7 @@ impl From<NetError> for Failed {
 /// One request, with a time limit of its own.
 fn fetch(
     opening: &Opening,
-    server: &Server,
+    (server, mapping): (&Server, &Mapping),
     endpoint: &Endpoint,
     request: &HttpRequest,
     io: &Io<'_>,
@@ -109,7 +109,7 @@ fn fetch(
     let (Some(_socket), Some(_events)) = descriptors else {
         return Err(Report::no_descriptor().into());
     };
-    let addresses = addresses(opening, server, endpoint, deadline, io)?;
+    let addresses = addresses((server, mapping), endpoint, deadline, io)?;
     if let Some(trace) = io.trace {
         trace(&format!("asking {} for an access token", endpoint.host()));
     }
@@ -159,8 +159,7 @@ fn tls_options(
 
 /// One resolution, without the addresses that an entry denies the owner or the caller.
 fn addresses(
-    opening: &Opening,
-    server: &Server,
+    (server, mapping): (&Server, &Mapping),
     endpoint: &Endpoint,
     deadline: Deadline,
     io: &Io<'_>,
@@ -172,7 +171,7 @@ fn addresses(
     };
     let found = resolve::resolve(name, port, io.wait, deadline)?;
     let allowed = access::not_denied(server.owner, found, Privilege::FetchTokens);
-    let allowed = access::not_denied(opening.principal, allowed, Privilege::FetchTokens);
+    let allowed = access::not_denied(mapping.role, allowed, Privilege::FetchTokens);
     if allowed.is_empty() {
         return Err(access::denied(server.owner, host, port, Privilege::FetchTokens).into());
     }

@@ -30,6 +30,8 @@ pub struct Server {
 
 /// A role's credentials for a server.
 pub struct Mapping {
+    /// The role that uses it.
+    pub role: pg_sys::Oid,
     pub options: MappingOptions,
     /// What the tokens got by it are kept under.
     pub token_key: TokenKey,
@@ -69,6 +71,7 @@ impl Server {
                 let mut lasting = found.options;
                 lasting.retain(|(name, _)| name != "refresh_token");
                 Ok(Mapping {
+                    role,
                     options,
                     token_key: TokenKey {
                         server: self.oid,

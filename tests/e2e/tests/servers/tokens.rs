@@ -40,6 +40,8 @@ impl Tokens {
             ("secure_host", NAME),
             ("wallet_path", &wallet),
             ("helo", CLIENT),
+            // A peer whose script has failed says no more.
+            ("timeout", "60"),
             ("token_endpoint", &url),
             ("token_wallet_path", &wallet),
         ];
@@ -458,6 +460,29 @@ fn the_owner_needs_an_entry_for_the_endpoint_and_a_deny_refuses() {
     superuser.run(&entry(&fixture.bed.role, false));
     let failure = fixture.connect().unwrap_err().expect("42501");
     assert!(failure.message.contains("ORA-24247"), "{failure}");
+    assert_eq!(fixture.finish().1.accepted(), 1);
+}
+
+/// The entries of the server's owner count, not those of whoever opened the connection.
+#[test]
+fn set_credential_gets_its_token_by_the_rights_of_the_owner() {
+    let mut fixture = Tokens::new(&CLIENT_SECRET, vec![accepts("t1")], vec![grant("t1")]);
+    let (mail, endpoint) = (fixture.mail.port(), fixture.endpoint.port());
+    let role = fixture.bed.database.role("other");
+    fixture.bed.database.allow(&role, "127.0.0.1", mail);
+    fixture.alter(&format!("GRANT USAGE ON FOREIGN SERVER office TO {role}"));
+    fixture.bed.session = fixture.bed.database.connect(&role);
+    let wallet = fixture.bed.wallet.locator();
+    let open = |port| {
+        let open = e2e::Open::to("127.0.0.1", port).implicit_tls();
+        open.wallet(&wallet).secure_host(NAME)
+    };
+    let session = &mut fixture.bed.session;
+    let smtp = open(mail).open(session).unwrap();
+    smtp.ehlo(session, CLIENT).unwrap();
+    let reply = smtp.reply(session, "set_credential", &[&"office"]).unwrap();
+    assert_eq!(reply.code, 235);
+    open(endpoint).open(session).unwrap_err().expect("42501");
     assert_eq!(fixture.finish().1.accepted(), 1);
 }
 
