@@ -31,8 +31,7 @@ pub struct AccessToken {
     pub cached: bool,
 }
 
-/// The token that a mapping logs in with; `None` where it logs in without one. The access control list is asked each time,
-/// for the owner of the server: with `set_credential` the connection may be one that its caller was allowed to open.
+/// The token that a mapping logs in with; `None` where it logs in without one. The access control list is asked each time.
 pub fn access_token(
     opening: &Opening,
     server: &Server,

@@ -486,7 +486,6 @@ fn set_credential_gets_its_token_by_the_rights_of_the_owner() {
     assert_eq!(fixture.finish().1.accepted(), 1);
 }
 
-///
 #[test]
 fn a_rotated_refresh_token_is_kept_for_the_session() {
     let rotating = |token: &str, refresh: &str| {
