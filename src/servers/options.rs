@@ -260,19 +260,10 @@ impl ServerOptions {
             .host
             .take()
             .ok_or_else(|| Report::option_missing("host", hints::SERVER_HOST))?;
-        let of_tokens = [
-            ("client_auth", options.client_auth.is_some()),
-            ("token_wallet_path", options.token_wallet.is_some()),
-        ];
-        if let (None, Some((name, _))) = (
-            &options.token_endpoint,
-            of_tokens.iter().find(|(_, given)| *given),
-        ) {
-            return Err(Report::option(
-                name,
-                "it is about token_endpoint, which is not given",
-                None,
-            ));
+        // A service account may name the endpoint, but that needs no client authentication.
+        if options.client_auth.is_some() && options.token_endpoint.is_none() {
+            let reason = "it is about token_endpoint, which is not given";
+            return Err(Report::option("client_auth", reason, None));
         }
         if options.security == Security::None && options.token_endpoint.is_some() {
             let reason = "no token is sent without TLS, and security is none";

@@ -382,6 +382,10 @@ fn for_the_test_server(script: &str) -> String {
                 &format!("', {port}, {port}"),
             )
             .replace(&format!("', {literal}"), &format!("', {port}"))
+            .replace(
+                &format!("'mail.example.com:{literal}'"),
+                &format!("'127.0.0.1:{port}'"),
+            )
             .replace(&format!("port => {literal}"), &format!("port => {port}"))
             .replace(&format!("port '{literal}'"), &format!("port '{port}'"));
     }

@@ -173,7 +173,7 @@ fn in_sql(session: &mut Session) -> BTreeMap<String, (Signature, bool)> {
                     coalesce(p.proargnames, '{}')
                FROM pg_proc AS p
                JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-               JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'utl_smtp'
+               JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname IN ('utl_smtp', 'utl_mail')
                JOIN pg_language AS l ON l.oid = p.prolang AND l.lanname = 'c'",
             &[],
         )
@@ -239,7 +239,10 @@ fn faults(rust: &Signature, sql: &Signature, is_strict: bool, prefix: bool) -> V
 #[test]
 fn every_function_is_declared_in_sql_as_it_is_in_rust() {
     let rust = in_rust();
-    let sql = in_sql(&mut Database::new().superuser());
+    let database = Database::new();
+    let mut session = database.superuser();
+    session.run("CREATE EXTENSION utl_mail");
+    let sql = in_sql(&mut session);
     let symbols: BTreeMap<String, &Signature> = rust
         .iter()
         .map(|(name, signature)| (format!("{name}_wrapper"), signature))

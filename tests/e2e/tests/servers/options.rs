@@ -112,10 +112,6 @@ fn a_server_has_a_host_and_options_that_fit_together() {
         (&[("port", "25")][..], "host"),
         (&[("host", "a"), ("client_auth", "post")], "client_auth"),
         (
-            &[("host", "a"), ("token_wallet_path", "system:")],
-            "token_wallet_path",
-        ),
-        (
             &[
                 ("host", "a"),
                 ("security", "none"),

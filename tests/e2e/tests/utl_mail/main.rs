@@ -76,7 +76,7 @@ fn a_message_arrives_as_it_was_given() {
             "Subject: Grüße\n",
             "X-Priority: 1",
             &format!("Reply-To: {reply_to}\n"),
-            "text/plain None None 'Zeile 1\\n.\\nこんにちは",
+            "text/plain None None 'Zeile 1\\r\\n.\\r\\nこんにちは",
         ],
     );
     assert_eq!(arrived("alice", &reply_to), seen);
