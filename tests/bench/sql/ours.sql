@@ -43,12 +43,17 @@ DECLARE
     c utl_smtp.connection := utl_smtp.open_connection('127.0.0.1', port, 30);
     r utl_smtp.reply;
     offer utl_smtp.replies;
-    row record;
+    accepted bigint;
 BEGIN
     offer := utl_smtp.ehlo(c, 'client.example.test');
-    FOR i IN 1 .. mails LOOP
-        SELECT * INTO STRICT row FROM utl_smtp.send_message(c, 'alice@example.test', recipients, message);
-    END LOOP;
+    -- One statement for all, as for the rows of a table. An argument that depends on the row is what makes it many calls.
+    SELECT count(*) INTO accepted
+      FROM generate_series(1, mails) AS i,
+           LATERAL utl_smtp.send_message(c, 'alice@example.test', recipients, CASE WHEN i > 0 THEN message END)
+     WHERE code = 250;
+    IF accepted <> mails THEN
+        RAISE EXCEPTION 'only % of % mails were accepted', accepted, mails;
+    END IF;
     r := utl_smtp.quit(c);
 END
 $body$;
