@@ -244,7 +244,8 @@ fn open(role: pg_sys::Oid) -> Result<(Connection, Host, u16, Descriptor), Report
         (connected.0, opening.host, opening.port, connected.1)
     };
     match OutServer::from_setting(role)? {
-        OutServer::Server(server, mapping) => {
+        OutServer::Server(server) => {
+            let (server, mapping) = *server;
             let opening = Opening::of_server(&server, mapping.as_ref(), role, None)?;
             let (connection, _, descriptor) = connect(&opening, |connection, opening, io| {
                 login::log_in(connection, opening, &server, mapping.as_ref(), io)

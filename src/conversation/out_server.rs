@@ -14,7 +14,7 @@ const SMTP: u16 = 25;
 
 /// What `utl_mail.smtp_out_server` names.
 pub enum OutServer {
-    Server(Box<Server>, Option<Mapping>),
+    Server(Box<(Server, Option<Mapping>)>),
     Hosts(Vec<OutHost>),
 }
 
@@ -37,7 +37,7 @@ impl OutServer {
         if Server::exists(&value)? {
             let server = Server::usable(&value, role)?;
             let mapping = server.mapping(role)?;
-            return Ok(Self::Server(Box::new(server), mapping));
+            return Ok(Self::Server(Box::new((server, mapping))));
         }
         let hosts = value.split(',').map(OutHost::parse);
         Ok(Self::Hosts(hosts.collect::<Result<_, _>>()?))
