@@ -261,7 +261,7 @@ COMMENT ON FUNCTION utl_smtp.connections() IS
 COMMENT ON COLUMN utl_smtp.connection.tx_timeout IS 'the time limit of each command in seconds; NULL: none';
 
 
--- Mail servers as foreign servers: CREATE SERVER … FOREIGN DATA WRAPPER utl_smtp.
+-- Mail servers as foreign servers: CREATE SERVER ... FOREIGN DATA WRAPPER utl_smtp.
 
 CREATE FUNCTION utl_smtp.utl_smtp_validator(options text[], catalog oid) RETURNS void
 LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE

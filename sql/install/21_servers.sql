@@ -1,4 +1,4 @@
--- Mail servers as foreign servers: CREATE SERVER … FOREIGN DATA WRAPPER utl_smtp. The wrapper has no handler, so there are
+-- Mail servers as foreign servers: CREATE SERVER ... FOREIGN DATA WRAPPER utl_smtp. The wrapper has no handler, so there are
 -- no foreign tables.
 
 CREATE FUNCTION utl_smtp.utl_smtp_validator(options text[], catalog oid) RETURNS void
