@@ -26,8 +26,8 @@ pub enum EndpointError {
     /// Not a URL.
     #[error("not a URL: {0}")]
     NotAUrl(url::ParseError),
-    /// Another scheme.
-    #[error("the scheme must be https")]
+    /// Another scheme, or another beginning than `https://`.
+    #[error("the URL must begin with https://")]
     Scheme,
     /// A user name or a password: they would be in clear in the catalog and in messages.
     #[error("a URL of a token endpoint holds no user name and no password")]
@@ -55,9 +55,17 @@ impl Endpoint {
         if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
             return Err(EndpointError::Character);
         }
+        // A browser's URL may have fewer slashes, or backslashes in their place. An audience is compared as text.
+        let begins = |prefix: &str| {
+            let start = text.get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
         let url = Url::parse(text).map_err(EndpointError::NotAUrl)?;
-        if url.scheme() != "https" {
+        if !begins("https://") {
             return Err(EndpointError::Scheme);
+        }
+        if text.contains('\\') {
+            return Err(EndpointError::Character);
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(EndpointError::UserInfo);
@@ -154,6 +162,10 @@ mod tests {
         for (text, error) in [
             ("http://a.example/token", EndpointError::Scheme),
             ("file:///etc/passwd", EndpointError::Scheme),
+            ("https:/a.example/token", EndpointError::Scheme),
+            ("https:a.example/token", EndpointError::Scheme),
+            ("https:\\\\a.example/token", EndpointError::Scheme),
+            ("https://a.example\\token", EndpointError::Character),
             ("https://u@a.example/", EndpointError::UserInfo),
             ("https://:p@a.example/", EndpointError::UserInfo),
             ("https://a.example/#f", EndpointError::Fragment),
