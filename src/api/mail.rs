@@ -42,10 +42,17 @@ struct Arguments<'a> {
 
 /// The arguments about an attachment.
 struct Attached<'a> {
-    content: Option<&'a [u8]>,
+    content: Option<Content<'a>>,
     inline: Option<bool>,
     mime_type: Option<Bytes<'a>>,
     file_name: Option<Bytes<'a>>,
+}
+
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Octets(&'a [u8]),
+    /// It goes out as UTF-8, whatever its type says.
+    Text(&'a str),
 }
 
 /// `utl_mail.send`
@@ -106,7 +113,7 @@ fn utl_mail_send_attach_raw(
         replyto,
     };
     let attached = Attached {
-        content: attachment.map(Bytes::get),
+        content: attachment.map(|attachment| Content::Octets(attachment.get())),
         inline: att_inline,
         mime_type: att_mime_type,
         file_name: att_filename,
@@ -145,7 +152,7 @@ fn utl_mail_send_attach_varchar2(
     };
     let text = text("attachment", attachment).unwrap_or_else(|report| report.raise());
     let attached = Attached {
-        content: text.as_deref().map(str::as_bytes),
+        content: text.as_deref().map(Content::Text),
         inline: att_inline,
         mime_type: att_mime_type,
         file_name: att_filename,
@@ -227,8 +234,13 @@ fn attachment<'a>(
         .ok_or_else(|| Report::null_argument("attachment"))?;
     let mime_type = header("att_mime_type", attached.mime_type)?;
     let mime_type = mime_type.as_deref().unwrap_or("application/octet");
+    let content_type = ContentType::parse(Field::AttachmentType, mime_type)?;
+    let (content_type, content) = match content {
+        Content::Octets(octets) => (content_type, octets),
+        Content::Text(text) => (content_type.labelled(text), text.as_bytes()),
+    };
     Ok(Attachment {
-        content_type: ContentType::parse(Field::AttachmentType, mime_type)?,
+        content_type,
         content,
         file_name: file_name.as_deref().map(FileName::parse).transpose()?,
         disposition: match attached.inline.unwrap_or(true) {

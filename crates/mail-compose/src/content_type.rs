@@ -88,8 +88,10 @@ impl ContentType {
     }
 
     /// The same type with the charset that `text` really has: UTF-8, or US-ASCII where that is what
-    /// it says and the text has nothing else.
-    pub(crate) fn labelled(mut self, text: &str) -> Self {
+    /// it says and the text has nothing else. Bodies are labelled so by themselves; this is for an
+    /// attachment whose content is a Rust string.
+    #[must_use]
+    pub fn labelled(mut self, text: &str) -> Self {
         let is_text = self.is_text();
         let mut parameters = self.parameters.iter_mut();
         match parameters.find(|(name, _)| name == "charset") {

@@ -97,7 +97,7 @@ fn attachments_arrive_as_they_were_given() {
 
     session.run(&format!(
         "SELECT utl_mail.send_attach_varchar2('alice@example.test', 'carol@example.test', attachment => 'größer',
-            att_filename => 'list.txt', replyto => '{reply_to}')"
+            att_mime_type => 'text/plain; charset=us-ascii', att_filename => 'list.txt', replyto => '{reply_to}')"
     ));
     let seen = arrived("carol", &reply_to);
     assert_shows(&seen, &["text/plain inline list.txt 'größer'"]);
