@@ -163,6 +163,22 @@ fn hosts_are_tried_in_order() {
     session.try_run(sql).unwrap_err().expect("U9278");
 }
 
+/// As for open_connection.
+#[test]
+fn a_host_needs_an_entry_in_the_access_control_list() {
+    let (database, _) = database("");
+    let (app, port) = (database.role("app"), e2e::closed_port());
+    let mut session = database.connect(&app);
+    session.run(&format!(
+        "SET utl_mail.smtp_out_server = '127.0.0.1:{port}'"
+    ));
+    let sql = "SELECT utl_mail.send('alice@example.test', 'bob@example.test')";
+    let failure = session.try_run(sql).unwrap_err().expect("42501");
+    assert!(failure.message.contains("ORA-24247"), "{failure}");
+    database.allow(&app, "127.0.0.1", port);
+    session.try_run(sql).unwrap_err().expect("U9278");
+}
+
 #[test]
 fn a_server_that_is_an_object_logs_in() {
     let mail = MailServer::shared();
