@@ -186,6 +186,8 @@ async function answerInChunks(request, response, form) {
 service.on('beforeTokenSigning', ({ payload }, { body, mailbox }) => {
     payload.sub = mailbox;
     if (body.test_lifetime !== undefined) payload.exp = payload.iat + Number(body.test_lifetime);
+    // Dovecot refuses what was issued in its future, and the clock of its event loop may be a moment behind this one.
+    payload.iat = payload.nbf;
 });
 
 service.on('beforeResponse', ({ body: answer }, { body: form, mailbox }) => {
