@@ -64,7 +64,7 @@ show() {
 }
 show bob
 
-say "the mail server as an object: a token instead of a password, two recipients, one of whom does not exist"
+say "the mail server as an object: a token instead of a password, two recipients, one of them unknown to the server"
 run_sql --dbname=demo --set=host="$MAIL_HOST" --set=port="$MAIL_SUBMISSION_PORT" --set=wallet="file:$MAIL_WALLET" \
     --set=user="$MAIL_USER" --set=token_endpoint="$ISSUER_TOKEN_ENDPOINT" --set=scope="$ISSUER_SCOPE" \
     --set=client_id="$ISSUER_CLIENT_ID" --set=client_secret="$ISSUER_CLIENT_SECRET" <scripts/demo-server.sql

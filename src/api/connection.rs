@@ -201,7 +201,7 @@ pub(super) fn establish(
 ) -> Result<(ConnectionRow, Reply), Report> {
     let (connection, reply, descriptor) = connect(&opening, steps)?;
     let session = Box::new(Session {
-        handle: new_handle()?,
+        handle: registry::new_handle()?,
         connection,
         opening,
         // SAFETY: reads the clock.
@@ -289,11 +289,6 @@ fn descriptor() -> Result<Descriptor, Report> {
     socket
         .filter(|_| events.is_some())
         .ok_or_else(Report::no_descriptor)
-}
-
-fn new_handle() -> Result<Handle, Report> {
-    registry::new_handle()
-        .map_err(|error| Report::new(sqlstate::INTERNAL_ERROR, format!("no randomness: {error}")))
 }
 
 fn port(port: Option<i32>) -> Result<u16, Report> {

@@ -19,7 +19,7 @@ use crate::conversation::opening::Opening;
 use crate::conversation::out_server::{OutHost, OutServer};
 use crate::conversation::registry::Descriptor;
 use crate::conversation::{Problem, login};
-use crate::errors::{Delivery, Report, sqlstate};
+use crate::errors::{Delivery, Report};
 use crate::pg::datum::Bytes;
 use crate::pg::encoding;
 use crate::pg::notices::warn;
@@ -160,7 +160,7 @@ fn utl_mail_send_attach_varchar2(
     send(arguments, Some(attached)).unwrap_or_else(|report| report.raise());
 }
 
-/// Composes, connects, sends and says goodbye.
+/// Composes the message before it connects: what can't be sent needs no server.
 fn send(arguments: Arguments<'_>, attached: Option<Attached<'_>>) -> Result<(), Report> {
     let role = caller()?;
     admit()?;
@@ -172,8 +172,9 @@ fn send(arguments: Arguments<'_>, attached: Option<Attached<'_>>) -> Result<(), 
         draft.attachments.push(attachment(attached, &file_name)?);
     }
     let message = draft.compose(stamp()?)?;
+    let octets = message.octets()?;
     let (connection, host, port, _descriptor) = open(role)?;
-    deliver(connection, &message).map_err(|problem| problem.into_report(&host, port))
+    deliver(connection, &message, &octets).map_err(|problem| problem.into_report(&host, port))
 }
 
 /// The text arguments. The empty text is NULL, as it is in Oracle.
@@ -292,8 +293,11 @@ fn try_host(
 }
 
 /// One WARNING if some of the recipients did not get the message, an error if nobody did.
-fn deliver(mut connection: Connection, message: &Message<'_>) -> Result<(), Problem> {
-    let octets = message.octets().map_err(Report::from)?;
+fn deliver(
+    mut connection: Connection,
+    message: &Message<'_>,
+    octets: &[u8],
+) -> Result<(), Problem> {
     let mut envelope = message.envelope().clone();
     if message.needs_smtputf8() {
         envelope = envelope.with_smtputf8();
@@ -303,8 +307,7 @@ fn deliver(mut connection: Connection, message: &Message<'_>) -> Result<(), Prob
         .iter()
         .map(|recipient| recipient.mailbox.as_str().to_owned())
         .collect();
-    let verdict =
-        with_io(|io| connection.send(&envelope, [octets.as_slice()], MAX_RECIPIENTS, io))?;
+    let verdict = with_io(|io| connection.send(&envelope, [octets], MAX_RECIPIENTS, io))?;
     let hello_sent = connection.session().hello_sent();
     let delivery = Delivery::new(verdict, &recipients, hello_sent);
     if let Some((report, verb)) = delivery.failure {
@@ -322,9 +325,7 @@ fn deliver(mut connection: Connection, message: &Message<'_>) -> Result<(), Prob
 
 fn stamp() -> Result<Stamp, Report> {
     let mut unique = [0; 16];
-    getrandom::fill(&mut unique).map_err(|error| {
-        Report::new(sqlstate::INTERNAL_ERROR, format!("no randomness: {error}"))
-    })?;
+    getrandom::fill(&mut unique)?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

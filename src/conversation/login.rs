@@ -39,13 +39,13 @@ pub fn log_in(
         accepted(opening.start_tls(connection, None, io)?, connection)?;
         greet(connection, helo(), io)?;
     }
-    match mapping {
-        Some(mapping) if server.options.security != Security::None => {
-            authenticate(connection, opening, server, mapping, None, io)
-                .and_then(|reply| reply.map_or(Ok(()), |reply| accepted(reply, connection)))
-        }
-        _ => Ok(()),
+    if let Some(mapping) = mapping
+        && server.options.security != Security::None
+        && let Some(reply) = authenticate(connection, opening, server, mapping, None, io)?
+    {
+        accepted(reply, connection)?;
     }
+    Ok(())
 }
 
 /// EHLO, which the server must accept.
@@ -69,14 +69,13 @@ pub fn authenticate(
     let schemes = schemes.or(server.options.schemes.as_ref());
     let options = &mapping.options;
     if let Some(token) = token::access_token(opening, server, mapping, io)? {
-        let token = TokenLogin {
+        let login = TokenLogin {
             opening,
             server,
             mapping,
             schemes,
-        }
-        .log_in(connection, token, io)?;
-        return Ok(Some(token));
+        };
+        return login.log_in(connection, token, io).map(Some);
     }
     let schemes = match (schemes, &options.password) {
         (Some(schemes), _) => schemes.clone(),
@@ -251,9 +250,7 @@ pub fn credentials(
 /// Fresh randomness: a server that sees a nonce twice can replay an answer.
 fn nonce() -> Result<String, Report> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Report::new(sqlstate::INTERNAL_ERROR, format!("no randomness: {error}"))
-    })?;
+    getrandom::fill(&mut bytes)?;
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 

@@ -34,8 +34,7 @@ impl OutServer {
                 "SET utl_mail.smtp_out_server = 'name', of a mail server that CREATE SERVER made, or = 'host:port'.",
             )
         })?;
-        if Server::exists(&value)? {
-            let server = Server::usable(&value, role)?;
+        if let Some(server) = Server::find(&value, role)? {
             let mapping = server.mapping(role)?;
             return Ok(Self::Server(Box::new((server, mapping))));
         }

@@ -1,4 +1,4 @@
-//! What became of a message: the reply in the row of each recipient, and the error if nobody got it.
+//! The result of sending a message: a reply for each recipient, and the error if nobody got it.
 
 use smtp_client::send::{Ended, Verdict};
 use smtp_core::command::Verb;
@@ -12,7 +12,7 @@ use super::{Flaw, Report, hints};
 const SHOWN_REFUSALS: usize = 10;
 const SHOWN_CHARACTERS: usize = 200;
 
-/// What became of a message.
+/// The result of sending a message.
 pub struct Delivery {
     /// The reply for each recipient.
     pub replies: Vec<Reply>,

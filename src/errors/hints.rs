@@ -151,6 +151,8 @@ pub fn for_value(argument: &str, flaw: Flaw) -> Option<&'static str> {
 pub fn for_null(argument: &str) -> Option<&'static str> {
     Some(match argument {
         "port" => "Leave it out for 25.",
+        "server" | "credential" => "Name a mail server that CREATE SERVER made.",
+        "attachment" => "utl_mail.send sends a message without one.",
         "sender" => "'' is the null sender.",
         "schemes" => "Leave it out for utl_smtp.non_cleartext_password_schemes().",
         "username" => "For EXTERNAL, '' leaves it to the certificate.",

@@ -1,6 +1,6 @@
 //! Arguments that no message can have.
 
-use mail_compose::{ComposeError, Field};
+use mail_compose::{ComposeError, Field, Problem};
 
 use super::{Report, sentence, sqlstate};
 
@@ -20,6 +20,12 @@ impl From<ComposeError> for Report {
                     Field::Sender | Field::To | Field::Cc | Field::Bcc | Field::ReplyTo => report
                         .hint("Give addresses such as a@example.com, \"B, C\" <b@example.com>."),
                     Field::Recipients => report.hint("Give recipients, cc or bcc."),
+                    Field::TextType | Field::AttachmentType => {
+                        report.hint("Give a type such as text/plain; charset=utf-8.")
+                    }
+                    _ if matches!(error.problem, Problem::Text(_)) => {
+                        report.hint("Take out control characters such as line ends and tabs.")
+                    }
                     _ => report,
                 }
             }

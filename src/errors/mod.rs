@@ -240,3 +240,9 @@ fn sentence(text: &str) -> String {
     }
     sentence
 }
+
+impl From<getrandom::Error> for Report {
+    fn from(error: getrandom::Error) -> Self {
+        Self::new(sqlstate::INTERNAL_ERROR, format!("no randomness: {error}"))
+    }
+}

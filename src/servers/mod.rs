@@ -38,19 +38,17 @@ pub struct Mapping {
 }
 
 impl Server {
-    /// Whether there is a foreign server of this name, of whatever wrapper.
-    pub fn exists(name: &str) -> Result<bool, Report> {
-        let found = foreign::server(name);
-        Ok(found
-            .map_err(|error| Report::encoding("server", error))?
-            .is_some())
-    }
-
     /// Looks a server up by name, for a role that must have USAGE on it.
     pub fn usable(name: &str, role: pg_sys::Oid) -> Result<Self, Report> {
-        let encoding = |error| Report::encoding("server", error);
-        let found = foreign::server(name).map_err(encoding)?;
-        let found = found.ok_or_else(|| unknown(name))?;
+        Self::find(name, role)?.ok_or_else(|| unknown(name))
+    }
+
+    /// The same; `None` if there is no foreign server of this name.
+    pub fn find(name: &str, role: pg_sys::Oid) -> Result<Option<Self>, Report> {
+        let found = foreign::server(name).map_err(|error| Report::encoding("server", error))?;
+        let Some(found) = found else {
+            return Ok(None);
+        };
         if found.wrapper != WRAPPER {
             return Err(of_another_wrapper(name, &found.wrapper));
         }
@@ -58,14 +56,14 @@ impl Server {
             return Err(no_usage(name, role));
         }
         let (address, options) = ServerOptions::parse(&found.options)?;
-        Ok(Self {
+        Ok(Some(Self {
             oid: found.oid,
             name: name.to_owned(),
             owner: found.owner,
             address,
             digest: digest(Sha256::new(), &found.options),
             options,
-        })
+        }))
     }
 
     /// The role's mapping, else that of PUBLIC; `None` where there is neither.

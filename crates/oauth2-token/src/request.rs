@@ -39,12 +39,12 @@ pub enum Grant {
     JwtBearer {
         /// Who signs it.
         account: ServiceAccount,
-        /// For whom: the mailbox. `None` is the account itself.
+        /// The mailbox that the account acts for; `None`: the account itself.
         subject: Option<String>,
     },
     /// A refresh token got earlier (RFC 6749 §6).
     RefreshToken {
-        /// To whom it was issued.
+        /// The client that it was issued to.
         client: Client,
         /// The refresh token.
         token: Secret,

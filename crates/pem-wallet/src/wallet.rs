@@ -171,7 +171,7 @@ impl Wallet {
         self.pinned.contains(&fingerprint(certificate))
     }
 
-    /// A digest of everything that decides whom this wallet trusts: its certificates and revocation
+    /// A digest of everything that decides what this wallet trusts: its certificates and revocation
     /// lists.
     pub fn trust_digest(&self) -> [u8; 32] {
         self.content

@@ -1,7 +1,7 @@
 //! The fields of certificates and revocation lists that listings and errors show: names, dates,
 //! serial numbers.
 //!
-//! Nothing here decides whom to trust; the verifier does. Text from a certificate is escaped and
+//! Nothing here decides about trust; the verifier does. Text from a certificate is escaped and
 //! cut short, because it may come from a stranger and end up in a log.
 
 use std::collections::HashSet;

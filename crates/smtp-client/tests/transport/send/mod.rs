@@ -117,7 +117,7 @@ fn envelope(recipients: &[&str]) -> Envelope {
     }
 }
 
-/// What became of each recipient, and why the session ended, in words.
+/// The outcome for each recipient, and why the session ended, as text.
 fn words(verdict: &Verdict) -> (String, String) {
     let outcome = |outcome: &Outcome| match outcome {
         Outcome::Accepted(reply) => format!("accepted {reply}"),
