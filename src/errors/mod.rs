@@ -17,6 +17,7 @@ mod wallet;
 
 pub use arguments::OfArgument;
 pub use delivery::{Delivery, not_sent};
+pub use mail::OfMessage;
 pub use token::NoToken;
 
 use smtp_core::command::Verb;
@@ -88,6 +89,11 @@ impl Report {
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    pub fn maybe_hint(mut self, hint: Option<&str>) -> Self {
+        self.hint = hint.map(str::to_owned);
         self
     }
 
