@@ -1,8 +1,9 @@
 //! The extension utl_mail: arguments become a draft ([`routines`], [`message`]), the draft is composed here, and
-//! [`deliver`] sends what was composed.
+//! [`deliver`] sends what was composed. [`query`] makes texts of queries.
 
 mod deliver;
 mod message;
+mod query;
 mod routines;
 
 use std::borrow::Cow;

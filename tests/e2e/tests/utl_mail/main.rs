@@ -2,6 +2,8 @@
 
 mod files;
 mod judge;
+mod queries;
+mod read_only;
 mod routines;
 mod send_message;
 

@@ -279,3 +279,30 @@ fn arguments_that_no_message_can_have_are_named() {
         assert_refused(&mut session, arguments, argument, detail);
     }
 }
+
+/// Text of any database encoding becomes UTF-8.
+#[test]
+fn a_message_from_a_latin1_database_arrives() {
+    let database = Database::empty("ENCODING 'LATIN1' LOCALE 'C'");
+    let mut session = database.superuser();
+    session.run("CREATE EXTENSION utl_mail CASCADE");
+    session.run(&format!("SET utl_mail.smtp_out_server = '{}'", postfix()));
+    let reply_to = format!("ops-{}@example.test", database.name());
+    session.run(&format!(
+        "SELECT utl_mail.send_message('alice@example.test', 'bob@example.test', 'Grüße', html => utl_mail.query_to_html(
+            $$ VALUES ('größer & <kleiner>') $$, 'Übersicht'), replyto => '{reply_to}', headers => ARRAY['X-Report: ä'],
+            attachments => ARRAY[ROW('ü.csv', NULL, convert_to(utl_mail.query_to_csv($$ VALUES ('ö') $$, false), 'UTF8'),
+                NULL)::utl_mail.attachment])"
+    ));
+    let seen = arrived("bob", &reply_to);
+    assert_shows(
+        &seen,
+        &[
+            "Subject: Grüße\n",
+            "X-Report: ä\n",
+            ">Übersicht</caption>",
+            ">größer &amp; &lt;kleiner&gt;</td>",
+            "attachment ü.csv b'\\xc3\\xb6\\r\\n'",
+        ],
+    );
+}
