@@ -62,6 +62,7 @@ step "the crates depend in one direction" eval \
     refuses pem-wallet smtp-client host-acl oauth2-token pgrx &&
     refuses host-acl pem-wallet smtp-client oauth2-token pgrx rustls &&
     refuses oauth2-token pem-wallet smtp-client host-acl pgrx rustls &&
+    refuses installation pem-wallet smtp-core smtp-client host-acl oauth2-token pgrx rustls &&
     refuses mail-compose pem-wallet smtp-client host-acl oauth2-token pgrx rustls &&
     refuses smtp-client host-acl pgrx'
 step "one version everywhere" versions_agree
