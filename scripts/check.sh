@@ -58,12 +58,13 @@ export PGRX_PG_CONFIG_PATH=$PG_CONFIG
 
 step "rustfmt" cargo fmt --all --check
 step "the crates depend in one direction" eval \
-    'refuses smtp-core pem-wallet smtp-client host-acl oauth2-token pgrx rustls &&
-    refuses pem-wallet smtp-client host-acl oauth2-token pgrx &&
-    refuses host-acl pem-wallet smtp-client oauth2-token pgrx rustls &&
-    refuses oauth2-token pem-wallet smtp-client host-acl pgrx rustls &&
-    refuses mail-compose pem-wallet smtp-client host-acl oauth2-token pgrx rustls &&
-    refuses smtp-client host-acl pgrx'
+    'refuses smtp-core dkim-sign pem-wallet smtp-client host-acl oauth2-token pgrx rustls &&
+    refuses pem-wallet dkim-sign smtp-client host-acl oauth2-token pgrx &&
+    refuses host-acl dkim-sign pem-wallet smtp-client oauth2-token pgrx rustls &&
+    refuses oauth2-token dkim-sign pem-wallet smtp-client host-acl pgrx rustls &&
+    refuses mail-compose dkim-sign pem-wallet smtp-client host-acl oauth2-token pgrx rustls &&
+    refuses dkim-sign smtp-core mail-compose pem-wallet smtp-client host-acl oauth2-token pgrx rustls &&
+    refuses smtp-client dkim-sign host-acl pgrx'
 step "one version everywhere" versions_agree
 step "every mutant applies" mutants_apply
 step "a panic unwinds, as pgrx needs" panic_unwinds
