@@ -8,6 +8,7 @@ pub mod foreign;
 pub mod latch;
 pub mod memory;
 pub mod notices;
+pub mod owner;
 pub mod report;
 pub mod roles;
 pub mod thread;

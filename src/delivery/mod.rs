@@ -1,0 +1,1 @@
+//! Delivery: the queue in the database, and the worker that sends what was committed to it.
