@@ -1,16 +1,20 @@
 //! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages, roles and foreign
 //! servers.
 
+pub mod background;
 pub mod cluster;
+pub mod databases;
 pub mod datum;
 pub mod encoding;
 pub mod expanded_record;
 pub mod foreign;
 pub mod latch;
+pub mod lock;
 pub mod memory;
 pub mod notices;
 pub mod owner;
 pub mod report;
 pub mod roles;
+pub mod shared_memory;
 pub mod thread;
 pub mod transaction;
