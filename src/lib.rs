@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod conversation;
+mod delivery;
 mod errors;
 mod pg;
 mod servers;

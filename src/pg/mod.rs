@@ -1,6 +1,7 @@
 //! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages, roles and foreign
 //! servers.
 
+pub mod cluster;
 pub mod datum;
 pub mod encoding;
 pub mod expanded_record;
@@ -8,6 +9,8 @@ pub mod foreign;
 pub mod latch;
 pub mod memory;
 pub mod notices;
+pub mod owner;
 pub mod report;
 pub mod roles;
 pub mod thread;
+pub mod transaction;
