@@ -1,11 +1,11 @@
 //! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages, roles and foreign
 //! servers.
 
+pub mod cluster;
 pub mod datum;
 pub mod encoding;
 pub mod expanded_record;
 pub mod foreign;
-pub mod installation;
 pub mod latch;
 pub mod memory;
 pub mod notices;
