@@ -14,6 +14,7 @@ mod message;
 mod removed;
 mod rows;
 mod servers;
+mod submit;
 mod wallet;
 
 use pgrx::{PgLogLevel, pg_sys};

@@ -1,0 +1,3 @@
+//! The tables of the queue.
+
+pub mod record;
