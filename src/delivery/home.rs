@@ -1,33 +1,36 @@
-//! Where a message was queued: a copy of the installation must not send it.
+//! Which installation queued a message, so that a copy of it never sends what it has queued.
 
-use std::cell::OnceCell;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::time::UNIX_EPOCH;
+use std::sync::OnceLock;
 
-use crate::pg::installation;
+use installation::Installation;
 
-thread_local! {
-    static STAMP: OnceCell<String> = const { OnceCell::new() };
-}
+use crate::pg::cluster;
+use crate::settings;
 
-/// Names this database of this installation: the system identifier, the database's OID, the data directory's inode and
-/// time of birth, the timeline. None of it changes while a backend writes.
+/// The installation that this process runs in, as text, for `message.home`: four or five words, see [`Installation`].
+///
+/// Only where the server does not recover: nothing is queued there.
 pub fn stamp() -> String {
-    STAMP.with(|stamp| stamp.get_or_init(make).clone())
+    this().to_string()
 }
 
-fn make() -> String {
-    let directory = fs::metadata(installation::data_directory()).ok();
-    let inode = directory.as_ref().map_or(0, MetadataExt::ino);
-    let birth = directory
-        .and_then(|directory| directory.created().ok())
-        .and_then(|birth| birth.duration_since(UNIX_EPOCH).ok())
-        .map_or(0, |birth| birth.as_nanos());
-    format!(
-        "{}/{}/{inode}:{birth}/{}/",
-        installation::system_identifier(),
-        installation::database(),
-        installation::timeline(),
-    )
+/// The installation that this process runs in.
+pub fn this() -> Installation {
+    static UNNAMED: OnceLock<Installation> = OnceLock::new();
+    let unnamed = UNNAMED.get_or_init(|| Installation {
+        system: cluster::system_identifier(),
+        database: cluster::database().to_u32(),
+        directory: cluster::data_directory_identity(),
+        timeline: cluster::timeline().unwrap_or(0),
+        name: String::new(),
+    });
+    Installation {
+        name: settings::home(),
+        ..unnamed.clone()
+    }
+}
+
+/// How the stamps of all databases of this cluster begin, where OIDs of roles mean the same.
+pub fn cluster_prefix() -> String {
+    format!("{} ", cluster::system_identifier())
 }
