@@ -75,13 +75,7 @@ impl Opening {
         timeout: Option<Duration>,
     ) -> Result<Self, Report> {
         let (address, options) = (&server.address, &server.options);
-        access::require(
-            server.owner,
-            &address.host,
-            address.port,
-            Privilege::Converse,
-        )?;
-        access::require_not_denied(principal, &address.host, address.port, Privilege::Converse)?;
+        server.require_access(principal)?;
         let wallet = match &options.wallet {
             Some(location) => {
                 let roots = access::wallet_roots(server.owner);
