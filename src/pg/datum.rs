@@ -26,6 +26,9 @@ pub struct TextArray<'a> {
 /// A result of type `text`.
 pub struct Text(pub String);
 
+/// A result that is a value already, of the type that the SQL declaration of the function says.
+pub struct Value(pub pg_sys::Datum);
+
 impl<'a> Bytes<'a> {
     /// Octets, told without fetching or decompressing them.
     pub fn length(self) -> usize {
@@ -159,6 +162,14 @@ unsafe impl BoxRet for Text {
     }
 }
 
+// SAFETY: whoever makes it knows the declaration.
+unsafe impl BoxRet for Value {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above.
+        unsafe { fcinfo.return_raw_datum(self.0) }
+    }
+}
+
 impl IntoDatum for Text {
     fn into_datum(self) -> Option<pg_sys::Datum> {
         Some(text_datum(&self.0))
@@ -227,4 +238,4 @@ macro_rules! sql_is_handwritten {
 
 pub(crate) use sql_is_handwritten;
 
-sql_is_handwritten!(Bytes<'_>, TextArray<'_>, Text);
+sql_is_handwritten!(Bytes<'_>, TextArray<'_>, Text, Value);

@@ -1,6 +1,7 @@
 //! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages, roles and foreign
 //! servers.
 
+pub mod cluster;
 pub mod datum;
 pub mod encoding;
 pub mod expanded_record;
@@ -9,6 +10,10 @@ pub mod latch;
 pub mod memory;
 pub mod notices;
 pub mod owner;
+pub mod query;
+pub mod record_array;
 pub mod report;
 pub mod roles;
+pub mod text_buffer;
 pub mod thread;
+pub mod transaction;
