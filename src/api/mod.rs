@@ -11,6 +11,7 @@ mod data;
 mod hosts;
 mod mail;
 mod message;
+mod queue;
 mod removed;
 mod rows;
 mod servers;

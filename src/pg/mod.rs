@@ -1,6 +1,7 @@
 //! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages, roles and foreign
 //! servers.
 
+pub mod caller_query;
 pub mod cluster;
 pub mod datum;
 pub mod encoding;
@@ -14,6 +15,7 @@ pub mod query;
 pub mod record_array;
 pub mod report;
 pub mod roles;
+pub mod row_set;
 pub mod text_buffer;
 pub mod thread;
 pub mod transaction;
