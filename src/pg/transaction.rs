@@ -45,3 +45,14 @@ pub fn require_writable(command: &CStr) {
     // SAFETY: a C string; raises or returns.
     unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
 }
+
+/// This moment, not the beginning of the transaction.
+pub fn now() -> pg_sys::TimestampTz {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// Whether a moment is one, and not `infinity` or `-infinity`.
+pub fn is_finite(moment: pg_sys::TimestampTz) -> bool {
+    !matches!(moment, i64::MAX | i64::MIN)
+}
