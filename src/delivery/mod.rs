@@ -5,6 +5,9 @@ mod engine;
 pub mod home;
 pub mod launcher;
 mod shared;
+pub mod content;
+pub mod home;
+pub mod store;
 pub mod wake;
 mod worker;
 

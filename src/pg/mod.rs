@@ -2,6 +2,7 @@
 //! servers.
 
 pub mod background;
+pub mod caller_query;
 pub mod cluster;
 pub mod databases;
 pub mod datum;
@@ -13,8 +14,13 @@ pub mod lock;
 pub mod memory;
 pub mod notices;
 pub mod owner;
+pub mod query;
+pub mod record_array;
 pub mod report;
 pub mod roles;
 pub mod shared_memory;
+pub mod row_set;
+pub mod sequence;
+pub mod text_buffer;
 pub mod thread;
 pub mod transaction;
