@@ -79,9 +79,10 @@ fn adopt(client: &mut SpiClient<'_>, this: &str, other: &str) {
     run(client, adopt, &[this.into(), other.into()]);
 }
 
-/// Holds what neither this installation nor one that it goes on for has queued, also what was in flight there.
+/// Holds what neither this installation nor one that it goes on for has queued. What was in flight there keeps its lease: who
+/// adopts it has to know.
 fn hold(client: &mut SpiClient<'_>, this: &str) {
-    let hold = "UPDATE utl_smtp.message SET held_reason = 'copy', lease = NULL \
+    let hold = "UPDATE utl_smtp.message SET held_reason = 'copy' \
         WHERE home <> $1 AND held_reason IS NULL \
         AND home NOT IN (SELECT adopted FROM utl_smtp.adopted_home WHERE home = $1)";
     let count = run(client, hold, &[this.into()]);
