@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod conversation;
+mod delivery;
 mod errors;
 mod pg;
 mod servers;
@@ -37,4 +38,5 @@ pub extern "C-unwind" fn _PG_init() {
         conversation::wallet_cache::prepare();
     });
     settings::register();
+    delivery::prepare();
 }

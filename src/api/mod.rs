@@ -11,9 +11,11 @@ mod data;
 mod hosts;
 mod mail;
 mod message;
+mod queue;
 mod removed;
 mod rows;
 mod servers;
+mod submit;
 mod wallet;
 
 use pgrx::{PgLogLevel, pg_sys};

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Report, sqlstate};
-use crate::pg::query::QueryError;
+use crate::pg::caller_query::QueryError;
 
 const HINT: &str = "Give one SELECT, VALUES or TABLE statement.";
 

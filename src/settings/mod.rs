@@ -2,6 +2,7 @@
 
 mod caller;
 mod directories;
+mod queue;
 mod setter;
 mod startup;
 
@@ -14,6 +15,7 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use smtp_client::tls::MinVersion;
 
 use self::caller::CallerSetting;
+pub use self::queue::*;
 
 static RAISE_REPLY_ERRORS: CallerSetting<bool> = CallerSetting::<bool>::new(true);
 static DEFAULT_TIMEOUT: CallerSetting<i32> = CallerSetting::<i32>::new(300);
@@ -100,12 +102,13 @@ fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
 }
 
 /// Those that only superusers may set, and roles that are granted it.
-const SUPERUSER_SETTINGS: [&CStr; 5] = [
+const SUPERUSER_SETTINGS: [&CStr; 6] = [
     c"utl_smtp.max_connections",
     c"utl_smtp.wallet_path",
     c"utl_smtp.wallet_roots",
     c"utl_smtp.allow_cleartext_auth",
     c"utl_smtp.min_tls_version",
+    c"utl_smtp.require_approved_sender",
 ];
 
 /// Defines the settings, unless the session's start-up options hide a configured value.
@@ -118,6 +121,7 @@ pub fn register() {
     #[cfg(not(feature = "pg14"))]
     define_user_settings();
     define_superuser_settings();
+    queue::define();
     // SAFETY: a static C string, in _PG_init, as PostgreSQL asks.
     unsafe {
         #[cfg(feature = "pg14")]

@@ -30,9 +30,10 @@ fn open(role: pg_sys::Oid) -> Result<(Connection, Host, u16, Descriptor), Report
         OutServer::Server(server) => {
             let (server, mapping) = *server;
             let opening = Opening::of_server(&server, mapping.as_ref(), role, None)?;
-            let (connection, _, descriptor) = connect(&opening, |connection, opening, io| {
-                login::log_in(connection, opening, &server, mapping.as_ref(), io)
-            })?;
+            let (connection, _, descriptor) =
+                connect(&opening, |connection, opening, environment| {
+                    login::log_in(connection, opening, &server, mapping.as_ref(), environment)
+                })?;
             Ok(ready(opening, (connection, descriptor)))
         }
         OutServer::Hosts(hosts) => {
@@ -56,8 +57,8 @@ fn try_host(
     role: pg_sys::Oid,
 ) -> Result<(Opening, Connection, Descriptor), Report> {
     let opening = host.opening(role)?;
-    let (connection, _, descriptor) = connect(&opening, |connection, _, io| {
-        login::greet(connection, None, io)
+    let (connection, _, descriptor) = connect(&opening, |connection, _, environment| {
+        login::greet(connection, None, environment)
     })?;
     Ok((opening, connection, descriptor))
 }

@@ -6,8 +6,8 @@ use pgrx::prelude::*;
 use table_text::{Csv, Html, Table};
 
 use crate::errors::Report;
+use crate::pg::caller_query;
 use crate::pg::datum::{Bytes, Value};
-use crate::pg::query;
 use crate::pg::text_buffer::TextBuffer;
 
 /// `utl_mail.query_to_csv`
@@ -34,5 +34,5 @@ fn run(query: Option<Bytes<'_>>, table: &mut dyn Table) -> Result<(), Report> {
     let query = query.ok_or_else(|| Report::null_argument("query"))?;
     // A text has no NUL.
     let query = CString::new(query.get()).unwrap_or_default();
-    Ok(query::select(&query, table)?)
+    Ok(caller_query::select(&query, table)?)
 }

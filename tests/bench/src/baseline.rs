@@ -70,6 +70,18 @@ impl<S: Read + Write> Dialogue<S> {
     /// Sends DATA and the message, given as it is on the wire, including the end of data.
     pub fn data(&mut self, wire: &[u8]) {
         self.ask(b"DATA\r\n", "354");
+        self.message(wire);
+    }
+
+    /// Sends the envelope and DATA in one group (RFC 2920).
+    pub fn group(&mut self) {
+        let group = b"MAIL FROM:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n";
+        self.stream.write_all(group).unwrap();
+        self.expect_last_of(3, "354");
+    }
+
+    /// Sends the message after DATA.
+    pub fn message(&mut self, wire: &[u8]) {
         self.ask(wire, "250");
     }
 
@@ -80,6 +92,28 @@ impl<S: Read + Write> Dialogue<S> {
     fn ask(&mut self, command: &[u8], code: &str) {
         self.stream.write_all(command).unwrap();
         self.expect(code);
+    }
+
+    /// Reads these many replies of one line each, and looks at the last one.
+    fn expect_last_of(&mut self, replies: usize, code: &str) {
+        let mut length = 0;
+        while self.buffer[..length]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
+            < replies
+        {
+            let count = self.stream.read(&mut self.buffer[length..]).unwrap();
+            assert!(count > 0, "the sink hung up");
+            length += count;
+        }
+        let last = self.buffer[..length]
+            .split_inclusive(|&byte| byte == b'\n')
+            .last();
+        assert!(
+            last.is_some_and(|line| line.starts_with(code.as_bytes())),
+            "not {code}"
+        );
     }
 
     /// Reads one reply, up to the line with a space after its code.

@@ -78,6 +78,11 @@ fn children() -> Duration {
     Duration::from_micros(spent.num_microseconds().try_into().unwrap())
 }
 
+/// The monotonic clock, which all processes share.
+pub fn monotonic() -> Duration {
+    ClockId::CLOCK_MONOTONIC.now().unwrap().into()
+}
+
 /// The median.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();

@@ -3,10 +3,11 @@
 //! message data only for its end, and counts what arrives.
 //!
 //! One port is plain, and one is plain with PIPELINING. For each kind of certificate there is one port with STARTTLS, and one with
-//! STARTTLS that never resumes a session. The parent process requests the counts with a line on
-//! standard input; end of input stops the server.
+//! STARTTLS that never resumes a session. The ports for queued mail offer PIPELINING and note when each mail arrives: one
+//! answers at once, one after [`DISTANCE`], and one refuses each mail for now. The parent process requests the counts or the
+//! times of arrival with a line on standard input; end of input stops the server.
 
-use crate::cost::CpuClock;
+use crate::cost::{CpuClock, monotonic};
 use crate::test_bed::{KEYS, Key};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,18 +17,22 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Threads per port, and thereby the maximum of concurrent conversations.
 const WORKERS: usize = 24;
 /// Read size: large, so that a large message takes few reads.
 const BUFFER: usize = 256 * 1024;
+/// How long the distant port takes for each answer.
+pub const DISTANCE: Duration = Duration::from_millis(50);
 
 static MAILS: AtomicU64 = AtomicU64::new(0);
 static OCTETS: AtomicU64 = AtomicU64::new(0);
 static QUITS: AtomicU64 = AtomicU64::new(0);
+/// When each mail of the ports for queued mail arrived, by [`monotonic`].
+static ARRIVALS: Mutex<Vec<Duration>> = Mutex::new(Vec::new());
 
 /// Handle of the sink process.
 pub struct Sink {
@@ -36,7 +41,19 @@ pub struct Sink {
     output: BufReader<ChildStdout>,
     pub plain: u16,
     pub pipelining: u16,
+    pub queue: QueuePorts,
     tls: Vec<TlsPorts>,
+}
+
+/// The ports for queued mail.
+#[derive(Clone, Copy)]
+pub struct QueuePorts {
+    /// Answers at once.
+    pub near: u16,
+    /// Answers after [`DISTANCE`].
+    pub far: u16,
+    /// Refuses each mail for now.
+    pub deferring: u16,
 }
 
 /// The ports with STARTTLS.
@@ -78,10 +95,15 @@ impl Sink {
             input,
             plain: port(0),
             pipelining: port(1),
+            queue: QueuePorts {
+                near: port(2),
+                far: port(3),
+                deferring: port(4),
+            },
             tls: (0..KEYS.len())
                 .map(|index| TlsPorts {
-                    resuming: port(2 + 2 * index),
-                    full: port(3 + 2 * index),
+                    resuming: port(5 + 2 * index),
+                    full: port(6 + 2 * index),
                 })
                 .collect(),
             output,
@@ -97,15 +119,24 @@ impl Sink {
     }
 
     pub fn counts(&mut self) -> Counts {
-        let input = self.input.as_mut().unwrap();
-        input.write_all(b"counts\n").unwrap();
-        let numbers = numbers(&mut self.output);
+        let numbers = self.ask(b"counts\n");
         Counts {
             mails: numbers[0],
             octets: numbers[1],
             quits: numbers[2],
             cpu: Duration::from_nanos(numbers[3]),
         }
+    }
+
+    /// When the mails arrived that came to the ports for queued mail since the last call, by [`monotonic`].
+    pub fn arrivals(&mut self) -> Vec<Duration> {
+        let numbers = self.ask(b"arrivals\n");
+        numbers.into_iter().map(Duration::from_nanos).collect()
+    }
+
+    fn ask(&mut self, question: &[u8]) -> Vec<u64> {
+        self.input.as_mut().unwrap().write_all(question).unwrap();
+        numbers(&mut self.output)
     }
 }
 
@@ -127,7 +158,13 @@ fn numbers(output: &mut impl BufRead) -> Vec<u64> {
 
 /// The main function of the sink process.
 pub fn serve(directory: &Path) {
-    let mut ports = vec![listen(Offer::Plain), listen(Offer::Pipelining)];
+    let mut ports = vec![
+        listen(Offer::Plain),
+        listen(Offer::Pipelining),
+        listen(Offer::Queue(Manner::Near)),
+        listen(Offer::Queue(Manner::Far)),
+        listen(Offer::Queue(Manner::Deferring)),
+    ];
     for key in KEYS {
         let resuming = configuration(&key.directory(directory));
         let mut full = ServerConfig::clone(&resuming);
@@ -137,20 +174,27 @@ pub fn serve(directory: &Path) {
             listen(Offer::Tls(Arc::new(full))),
         ]);
     }
-    println!(
-        "{}",
-        ports
-            .iter()
-            .map(u16::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
-    );
+    say(ports.into_iter().map(u64::from));
     let clock = CpuClock::of_this_process();
-    for _ in io::stdin().lines() {
-        let (mails, octets) = (MAILS.load(Relaxed), OCTETS.load(Relaxed));
-        let quits = QUITS.load(Relaxed);
-        println!("{mails} {octets} {quits} {}", clock.now().as_nanos());
+    for question in io::stdin().lines() {
+        if question.is_ok_and(|question| question == "arrivals") {
+            let arrivals = std::mem::take(&mut *ARRIVALS.lock().unwrap());
+            say(arrivals.into_iter().map(nanoseconds));
+        } else {
+            let counts = [&MAILS, &OCTETS, &QUITS].map(|count| count.load(Relaxed));
+            say(counts.into_iter().chain([nanoseconds(clock.now())]));
+        }
     }
+}
+
+/// Writes numbers as a line.
+fn say(numbers: impl Iterator<Item = u64>) {
+    let words: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    println!("{}", words.join(" "));
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap()
 }
 
 /// Issues tickets but never resumes. A server without tickets sends nothing after the handshake,
@@ -198,7 +242,17 @@ fn configuration(directory: &Path) -> Arc<ServerConfig> {
 enum Offer {
     Plain,
     Pipelining,
+    /// PIPELINING as well.
+    Queue(Manner),
     Tls(Arc<ServerConfig>),
+}
+
+/// What a port for queued mail does.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Near,
+    Far,
+    Deferring,
 }
 
 fn listen(offer: Offer) -> u16 {
@@ -221,21 +275,68 @@ fn listen(offer: Offer) -> u16 {
 fn converse(mut socket: TcpStream, offer: &Offer, buffer: &mut [u8]) -> io::Result<()> {
     socket.set_nodelay(true)?;
     socket.write_all(b"220 sink.example.test ESMTP\r\n")?;
-    let capabilities: &[u8] = match offer {
-        Offer::Plain => b"250-sink.example.test\r\n250 8BITMIME\r\n",
-        Offer::Pipelining => b"250-sink.example.test\r\n250-8BITMIME\r\n250 PIPELINING\r\n",
-        Offer::Tls(_) => b"250-sink.example.test\r\n250-8BITMIME\r\n250 STARTTLS\r\n",
-    };
-    if let (Next::StartTls, Offer::Tls(tls)) = (obey(&mut socket, capabilities, buffer)?, offer) {
+    let answers = offer.answers();
+    if let (Next::StartTls, Offer::Tls(tls)) = (obey(&mut socket, &answers, buffer)?, offer) {
         socket.write_all(b"220 go ahead\r\n")?;
         let connection = ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(connection, socket);
         let capabilities = b"250-sink.example.test\r\n250-8BITMIME\r\n250 AUTH PLAIN\r\n";
-        obey(&mut stream, capabilities, buffer)?;
+        obey(&mut stream, &Answers::at_once(capabilities), buffer)?;
         stream.conn.send_close_notify();
         stream.conn.write_tls(&mut stream.sock)?;
     }
     Ok(())
+}
+
+/// How a conversation is answered.
+struct Answers {
+    capabilities: &'static [u8],
+    /// The answer to the end of data; mail that is refused is not counted.
+    message: &'static [u8],
+    delay: Duration,
+    /// Whether the arrival of each mail is noted.
+    noted: bool,
+}
+
+impl Answers {
+    fn at_once(capabilities: &'static [u8]) -> Self {
+        Self {
+            capabilities,
+            message: b"250 ok\r\n",
+            delay: Duration::ZERO,
+            noted: false,
+        }
+    }
+}
+
+impl Offer {
+    fn answers(&self) -> Answers {
+        let answers = Answers::at_once(match self {
+            Self::Plain => b"250-sink.example.test\r\n250 8BITMIME\r\n",
+            Self::Pipelining | Self::Queue(_) => {
+                b"250-sink.example.test\r\n250-8BITMIME\r\n250 PIPELINING\r\n"
+            }
+            Self::Tls(_) => b"250-sink.example.test\r\n250-8BITMIME\r\n250 STARTTLS\r\n",
+        });
+        let Self::Queue(manner) = self else {
+            return answers;
+        };
+        let noted = Answers {
+            noted: true,
+            ..answers
+        };
+        match manner {
+            Manner::Near => noted,
+            Manner::Far => Answers {
+                delay: DISTANCE,
+                ..noted
+            },
+            Manner::Deferring => Answers {
+                message: b"451 4.3.0 later\r\n",
+                ..noted
+            },
+        }
+    }
 }
 
 enum Next {
@@ -247,7 +348,7 @@ enum Next {
 /// DATA, STARTTLS and QUIT end a group.
 fn obey(
     stream: &mut (impl Read + Write),
-    capabilities: &[u8],
+    answers: &Answers,
     buffer: &mut [u8],
 ) -> io::Result<Next> {
     let mut replies = Vec::new();
@@ -265,7 +366,7 @@ fn obey(
             last.copy_from_slice(line.get(..4).unwrap_or(b"NONE"));
             last.make_ascii_uppercase();
             replies.extend_from_slice(match &last {
-                b"EHLO" => capabilities,
+                b"EHLO" => answers.capabilities,
                 b"HELO" | b"MAIL" | b"RCPT" | b"RSET" | b"NOOP" => b"250 ok\r\n",
                 b"AUTH" => b"235 ok\r\n",
                 b"DATA" => b"354 go ahead\r\n",
@@ -281,18 +382,38 @@ fn obey(
                 stream.write_all(&replies)?;
                 return Ok(Next::Nothing);
             }
-            _ => stream.write_all(&replies)?,
+            _ => answers.say(stream, &replies)?,
         }
         if &last == b"DATA" {
-            read_message(stream, buffer)?;
-            stream.write_all(b"250 ok\r\n")?;
+            let octets = read_message(stream, buffer)?;
+            answers.count(octets);
+            answers.say(stream, answers.message)?;
+        }
+    }
+}
+
+impl Answers {
+    fn say(&self, stream: &mut impl Write, replies: &[u8]) -> io::Result<()> {
+        if !self.delay.is_zero() {
+            std::thread::sleep(self.delay);
+        }
+        stream.write_all(replies)
+    }
+
+    fn count(&self, octets: u64) {
+        if self.message.starts_with(b"2") {
+            OCTETS.fetch_add(octets, Relaxed);
+            MAILS.fetch_add(1, Relaxed);
+        }
+        if self.noted {
+            ARRIVALS.lock().unwrap().push(monotonic());
         }
     }
 }
 
 /// Reads message data up to its end. The client waits for the reply, so the end of data is the end
 /// of a read. CRLF, dot, CRLF occurs nowhere else, because leading dots are doubled.
-fn read_message(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
+fn read_message(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<u64> {
     const END: &[u8; 5] = b"\r\n.\r\n";
     // The data follows the CRLF of the command.
     let mut tail = [0, 0, 0, b'\r', b'\n'];
@@ -307,7 +428,5 @@ fn read_message(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
         tail.rotate_left(new.len());
         tail[5 - new.len()..].copy_from_slice(new);
     }
-    OCTETS.fetch_add(octets, Relaxed);
-    MAILS.fetch_add(1, Relaxed);
-    Ok(())
+    Ok(octets)
 }
