@@ -433,3 +433,4 @@ COMMENT ON COLUMN utl_smtp.host_ace.privilege IS
 -- The queue and its delivery.
 
 -- include sql/install/40_queue.sql
+-- include sql/install/50_dkim.sql

@@ -26,6 +26,39 @@ pub struct TextArray<'a> {
 /// A result of type `text`.
 pub struct Text(pub String);
 
+/// A result of type `bytea`.
+pub struct Octets(pg_sys::Datum);
+
+impl Octets {
+    /// Two parts, one behind the other; `None` where they are larger than a value can be, which is 1 GB.
+    pub fn concat(first: &[u8], second: &[u8]) -> Option<Self> {
+        // MaxAllocSize
+        const LARGEST: usize = 0x3fff_ffff;
+        let size = pg_sys::VARHDRSZ + first.len() + second.len();
+        if size > LARGEST {
+            return None;
+        }
+        // SAFETY: as many octets are allocated as are written.
+        unsafe {
+            let varlena: *mut pg_sys::varlena = pg_sys::palloc(size).cast();
+            varlena::set_varsize_4b(varlena, size as i32);
+            let content = varlena.cast::<u8>().add(pg_sys::VARHDRSZ);
+            content.copy_from_nonoverlapping(first.as_ptr(), first.len());
+            let content = content.add(first.len());
+            content.copy_from_nonoverlapping(second.as_ptr(), second.len());
+            Some(Self(pg_sys::Datum::from(varlena)))
+        }
+    }
+}
+
+// SAFETY: a bytea datum, for a function declared to return bytea.
+unsafe impl BoxRet for Octets {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above.
+        unsafe { fcinfo.return_raw_datum(self.0) }
+    }
+}
+
 impl<'a> Bytes<'a> {
     /// Octets, told without fetching or decompressing them.
     pub fn length(self) -> usize {
@@ -159,6 +192,20 @@ unsafe impl BoxRet for Text {
     }
 }
 
+/// What can't become UTF-8 is replaced.
+impl FromDatum for Text {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        of_type: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: as the caller promises.
+        let bytes = unsafe { Bytes::from_polymorphic_datum(datum, is_null, of_type) }?.get();
+        let text = encoding::to_str(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes));
+        Some(Self(text.into_owned()))
+    }
+}
+
 impl IntoDatum for Text {
     fn into_datum(self) -> Option<pg_sys::Datum> {
         Some(text_datum(&self.0))
@@ -227,4 +274,4 @@ macro_rules! sql_is_handwritten {
 
 pub(crate) use sql_is_handwritten;
 
-sql_is_handwritten!(Bytes<'_>, TextArray<'_>, Text);
+sql_is_handwritten!(Bytes<'_>, TextArray<'_>, Text, Octets);
