@@ -119,7 +119,7 @@ def verdict(index):
 names = [name.lower() for name, _ in message.headers]
 json.dump([verdict(index) for index in range(names.count(b'dkim-signature'))], sys.stdout)";
     let input = json!({"message": STANDARD.encode(message), "records": records});
-    let output = output(
+    let [output, _] = output(
         Command::new("/usr/bin/python3").args(["-c", PROGRAM]),
         input.to_string().as_bytes(),
     );
@@ -138,16 +138,19 @@ fn opendkim(message: &[u8], records: &[[String; 2]]) -> Vec<bool> {
     fs::write(path("configuration"), configuration).unwrap();
     let text = message.iter().copied().filter(|octet| *octet != b'\r');
     let mut text: Vec<u8> = text.collect();
-    // It reports nothing without the empty line, which mail servers add.
+    // It reports nothing unless the message is complete, as a mail server delivers it.
+    if !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
     if !text.windows(2).any(|two| two == b"\n\n") {
         text.push(b'\n');
     }
     fs::write(path("message"), text).unwrap();
     let arguments = ["-x", &path("configuration"), "-vvv", "-t", &path("message")];
-    let output = output(Command::new("/usr/sbin/opendkim").args(arguments), b"");
+    let [output, said] = output(Command::new("/usr/sbin/opendkim").args(arguments), b"");
     let (_, results) = output
         .split_once("hname='Authentication-Results'")
-        .unwrap_or_else(|| panic!("{output}"));
+        .unwrap_or_else(|| panic!("{said}"));
     let words = results.split_ascii_whitespace();
     words
         .filter_map(|word| word.strip_prefix("dkim="))
@@ -155,13 +158,15 @@ fn opendkim(message: &[u8], records: &[[String; 2]]) -> Vec<bool> {
         .collect()
 }
 
+/// What the program writes to standard output and to standard error.
 #[track_caller]
-fn output(command: &mut Command, input: &[u8]) -> String {
+fn output(command: &mut Command, input: &[u8]) -> [String; 2] {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|octets| String::from_utf8_lossy(&octets).into_owned());
+    assert!(output.status.success(), "{command:?}: {stderr}");
+    [stdout, stderr]
 }
