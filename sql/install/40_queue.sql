@@ -99,6 +99,13 @@ COMMENT ON COLUMN utl_smtp.message_content.message_id IS 'the message';
 COMMENT ON COLUMN utl_smtp.message_content.piece_no IS 'counts from 1; the pieces in this order are the message';
 COMMENT ON COLUMN utl_smtp.message_content.piece IS 'octets, at most 256 kB, with CRLF at the ends of lines and without transparency dots';
 
+-- OIDs mean the same roles and servers within one cluster only. Rows reach others by logical replication.
+CREATE FUNCTION utl_smtp.system_identifier() RETURNS bigint
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'system_identifier_wrapper';
+REVOKE ALL ON FUNCTION utl_smtp.system_identifier() FROM PUBLIC;
+COMMENT ON FUNCTION utl_smtp.system_identifier() IS 'what initdb named the cluster';
+
 CREATE TABLE utl_smtp.delivery_log (
     message_id bigint NOT NULL,
     recipient_no integer NOT NULL,
@@ -116,6 +123,7 @@ CREATE TABLE utl_smtp.delivery_log (
     finished_at timestamp with time zone NOT NULL,
     last_reply text,
     remote text,
+    cluster bigint NOT NULL DEFAULT utl_smtp.system_identifier(),
     CONSTRAINT delivery_log_key PRIMARY KEY (message_id, recipient_no),
     CONSTRAINT delivery_log_state_is_final
         CHECK (state IN ('sent', 'failed', 'suppressed', 'expired', 'cancelled', 'unknown'))
@@ -141,6 +149,7 @@ COMMENT ON COLUMN utl_smtp.delivery_log.attempts IS 'transactions that were trie
 COMMENT ON COLUMN utl_smtp.delivery_log.finished_at IS 'when the mail became final';
 COMMENT ON COLUMN utl_smtp.delivery_log.last_reply IS 'what the last attempt was answered with, or why the mail is final';
 COMMENT ON COLUMN utl_smtp.delivery_log.remote IS 'host[address]:port of the server that was talked to; NULL: none';
+COMMENT ON COLUMN utl_smtp.delivery_log.cluster IS 'system identifier of the cluster that the OIDs are of';
 
 
 -- What the worker of this database and the operators tell one another. One row.

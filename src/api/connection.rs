@@ -5,7 +5,7 @@ use std::time::Duration;
 use pem_wallet::{Locator, ServerIdentity};
 use pgrx::datum::{Inet, TimestampWithTimeZone};
 use pgrx::prelude::*;
-use smtp_client::connection::{Connection, Farewell, Io};
+use smtp_client::connection::{Connection, Farewell};
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
@@ -14,6 +14,7 @@ use super::arguments::{non_empty, optional, required};
 use super::rows::{ConnectionRow, OpenRow, ReplyRow};
 use super::{Failures, admit, caller, checked, returned_or_raised, take, with_io, with_session};
 use crate::access::{self, Privilege};
+use crate::conversation::authority::Environment;
 use crate::conversation::opening::{Opening, Policy, timestamp};
 use crate::conversation::registry::{self, Descriptor, Handle, Session};
 use crate::conversation::{Problem, wallet_cache};
@@ -197,7 +198,7 @@ fn open(arguments: Arguments<'_>) -> Result<(ConnectionRow, Reply), Report> {
 /// Connects, takes the `steps` that make the connection ready, and registers the session.
 pub(super) fn establish(
     opening: Opening,
-    steps: impl FnOnce(&mut Connection, &Opening, &Io<'_>) -> Result<(), Problem>,
+    steps: impl FnOnce(&mut Connection, &Opening, &Environment<'_>) -> Result<(), Problem>,
 ) -> Result<(ConnectionRow, Reply), Report> {
     let (connection, reply, descriptor) = connect(&opening, steps)?;
     let session = Box::new(Session {
@@ -216,12 +217,13 @@ pub(super) fn establish(
 /// A connection that no session has, with its greeting.
 pub(super) fn connect(
     opening: &Opening,
-    steps: impl FnOnce(&mut Connection, &Opening, &Io<'_>) -> Result<(), Problem>,
+    steps: impl FnOnce(&mut Connection, &Opening, &Environment<'_>) -> Result<(), Problem>,
 ) -> Result<(Connection, Reply, Descriptor), Report> {
     let descriptor = descriptor()?;
     let opened = with_io(|io| {
-        let (mut connection, reply) = opening.connect(io)?;
-        steps(&mut connection, opening, io)?;
+        let environment = Environment::of_backend(io);
+        let (mut connection, reply) = opening.connect(&environment)?;
+        steps(&mut connection, opening, &environment)?;
         Ok((connection, reply))
     });
     let (connection, reply) =

@@ -12,6 +12,7 @@ use smtp_core::text::{
 use super::arguments::{non_empty, required};
 use super::rows::{ReplyRow, ReplyRows};
 use super::{Failures, converse};
+use crate::conversation::authority::Environment;
 use crate::conversation::registry::{Handle, Session};
 use crate::conversation::{Problem, login};
 use crate::errors::{OfArgument, Report};
@@ -59,9 +60,10 @@ fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
         let identity = secure_host
             .map(|name| ServerIdentity::parse(&name).of_argument("secure_host"))
             .transpose()?;
+        let environment = Environment::of_backend(io);
         session
             .opening
-            .start_tls(&mut session.connection, identity, io)
+            .start_tls(&mut session.connection, identity, &environment)
     }))
 }
 
@@ -171,5 +173,6 @@ fn hello(
     let domain = non_empty("domain", domain)?
         .map(|domain| Domain::parse(&domain).of_argument("domain"))
         .transpose()?;
-    login::hello(&mut session.connection, domain, command, io)
+    let environment = Environment::of_backend(io);
+    login::hello(&mut session.connection, domain, command, &environment)
 }

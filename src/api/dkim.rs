@@ -12,7 +12,7 @@ use super::admit;
 use super::arguments::required;
 use crate::delivery::dkim::{self as keys, Key};
 use crate::errors::{Report, dkim};
-use crate::pg::datum::{Bytes, Octets, Text};
+use crate::pg::datum::{Bytes, Text, Value, bytea_datum};
 use crate::pg::memory;
 
 /// Octets that are hashed before the next look for interrupts.
@@ -42,7 +42,7 @@ fn dkim_record(domain: Option<Bytes<'_>>, selector: Option<Bytes<'_>>) -> Text {
 
 /// `utl_smtp.dkim_sign`
 #[pg_extern(sql = false)]
-fn dkim_sign(message: Option<Bytes<'_>>, domain: Option<Bytes<'_>>) -> Octets {
+fn dkim_sign(message: Option<Bytes<'_>>, domain: Option<Bytes<'_>>) -> Value {
     sign(message, domain).unwrap_or_else(|report| report.raise())
 }
 
@@ -57,13 +57,14 @@ fn set(
     let key = PrivateKey::parse(&pem).map_err(dkim::private_key)?;
     let too_long = |error| dkim::name("selector", error);
     let signer = Signer::new(domain, selector, key).map_err(too_long)?;
-    keys::store(signer.domain(), signer.selector(), &pem)
+    keys::store(signer.domain(), signer.selector(), &pem);
+    Ok(())
 }
 
 fn remove(domain: Option<Bytes<'_>>, selector: Option<Bytes<'_>>) -> Result<(), Report> {
     admit()?;
     let (domain, selector) = names(domain, selector)?;
-    match keys::remove(&domain, &selector)? {
+    match keys::remove(&domain, &selector) {
         true => Ok(()),
         false => Err(dkim::no_key(domain.as_str(), Some(selector.as_str()))),
     }
@@ -82,7 +83,7 @@ fn record(domain: Option<Bytes<'_>>, selector: Option<Bytes<'_>>) -> Result<Stri
     Err(dkim::no_key(domain.as_str(), Some(selector.as_str())))
 }
 
-fn sign(message: Option<Bytes<'_>>, domain: Option<Bytes<'_>>) -> Result<Octets, Report> {
+fn sign(message: Option<Bytes<'_>>, domain: Option<Bytes<'_>>) -> Result<Value, Report> {
     admit()?;
     let domain = parsed_domain(domain)?;
     let message = message.ok_or_else(|| Report::null_argument("message"))?;
@@ -97,7 +98,9 @@ fn sign(message: Option<Bytes<'_>>, domain: Option<Bytes<'_>>) -> Result<Octets,
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let fields = keys::fields(&signers, &hashed, now.as_secs())?;
-    Octets::concat(fields.as_bytes(), octets).ok_or_else(dkim::too_large)
+    bytea_datum(fields.as_bytes(), octets)
+        .map(Value)
+        .ok_or_else(dkim::too_large)
 }
 
 fn hash(message: &[u8]) -> Result<HashedMessage, Report> {

@@ -12,9 +12,11 @@ mod dkim;
 mod hosts;
 mod mail;
 mod message;
+mod queue;
 mod removed;
 mod rows;
 mod servers;
+mod submit;
 mod wallet;
 
 use pgrx::{PgLogLevel, pg_sys};

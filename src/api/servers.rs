@@ -8,6 +8,7 @@ use super::arguments::{non_empty, required};
 use super::connection::{establish, timeout};
 use super::rows::{ConnectionRow, ReplyRow};
 use super::{Failures, admit, caller, converse};
+use crate::conversation::authority::Environment;
 use crate::conversation::login;
 use crate::conversation::opening::Opening;
 use crate::conversation::registry::Handle;
@@ -52,8 +53,15 @@ fn set_credential(
             .ok_or_else(|| no_mapping(&server.name))?;
         let (connection, opening) = (&mut session.connection, &session.opening);
         login::require_server(connection, opening, &server)?;
-        let reply =
-            login::authenticate(connection, opening, &server, &mapping, schemes.as_ref(), io)?;
+        let environment = Environment::of_backend(io);
+        let reply = login::authenticate(
+            connection,
+            opening,
+            &server,
+            &mapping,
+            schemes.as_ref(),
+            &environment,
+        )?;
         Ok(reply.ok_or_else(|| Report::option_missing("password", hints::MAPPING_PASSWORD))?)
     }))
 }
@@ -66,8 +74,8 @@ fn open(server: Option<Bytes<'_>>, tx_timeout: Option<i32>) -> Result<Connection
     let server = Server::usable(&name, role)?;
     let mapping = server.mapping(role)?;
     let opening = Opening::of_server(&server, mapping.as_ref(), role, timeout)?;
-    let (row, _) = establish(opening, |connection, opening, io| {
-        login::log_in(connection, opening, &server, mapping.as_ref(), io)
+    let (row, _) = establish(opening, |connection, opening, environment| {
+        login::log_in(connection, opening, &server, mapping.as_ref(), environment)
     })?;
     Ok(row)
 }

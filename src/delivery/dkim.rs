@@ -9,13 +9,14 @@ use std::fmt;
 use dkim_sign::{
     Domain, HashedMessage, KeyError, NameError, PrivateKey, Selector, Signer, SigningFailed,
 };
-use pgrx::datum::DatumWithOid;
-use pgrx::spi::{Spi, SpiClient, SpiError};
+use pgrx::spi::{Spi, SpiClient};
+use pgrx::{IntoDatum, pg_sys};
 use zeroize::Zeroizing;
 
 use crate::errors::{Report, dkim};
-use crate::pg::datum::Text;
+use crate::pg::datum::{Text, text_datum};
 use crate::pg::owner;
+use crate::pg::query::{self, Parameter};
 
 /// A row of the table, as it is: whoever may write tables may have written anything.
 pub struct Key {
@@ -57,60 +58,52 @@ pub fn keys_of(domains: &[Domain]) -> Result<Vec<Key>, Report> {
         return Ok(Vec::new());
     }
     let names: Vec<String> = domains.iter().map(ToString::to_string).collect();
-    let keys = owner::with_owner_rights(|client| read(client, names));
-    keys.unwrap_or_else(|| Err(dkim::no_table()))
+    owner::with_owner_rights(|client| read(client, names)).ok_or_else(dkim::no_table)
 }
 
-fn read(client: &mut SpiClient<'_>, domains: Vec<String>) -> Result<Vec<Key>, Report> {
-    let rows = client.select(
+fn read(client: &mut SpiClient<'_>, domains: Vec<String>) -> Vec<Key> {
+    let rows = query::rows(
+        client,
         "SELECT k.domain, k.selector, k.private_key FROM utl_smtp.dkim_key AS k \
          WHERE k.domain OPERATOR(pg_catalog.=) ANY ($1) ORDER BY k.domain, k.selector",
-        None,
-        &[DatumWithOid::from(domains)],
-    )?;
-    let mut keys = Vec::new();
-    for row in rows {
-        let column = |ordinal| -> Result<String, Report> {
-            let text = row.get::<Text>(ordinal)?;
-            Ok(text.map(|text| text.0).unwrap_or_default())
-        };
-        keys.push(Key {
-            domain: column(1)?,
-            selector: column(2)?,
-            private_key: column(3)?.into(),
-        });
-    }
-    Ok(keys)
+        &[(pg_sys::TEXTARRAYOID, domains.into_datum())],
+    );
+    let column = |row, column| {
+        rows.get(row, column)
+            .map_or(String::new(), |Text(text)| text)
+    };
+    let key = |row| Key {
+        domain: column(row, 1),
+        selector: column(row, 2),
+        private_key: column(row, 3).into(),
+    };
+    (0..rows.len()).map(key).collect()
 }
 
 /// Adds or replaces a key, with the rights of the caller.
-pub fn store(domain: &Domain, selector: &Selector, private_key: &str) -> Result<(), Report> {
+pub fn store(domain: &Domain, selector: &Selector, private_key: &str) {
     write(
         "INSERT INTO utl_smtp.dkim_key (domain, selector, private_key) VALUES ($1, $2, $3) \
          ON CONFLICT ON CONSTRAINT dkim_key_key DO UPDATE SET private_key = EXCLUDED.private_key",
-        [domain.as_str(), selector.as_str(), private_key],
-    )?;
-    Ok(())
+        &[domain.as_str(), selector.as_str(), private_key],
+    );
 }
 
 /// Removes a key, with the rights of the caller. Whether there was one.
-pub fn remove(domain: &Domain, selector: &Selector) -> Result<bool, Report> {
+pub fn remove(domain: &Domain, selector: &Selector) -> bool {
     let removed = write(
         "DELETE FROM utl_smtp.dkim_key AS k \
          WHERE k.domain OPERATOR(pg_catalog.=) $1 AND k.selector OPERATOR(pg_catalog.=) $2",
-        [domain.as_str(), selector.as_str()],
-    )?;
-    Ok(removed > 0)
+        &[domain.as_str(), selector.as_str()],
+    );
+    removed > 0
 }
 
 /// Returns how many rows were written.
-fn write<const COUNT: usize>(statement: &str, parameters: [&str; COUNT]) -> Result<usize, Report> {
-    let parameters = parameters.map(|text| DatumWithOid::from(Text(text.to_owned())));
-    let written = Spi::connect_mut(|client| {
-        let rows = client.update(statement, None, &parameters)?;
-        Ok::<usize, SpiError>(rows.len())
-    })?;
-    Ok(written)
+fn write(statement: &str, parameters: &[&str]) -> u64 {
+    let parameter = |text: &&str| (pg_sys::TEXTOID, Some(text_datum(text)));
+    let parameters: Vec<Parameter> = parameters.iter().map(parameter).collect();
+    Spi::connect_mut(|client| query::run(client, statement, &parameters))
 }
 
 /// The fields DKIM-Signature to put in front of a message, one for each signer. It calls nothing of PostgreSQL's.

@@ -1,7 +1,6 @@
 //! DKIM: keys that can't sign, and messages that can't be signed. No text of a key is repeated.
 
 use dkim_sign::{KeyError, MessageError, NameError, SigningFailed};
-use pgrx::spi::SpiError;
 
 use super::{Report, sentence, sqlstate};
 
@@ -80,13 +79,6 @@ pub fn no_table() -> Report {
 
 impl From<SigningFailed> for Report {
     fn from(error: SigningFailed) -> Self {
-        Self::new(sqlstate::INTERNAL_ERROR, error.to_string())
-    }
-}
-
-/// What is left of SPI's errors where PostgreSQL itself raises none.
-impl From<SpiError> for Report {
-    fn from(error: SpiError) -> Self {
         Self::new(sqlstate::INTERNAL_ERROR, error.to_string())
     }
 }

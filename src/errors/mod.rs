@@ -12,12 +12,14 @@ pub mod dkim;
 pub mod hints;
 mod mail;
 mod options;
+mod query;
 mod token;
 mod transport;
 mod wallet;
 
 pub use arguments::OfArgument;
 pub use delivery::{Delivery, not_sent};
+pub use mail::OfMessage;
 pub use token::NoToken;
 
 use smtp_core::command::Verb;
@@ -56,11 +58,13 @@ pub mod sqlstate {
     pub const WALLET_LOCATOR: &[u8; 5] = b"U9248";
     pub const INSUFFICIENT_PRIVILEGE: &[u8; 5] = b"42501";
     pub const INVALID_PARAMETER_VALUE: &[u8; 5] = b"22023";
+    pub const SYNTAX_ERROR: &[u8; 5] = b"42601";
+    pub const READ_ONLY: &[u8; 5] = b"25006";
+    pub const PROGRAM_LIMIT_EXCEEDED: &[u8; 5] = b"54000";
     pub const UNTRANSLATABLE_CHARACTER: &[u8; 5] = b"22P05";
     pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub use crate::pg::report::OUT_OF_MEMORY;
-    pub const PROGRAM_LIMIT_EXCEEDED: &[u8; 5] = b"54000";
     pub const NOT_IN_PREREQUISITE_STATE: &[u8; 5] = b"55000";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
     pub const WRONG_OBJECT_TYPE: &[u8; 5] = b"42809";
@@ -91,6 +95,11 @@ impl Report {
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    pub fn maybe_hint(mut self, hint: Option<&str>) -> Self {
+        self.hint = hint.map(str::to_owned);
         self
     }
 

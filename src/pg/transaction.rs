@@ -1,6 +1,6 @@
-//! The end of a transaction, for what must happen only when it is committed.
+//! The transaction of the caller, and its end, for what must happen only when it is committed.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pgrx::pg_sys::{self, XactEvent};
@@ -37,4 +37,22 @@ unsafe extern "C-unwind" fn ended(event: XactEvent::Type, _: *mut c_void) {
     // SAFETY: it was stored as such a function, before this one was registered.
     let call: fn(Ending) = unsafe { std::mem::transmute(CALL.load(Ordering::Relaxed)) };
     call(ending);
+}
+
+/// Raises an error where the transaction may not write: because it is read-only, or the server is a standby. `command`
+/// names what the caller wanted.
+pub fn require_writable(command: &CStr) {
+    // SAFETY: a C string; raises or returns.
+    unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
+}
+
+/// This moment, not the beginning of the transaction.
+pub fn now() -> pg_sys::TimestampTz {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// Whether a moment is one, and not `infinity` or `-infinity`.
+pub fn is_finite(moment: pg_sys::TimestampTz) -> bool {
+    !matches!(moment, i64::MAX | i64::MIN)
 }

@@ -157,3 +157,6 @@ impl Backoff {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,5 +90,62 @@ pub(crate) fn jittered(duration: Duration, jitter: f64) -> Duration {
         false => 0.5,
     };
     let seconds = duration.as_secs_f64() * (0.9 + 0.2 * jitter);
-    Duration::try_from_secs_f64(seconds).unwrap_or(duration)
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::new(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_set_wall_clock_is_noticed_once() {
+        let mut clock = WallClock::new(1000 * SECOND, at(0));
+        assert_eq!(clock.read(1060 * SECOND, at(60)), None);
+        // Back by an hour, forward by a day, in the course of a minute each.
+        assert_eq!(clock.read(-2480 * SECOND, at(120)), Some(-3600 * SECOND));
+        assert_eq!(clock.read(-2420 * SECOND, at(180)), None);
+        assert_eq!(clock.read(84_040 * SECOND, at(240)), Some(86_400 * SECOND));
+        assert_eq!(clock.read(84_100 * SECOND, at(300)), None);
+    }
+
+    #[test]
+    fn drift_is_no_jump() {
+        let mut clock = WallClock::new(0, at(0));
+        assert_eq!(clock.read(70 * SECOND, at(60)), None);
+        assert_eq!(clock.read(120 * SECOND, at(120)), None);
+        assert_eq!(clock.read(190 * SECOND + 1, at(180)), Some(10 * SECOND + 1));
+        assert_eq!(clock.read(240 * SECOND, at(240)), Some(-10 * SECOND - 1));
+    }
+
+    #[test]
+    fn an_age_is_never_negative() {
+        assert_eq!(age(10 * SECOND, 7 * SECOND), Duration::from_secs(3));
+        assert_eq!(age(7 * SECOND, 10 * SECOND), Duration::ZERO);
+        assert_eq!(
+            age(i64::MAX, i64::MIN),
+            Duration::from_micros(i64::MAX as u64)
+        );
+        assert_eq!(age(i64::MIN, i64::MAX), Duration::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn no_time_overflows(wall: i64, other: i64, seconds: u64, later_seconds: u64) {
+            let delay = Duration::from_secs(seconds);
+            prop_assert!(later(wall, delay) >= wall);
+            let moment = at(seconds).after(Duration::from_secs(later_seconds));
+            prop_assert!(moment >= at(seconds));
+            prop_assert_eq!(at(seconds).since(moment), Duration::ZERO);
+            WallClock::new(wall, moment).read(other, at(seconds));
+            WallClock::new(wall, at(seconds)).read(other, moment);
+        }
+    }
 }

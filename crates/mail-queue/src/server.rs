@@ -103,3 +103,39 @@ fn wants_login(reply: &Reply) -> bool {
     matches!(reply.code().value(), 530 | 535 | 538)
         || status.is_some_and(|status| matches!(status.parts(), (5, 7, 30 | 139)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::reply;
+
+    #[test]
+    fn a_refused_step_is_the_servers_failure() {
+        use ServerFailure::{Auth, Greeting, Tls, Unavailable};
+        for (verb, text, expected) in [
+            (Verb::Connect, "554 5.7.1 no service for you", Greeting),
+            (Verb::Connect, "450 4.3.2 later", Greeting),
+            (Verb::Connect, "421 4.3.2 busy", Unavailable),
+            (Verb::Ehlo, "550 5.7.1 bad name", Greeting),
+            (Verb::Helo, "501 bad name", Greeting),
+            (Verb::Ehlo, "530 5.7.0 log in", Auth),
+            (Verb::Ehlo, "421 bye", Unavailable),
+            (Verb::StartTls, "454 4.7.0 not now", Tls),
+            (Verb::StartTls, "502 5.5.1 what", Tls),
+            (Verb::StartTls, "421 bye", Unavailable),
+            (Verb::Auth, "535 5.7.8 bad credentials", Auth),
+            (Verb::Auth, "535 5.7.139 disabled", Auth),
+            (
+                Verb::Auth,
+                "550 5.7.30 basic authentication is not supported",
+                Auth,
+            ),
+            (Verb::Auth, "454 4.7.0 temporary failure", Auth),
+            (Verb::Auth, "504 5.5.4 mechanism", Auth),
+            (Verb::Auth, "421 4.7.0 too many logins", Unavailable),
+        ] {
+            let failure = ServerFailure::of_refused_step(verb, &reply(text));
+            assert_eq!(failure, expected, "{verb} {text}");
+        }
+    }
+}

@@ -69,8 +69,11 @@ pub enum Event {
     Cancel,
     /// Its owner wants it tried at once.
     Retry,
-    /// The queue was found to be a copy.
-    FoundCopied,
+    /// The queue was found to be a copy: its original sends the message.
+    FoundCopied {
+        /// A message in doubt is not sent again. What was in flight when the copy was made is.
+        at_most_once: bool,
+    },
     /// An operator decides about a copy's mail: it is sent from here, or cancelled.
     Adopt {
         /// Sent from here.
@@ -107,7 +110,12 @@ impl State {
             (Queued | Deferred | Held(_), Event::Cancel) => Some(Final(FinalState::Cancelled)),
             (Deferred, Event::Retry) => Some(Deferred),
             (Held(HeldReason::Crashes), Event::Retry) => Some(Deferred),
-            (Queued | Deferred | Sending, Event::FoundCopied) => Some(Held(HeldReason::Copy)),
+            (Sending, Event::FoundCopied { at_most_once: true }) => {
+                Some(Final(FinalState::Unknown))
+            }
+            (Queued | Deferred | Sending | Held(_), Event::FoundCopied { .. }) => {
+                Some(Held(HeldReason::Copy))
+            }
             (Held(HeldReason::Copy), Event::Adopt { send: true }) => Some(waiting),
             (Held(HeldReason::Copy), Event::Adopt { send: false }) => {
                 Some(Final(FinalState::Cancelled))
@@ -144,5 +152,152 @@ impl fmt::Display for FinalState {
             FinalState::Cancelled => "cancelled",
             FinalState::Unknown => "unknown",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use State::{Deferred, Final, Held, Queued, Sending};
+
+    const STATES: [State; 7] = [
+        Queued,
+        Sending,
+        Deferred,
+        Held(HeldReason::Copy),
+        Held(HeldReason::Crashes),
+        Final(FinalState::Sent),
+        Final(FinalState::Cancelled),
+    ];
+
+    fn crash(crashes: u32) -> Event {
+        let at_most_once = false;
+        Event::Crash {
+            crashes,
+            at_most_once,
+        }
+    }
+
+    /// What each event makes of `STATES` without and with an attempt; `None`: nothing.
+    #[test]
+    fn every_event_has_its_effect_on_every_state() {
+        let copy = Some(Held(HeldReason::Copy));
+        let crashed = Some(Held(HeldReason::Crashes));
+        let cancelled = Some(Final(FinalState::Cancelled));
+        let unknown = Some(Final(FinalState::Unknown));
+        let failed = Some(Final(FinalState::Failed));
+        let suppressed = Some(Final(FinalState::Suppressed));
+        let (queued, sending, deferred) = (Some(Queued), Some(Sending), Some(Deferred));
+        let only = |state| [None, state, None, None, None];
+        for (event, attempts, expected) in [
+            (Event::Claim, 0, [sending, None, sending, None, None]),
+            (
+                Event::Settle(Next::Final(FinalState::Failed)),
+                1,
+                only(failed),
+            ),
+            (
+                Event::Settle(Next::Defer(Duration::ZERO)),
+                1,
+                only(deferred),
+            ),
+            (Event::Settle(Next::Wait), 0, only(queued)),
+            (Event::Settle(Next::Wait), 1, only(deferred)),
+            (crash(1), 1, only(deferred)),
+            (crash(2), 2, only(deferred)),
+            (crash(3), 3, only(crashed)),
+            (crash(u32::MAX), 4, only(crashed)),
+            (
+                Event::Crash {
+                    crashes: 1,
+                    at_most_once: true,
+                },
+                1,
+                only(unknown),
+            ),
+            (
+                Event::Crash {
+                    crashes: 3,
+                    at_most_once: true,
+                },
+                3,
+                only(unknown),
+            ),
+            (
+                Event::Refuse(FinalState::Suppressed),
+                0,
+                [suppressed, suppressed, suppressed, None, None],
+            ),
+            (
+                Event::Cancel,
+                0,
+                [cancelled, None, cancelled, cancelled, cancelled],
+            ),
+            (Event::Retry, 1, [None, None, deferred, None, deferred]),
+            (
+                Event::FoundCopied {
+                    at_most_once: false,
+                },
+                1,
+                [copy, copy, copy, copy, copy],
+            ),
+            (
+                Event::FoundCopied { at_most_once: true },
+                1,
+                [copy, unknown, copy, copy, copy],
+            ),
+            (
+                Event::Adopt { send: true },
+                0,
+                [None, None, None, queued, None],
+            ),
+            (
+                Event::Adopt { send: true },
+                1,
+                [None, None, None, deferred, None],
+            ),
+            (
+                Event::Adopt { send: false },
+                1,
+                [None, None, None, cancelled, None],
+            ),
+        ] {
+            // Nothing leads out of a final state.
+            let expected = expected.into_iter().chain([None, None]);
+            for (state, expected) in STATES.into_iter().zip(expected) {
+                assert_eq!(
+                    state.after(event, attempts),
+                    expected,
+                    "{state:?} {event:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn states_have_names() {
+        let names: Vec<_> = STATES.iter().map(State::to_string).collect();
+        let expected = [
+            "queued",
+            "sending",
+            "deferred",
+            "held",
+            "held",
+            "sent",
+            "cancelled",
+        ];
+        assert_eq!(names, expected);
+        for (state, name) in [
+            (FinalState::Failed, "failed"),
+            (FinalState::Suppressed, "suppressed"),
+            (FinalState::Expired, "expired"),
+            (FinalState::Unknown, "unknown"),
+        ] {
+            assert_eq!(Final(state).to_string(), name);
+            assert!(Final(state).is_final());
+        }
+        assert!(!Held(HeldReason::Crashes).is_final());
     }
 }

@@ -57,3 +57,48 @@ impl fmt::Display for Status {
         write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::reply;
+
+    #[test]
+    fn the_status_is_that_of_the_first_line_that_has_one() {
+        for (text, expected) in [
+            ("550 5.1.1 no such user", Some("5.1.1")),
+            ("550 5.1.1", Some("5.1.1")),
+            ("550-5.7.26 one\n550 5.7.26 two", Some("5.7.26")),
+            ("550-one\n550 5.7.1 two", Some("5.7.1")),
+            ("250 2.0.0 ok", Some("2.0.0")),
+            ("450 4.999.999 later", Some("4.999.999")),
+            ("550 no such user", None),
+            ("550", None),
+            ("550 #5.1.0 rejected", None),
+            ("550 5.1 x", None),
+            ("550 5.1.1.1 x", None),
+            ("550 5.1.1: x", None),
+            ("550 5..1 x", None),
+            ("550 5.1234.1 x", None),
+            ("550 5.+1.1 x", None),
+            ("550 user 5.1.1", None),
+            ("354 3.0.0 go", None),
+        ] {
+            let status = Status::of(&reply(text)).map(|status| status.to_string());
+            assert_eq!(status.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_contradicts_the_code_is_none() {
+        for text in [
+            "550 4.1.1 x",
+            "450 5.1.1 x",
+            "250 5.1.1 x",
+            "550 2.1.1 x",
+            "550-4.1.1 x\n550 5.1.1 y",
+        ] {
+            assert_eq!(Status::of(&reply(text)), None, "{text}");
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! ([`crate::blocked`]) are for now; all other 5xx are for good.
 
 use smtp_core::command::Verb;
-use smtp_core::reply::{Class, Reply};
+use smtp_core::reply::{Class, Code, Reply};
 use smtp_core::session::CommandError;
 use smtp_core::transaction::Outcome;
 
@@ -65,8 +65,9 @@ pub struct Judgement {
 ///
 /// A recipient who is refused for want of a login ([`ServerFailure::Auth`]) is the server's failure
 /// only if the server took the message for no other recipient; else that recipient is deferred
-/// alone. A 421 once MAIL went out is an attempt for the recipients: a message that makes a server
-/// hang up must not keep all others waiting behind it.
+/// alone. A 421 to MAIL or later is an attempt for the recipients: a message that makes a server
+/// hang up must not keep all others waiting behind it. A 421 to the RSET after the message blames
+/// nobody: many servers end a connection so after some messages, and take the next one.
 pub fn judge(outcomes: &[Outcome], end: Option<End<'_>>, kept: bool) -> Judgement {
     if kept && was_closed(outcomes, end) {
         return Judgement {
@@ -105,7 +106,10 @@ pub fn of_unsendable(error: &CommandError) -> Verdict {
 /// Whether a reply that refuses MAIL, RCPT, DATA or the final dot does so for good.
 pub fn is_final(verb: Verb, reply: &Reply) -> bool {
     let full = verb == Verb::Rcpt && reply.code().value() == 552;
-    reply.class() == Class::PermanentFailure && !full && !is_client_blocked(reply)
+    reply.class() == Class::PermanentFailure
+        && !full
+        && ServerFailure::of_refused_mail(reply).is_none()
+        && !is_client_blocked(reply)
 }
 
 fn of(outcome: &Outcome, takes_mail: bool) -> (Verdict, Option<ServerFailure>) {
@@ -124,18 +128,22 @@ fn of(outcome: &Outcome, takes_mail: bool) -> (Verdict, Option<ServerFailure>) {
     }
 }
 
-/// Whether the server accepted RCPT for this recipient.
+/// Whether the server took RCPT for this recipient.
 fn took_recipient(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Accepted(_) | Outcome::Unknown => true,
-        Outcome::Refused { .. } | Outcome::Unsendable(_) | Outcome::NotSent => false,
+        Outcome::Refused { verb, reply } => {
+            let later = matches!(verb, Verb::Data | Verb::FinalDot);
+            later && ServerFailure::of_refused_mail(reply).is_none()
+        }
+        Outcome::Unsendable(_) | Outcome::NotSent => false,
     }
 }
 
 fn said_at_the_end(end: Option<End<'_>>) -> Option<ServerFailure> {
     match end {
-        Some(End::Said { reply, .. }) if reply.code() == smtp_core::reply::Code::NOT_AVAILABLE => {
-            Some(ServerFailure::Unavailable)
+        Some(End::Said { verb, reply }) if verb != Verb::Rset => {
+            ServerFailure::of_refused_mail(reply)
         }
         _ => None,
     }
@@ -152,9 +160,12 @@ fn was_closed(outcomes: &[Outcome], end: Option<End<'_>>) -> bool {
     let untold = |outcome: &Outcome| match outcome {
         Outcome::NotSent | Outcome::Unsendable(_) => true,
         Outcome::Refused { verb, reply } => {
-            *verb == Verb::Mail && reply.code() == smtp_core::reply::Code::NOT_AVAILABLE
+            *verb == Verb::Mail && reply.code() == Code::NOT_AVAILABLE
         }
         Outcome::Accepted(_) | Outcome::Unknown => false,
     };
     before_mail && outcomes.iter().all(untold)
 }
+
+#[cfg(test)]
+mod tests;

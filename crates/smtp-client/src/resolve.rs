@@ -18,10 +18,6 @@ use smtp_core::memory;
 use crate::error::{NetError, ResolveError, Step};
 use crate::wait::{BRIEF, Deadline, Interest, Wait, poll_for, ready_by};
 
-/// Look-ups that may run at once. In a process that waits for one at a time, all others were given
-/// up.
-pub(crate) const LOOKUPS: usize = 8;
-
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 32;
 
@@ -135,7 +131,9 @@ fn in_helper_thread<T: Send + 'static>(
     wait: &dyn Wait,
     deadline: Deadline,
 ) -> Result<T, LookupFailure> {
-    let slot = Slot::take().ok_or(LookupFailure::Failed(ResolveError::TooManyLookups))?;
+    let limit = wait.lookups();
+    let too_many = || LookupFailure::Failed(ResolveError::TooManyLookups { limit });
+    let slot = Slot::take(limit).ok_or_else(too_many)?;
     memory::require(THREAD_START)?;
     let failed = |error: io::Error| LookupFailure::Failed(error.into());
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
@@ -169,10 +167,10 @@ fn in_helper_thread<T: Send + 'static>(
 struct Slot;
 
 impl Slot {
-    fn take() -> Option<Self> {
+    fn take(limit: usize) -> Option<Self> {
         RUNNING
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| {
-                (running < LOOKUPS).then_some(running + 1)
+                (running < limit).then_some(running + 1)
             })
             .ok()
             .map(|_| Self)
@@ -214,7 +212,7 @@ mod tests {
     use nix::sys::signal::Signal;
 
     use super::*;
-    use crate::wait::{Interrupted, PollWait};
+    use crate::wait::{Interrupted, LOOKUPS, PollWait};
 
     /// The count of running look-ups is the process's: one test at a time.
     static ALONE: Mutex<()> = Mutex::new(());
@@ -334,7 +332,7 @@ mod tests {
         let refused = in_helper_thread(|| (), &PollWait, Deadline::never());
         assert!(matches!(
             refused,
-            Err(LookupFailure::Failed(ResolveError::TooManyLookups))
+            Err(LookupFailure::Failed(ResolveError::TooManyLookups { .. }))
         ));
         drop(told);
         until_idle();

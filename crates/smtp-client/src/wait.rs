@@ -18,6 +18,10 @@ use crate::error::{NetError, Step};
 /// call is over, so an interrupt may be answered this much later.
 pub(crate) const BRIEF: Duration = Duration::from_millis(2);
 
+/// Look-ups that may run at once. In a process that waits for one at a time, all others were given
+/// up.
+pub(crate) const LOOKUPS: usize = 8;
+
 /// A point in time by which an operation must end, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(Option<Instant>);
@@ -97,6 +101,12 @@ pub trait Wait {
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         let builder = thread::Builder::new().name("resolver".into());
         builder.spawn(work).map(drop)
+    }
+
+    /// Look-ups of names that may run in this process at once, those included that nobody waits
+    /// for any more.
+    fn lookups(&self) -> usize {
+        LOOKUPS
     }
 }
 
