@@ -433,4 +433,5 @@ COMMENT ON COLUMN utl_smtp.host_ace.privilege IS
 -- The queue and its delivery.
 
 -- include sql/install/40_queue.sql
+-- include sql/install/41_delivery.sql
 -- include sql/install/42_watch.sql

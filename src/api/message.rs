@@ -50,14 +50,14 @@ fn send_raw_message(
 }
 
 /// An envelope, and its recipients as the caller wrote them.
-struct Addressed {
-    envelope: Envelope,
+pub(super) struct Addressed {
+    pub(super) envelope: Envelope,
     recipients: Vec<String>,
 }
 
 impl Addressed {
     /// Equal recipients count once, in the first spelling.
-    fn parse(
+    pub(super) fn parse(
         sender: Option<Bytes<'_>>,
         recipients: Option<TextArray<'_>>,
         parameters: Option<Bytes<'_>>,

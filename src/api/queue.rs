@@ -10,12 +10,12 @@ use super::caller;
 use crate::delivery::store::{operate, watch};
 use crate::errors::{Report, sqlstate};
 use crate::pg::row_set::OwnersRows;
-use crate::pg::{installation, roles, transaction};
+use crate::pg::{cluster, roles, transaction};
 
 /// `utl_smtp.system_identifier`: of the cluster.
 #[pg_extern(sql = false)]
 fn system_identifier() -> i64 {
-    installation::system_identifier() as i64
+    cluster::system_identifier() as i64
 }
 
 /// What `utl_smtp.mail_queue` is made of. Anybody may call it and its like: they return what the current role may see.

@@ -75,14 +75,7 @@ impl Opening {
         timeout: Option<Duration>,
     ) -> Result<Self, Report> {
         let (address, options) = (&server.address, &server.options);
-        let destination = Destination {
-            host: address.host.clone(),
-            port: address.port,
-            authority: server.owner,
-            principal,
-            privilege: Privilege::Converse,
-        };
-        destination.require()?;
+        server.require_access(principal)?;
         let wallet = match &options.wallet {
             Some(location) => {
                 let roots = access::wallet_roots(server.owner);

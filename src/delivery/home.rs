@@ -29,8 +29,3 @@ pub fn this() -> Installation {
         ..unnamed.clone()
     }
 }
-
-/// How the stamps of all databases of this cluster begin, where OIDs of roles mean the same.
-pub fn cluster_prefix() -> String {
-    format!("{} ", cluster::system_identifier())
-}

@@ -6,6 +6,7 @@ use std::ptr::{NonNull, null_mut};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, IntoDatum, PgTupleDesc, pg_sys, varlena};
+use smtp_core::memory::{self, OutOfMemory};
 
 use super::encoding;
 
@@ -211,6 +212,47 @@ pub fn text_datum(text: &str) -> pg_sys::Datum {
             bytes.as_ptr().cast(),
             bytes.len() as i32,
         ))
+    }
+}
+
+/// Room for a value of type `bytea` that is filled in place, for statements that copy it.
+pub struct OctetBuffer {
+    /// The header of a varlena, then the octets. malloc aligns it for any type.
+    varlena: Vec<u8>,
+}
+
+impl OctetBuffer {
+    /// Room for so many octets.
+    pub fn new(octets: usize) -> Result<Self, OutOfMemory> {
+        let mut varlena = Vec::new();
+        memory::reserve(&mut varlena, pg_sys::VARHDRSZ + octets)?;
+        varlena.extend_from_slice(&[0; pg_sys::VARHDRSZ]);
+        Ok(Self { varlena })
+    }
+
+    pub fn len(&self) -> usize {
+        self.varlena.len() - pg_sys::VARHDRSZ
+    }
+
+    /// Appends what there is room for; returns the rest.
+    pub fn fill<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
+        let room = self.varlena.capacity() - self.varlena.len();
+        let (taken, rest) = octets.split_at(octets.len().min(room));
+        self.varlena.extend_from_slice(taken);
+        rest
+    }
+
+    pub fn clear(&mut self) {
+        self.varlena.truncate(pg_sys::VARHDRSZ);
+    }
+
+    /// The value, for as long as the buffer is not changed.
+    pub fn datum(&mut self) -> pg_sys::Datum {
+        let length = self.varlena.len() as i32;
+        let varlena: *mut pg_sys::varlena = self.varlena.as_mut_ptr().cast();
+        // SAFETY: the header is part of the buffer, which has this length.
+        unsafe { varlena::set_varsize_4b(varlena, length) };
+        pg_sys::Datum::from(varlena)
     }
 }
 

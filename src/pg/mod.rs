@@ -16,6 +16,7 @@ pub mod record_array;
 pub mod report;
 pub mod roles;
 pub mod row_set;
+pub mod sequence;
 pub mod text_buffer;
 pub mod thread;
 pub mod transaction;

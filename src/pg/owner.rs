@@ -3,7 +3,9 @@
 //! Whoever calls judges the caller's rights before. The search path is pinned, so that no operator, function or table
 //! of the caller's can take the place of one of PostgreSQL's.
 
-use std::ffi::CStr;
+use std::cell::Cell;
+use std::ffi::{CStr, c_char};
+use std::ptr::NonNull;
 
 use pgrx::pg_sys;
 use pgrx::spi::{Spi, SpiClient};
@@ -68,4 +70,62 @@ pub fn with_owner_rights<T>(run: impl FnOnce(&mut SpiClient<'_>) -> T) -> Option
         pg_sys::SetUserIdAndSecContext(role, context);
     }
     Some(result)
+}
+
+/// A statement that a backend parses once. It is planned anew where what it names has changed.
+///
+/// For a thread-local constant: it has no destructor, as PostgreSQL is gone by the time that one would run.
+pub struct Plan {
+    text: &'static CStr,
+    /// The types of its parameters.
+    types: &'static [pg_sys::Oid],
+    kept: Cell<Option<NonNull<pg_sys::_SPI_plan>>>,
+}
+
+impl Plan {
+    /// All names in `text` are qualified.
+    pub const fn new(text: &'static CStr, types: &'static [pg_sys::Oid]) -> Self {
+        Self {
+            text,
+            types,
+            kept: Cell::new(None),
+        }
+    }
+
+    /// Runs it within [`with_owner_rights`]; returns how many rows it has written.
+    pub fn run(&self, _: &mut SpiClient<'_>, values: &[Option<pg_sys::Datum>]) -> u64 {
+        assert_eq!(values.len(), self.types.len());
+        let plan = self.kept.get().unwrap_or_else(|| self.parse());
+        let null = |value: &Option<pg_sys::Datum>| if value.is_none() { b'n' } else { b' ' };
+        let nulls: Vec<c_char> = values.iter().map(|value| null(value) as c_char).collect();
+        let datum = |value: &Option<pg_sys::Datum>| value.unwrap_or(pg_sys::Datum::null());
+        let mut datums: Vec<pg_sys::Datum> = values.iter().map(datum).collect();
+        // SAFETY: within SPI; there are as many values as parameters.
+        unsafe {
+            let (values, nulls) = (datums.as_mut_ptr(), nulls.as_ptr());
+            let result = pg_sys::SPI_execute_plan(plan.as_ptr(), values, nulls, false, 0);
+            check(result);
+            pg_sys::SPI_processed
+        }
+    }
+
+    fn parse(&self) -> NonNull<pg_sys::_SPI_plan> {
+        let mut types = self.types.to_vec();
+        // SAFETY: within SPI; the plan that is kept lives as long as the backend.
+        let plan = unsafe {
+            let count = types.len() as i32;
+            let plan = pg_sys::SPI_prepare(self.text.as_ptr(), count, types.as_mut_ptr());
+            check(pg_sys::SPI_result);
+            let plan = NonNull::new(plan).expect("SPI says that there is a plan");
+            check(pg_sys::SPI_keepplan(plan.as_ptr()));
+            plan
+        };
+        self.kept.set(Some(plan));
+        plan
+    }
+}
+
+/// What a statement makes SPI refuse is a defect of the statement.
+fn check(result: i32) {
+    assert!(result >= 0, "SPI refuses a statement: {result}");
 }

@@ -43,9 +43,7 @@ unsafe extern "C-unwind" fn ended(event: XactEvent::Type, _: *mut c_void) {
 /// names what the caller wanted.
 pub fn require_writable(command: &CStr) {
     // SAFETY: a C string; raises or returns.
-    unsafe {
-        pg_sys::PreventCommandIfReadOnly(command.as_ptr());
-    }
+    unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
 }
 
 /// This moment, not the beginning of the transaction.

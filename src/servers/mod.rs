@@ -7,7 +7,9 @@ pub mod token;
 
 use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
+use smtp_core::reply::{Code, Reply};
 
+use crate::access::{self, Privilege};
 use crate::errors::{Report, sqlstate};
 use crate::pg::foreign::{self, Options, quote_identifier};
 use crate::pg::roles;
@@ -66,6 +68,22 @@ impl Server {
         }))
     }
 
+    /// Refuses a role that may not have mail sent by it: the access control list is asked for the server's owner, and a
+    /// denial for the role counts too.
+    pub fn require_access(&self, role: pg_sys::Oid) -> Result<(), Report> {
+        let Address { host, port, .. } = &self.address;
+        access::require(self.owner, host, *port, Privilege::Converse)?;
+        access::require_not_denied(role, host, *port, Privilege::Converse)
+    }
+
+    /// Refuses a message that is larger than the server's option allows, as a mail server would (RFC 1870 §6.3).
+    pub fn require_size(&self, octets: u64) -> Result<(), Report> {
+        match self.options.max_message_size {
+            Some(most) if octets > most => Err(too_large(octets, most)),
+            _ => Ok(()),
+        }
+    }
+
     /// The role's mapping, else that of PUBLIC; `None` where there is neither.
     pub fn mapping(&self, role: pg_sys::Oid) -> Result<Option<Mapping>, Report> {
         let encoding = |error| Report::encoding("server", error);
@@ -109,6 +127,16 @@ fn digest(mut digest: Sha256, options: &Options) -> Sha256 {
         digest.update(text);
     }
     digest
+}
+
+fn too_large(octets: u64, most: u64) -> Report {
+    Report::reply(&Reply::instead(
+        Code::TOO_LARGE,
+        "5.3.4 Message size exceeds fixed limit",
+    ))
+    .detail(format!(
+        "The message has {octets} octets; the server's option max_message_size is {most}."
+    ))
 }
 
 fn unknown(name: &str) -> Report {

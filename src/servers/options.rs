@@ -86,6 +86,8 @@ pub struct ServerOptions {
     pub token_endpoint: Option<Endpoint>,
     pub client_auth: Option<ClientAuth>,
     pub token_wallet: Option<Locator>,
+    /// Octets.
+    pub max_message_size: Option<u64>,
 }
 
 /// The options of a user mapping.
@@ -189,7 +191,10 @@ const SERVER: &[(&str, Set<ServerOptions>)] = &[
     ("max_recipients_per_message", |_, value| count(value)),
     ("max_messages_per_minute", |_, value| count(value)),
     ("max_recipients_per_day", |_, value| count(value)),
-    ("max_message_size", |_, value| count(value)),
+    ("max_message_size", |options, value| {
+        options.max_message_size = Some(number(value, 1..=MOST)?);
+        Ok(())
+    }),
 ];
 
 const MAPPING: &[(&str, Set<MappingOptions>)] = &[

@@ -6,8 +6,8 @@ use pgrx::prelude::*;
 use table_text::{Csv, Html, Table};
 
 use crate::errors::Report;
-use crate::pg::datum::{Bytes, Value};
 use crate::pg::caller_query;
+use crate::pg::datum::{Bytes, Value};
 use crate::pg::text_buffer::TextBuffer;
 
 /// `utl_mail.query_to_csv`

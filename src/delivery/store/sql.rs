@@ -4,8 +4,8 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::cluster;
 use crate::pg::datum::text_datum;
-use crate::pg::installation;
 use crate::pg::query::Parameter;
 
 /// Whether a recipient `r` of a message `m` is in the hands of a worker: it was due when the message was claimed. Never NULL.
@@ -65,5 +65,10 @@ pub fn oid(value: pg_sys::Oid) -> Parameter {
 
 /// The cluster that OIDs of the log are of.
 pub fn cluster() -> Parameter {
-    bigint(installation::system_identifier() as i64)
+    bigint(cluster::system_identifier() as i64)
+}
+
+/// How `message.home` begins in all databases of this cluster.
+pub fn cluster_prefix() -> String {
+    format!("{} ", cluster::system_identifier())
 }
