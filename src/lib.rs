@@ -38,4 +38,5 @@ pub extern "C-unwind" fn _PG_init() {
         conversation::wallet_cache::prepare();
     });
     settings::register();
+    delivery::prepare();
 }
