@@ -13,6 +13,7 @@ pub mod hints;
 mod mail;
 mod options;
 mod query;
+pub mod queue;
 mod token;
 mod transport;
 mod wallet;

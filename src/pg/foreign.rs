@@ -15,6 +15,7 @@ pub type Options = Vec<(String, Zeroizing<String>)>;
 /// A row of `pg_foreign_server`.
 pub struct Server {
     pub oid: pg_sys::Oid,
+    pub name: String,
     pub owner: pg_sys::Oid,
     /// The name of its foreign-data wrapper.
     pub wrapper: String,
@@ -30,14 +31,31 @@ pub struct Mapping {
 /// The server of this name; `None` where there is none.
 pub fn server(name: &str) -> Result<Option<Server>, EncodingError> {
     let name = CString::new(encoding::from_utf8(name).into_owned()).unwrap_or_default();
-    // SAFETY: a C string, and catalog look-ups whose results are palloc'd.
+    // SAFETY: a C string, and a catalog look-up whose result is palloc'd.
+    unsafe { described(pg_sys::GetForeignServerByName(name.as_ptr(), true)) }
+}
+
+/// The server with this OID; `None` where there is none.
+pub fn server_of(oid: pg_sys::Oid) -> Result<Option<Server>, EncodingError> {
+    let missing_ok = pg_sys::FSV_MISSING_OK as u16;
+    // SAFETY: a catalog look-up whose result is palloc'd.
+    unsafe { described(pg_sys::GetForeignServerExtended(oid, missing_ok)) }
+}
+
+/// # Safety
+/// `server` was just read from the catalog, or is null.
+unsafe fn described(
+    server: *const pg_sys::ForeignServer,
+) -> Result<Option<Server>, EncodingError> {
+    // SAFETY: as the caller promises; the wrapper of a server exists.
     unsafe {
-        let Some(server) = pg_sys::GetForeignServerByName(name.as_ptr(), true).as_ref() else {
+        let Some(server) = server.as_ref() else {
             return Ok(None);
         };
         let wrapper = pg_sys::GetForeignDataWrapper(server.fdwid);
         Ok(Some(Server {
             oid: server.serverid,
+            name: text(server.servername)?,
             owner: server.owner,
             wrapper: text((*wrapper).fdwname)?,
             options: options(server.options)?,

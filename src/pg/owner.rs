@@ -10,6 +10,8 @@ use std::ptr::NonNull;
 use pgrx::pg_sys;
 use pgrx::spi::{Spi, SpiClient};
 
+use super::query::Rows;
+
 const SCHEMA: &CStr = c"utl_smtp";
 
 /// The OID of a table of the extension; `None` where it has none of this name.
@@ -107,6 +109,16 @@ impl Plan {
             check(result);
             pg_sys::SPI_processed
         }
+    }
+
+    /// The same for a statement with a result.
+    pub fn rows<'a>(
+        &self,
+        client: &'a mut SpiClient<'_>,
+        values: &[Option<pg_sys::Datum>],
+    ) -> Rows<'a> {
+        self.run(client, values);
+        Rows::of_last(client)
     }
 
     fn parse(&self) -> NonNull<pg_sys::_SPI_plan> {
