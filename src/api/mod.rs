@@ -8,6 +8,7 @@ mod auth;
 mod connection;
 mod conversation;
 mod data;
+mod dkim;
 mod hosts;
 mod mail;
 mod message;

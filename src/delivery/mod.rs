@@ -2,6 +2,7 @@
 
 pub mod content;
 mod control;
+pub mod dkim;
 mod engine;
 pub mod home;
 pub mod launcher;

@@ -8,6 +8,7 @@ mod arguments;
 mod auth;
 mod commands;
 mod delivery;
+pub mod dkim;
 pub mod hints;
 mod mail;
 mod options;
@@ -64,6 +65,7 @@ pub mod sqlstate {
     pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub use crate::pg::report::OUT_OF_MEMORY;
+    pub const NOT_IN_PREREQUISITE_STATE: &[u8; 5] = b"55000";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
     pub const WRONG_OBJECT_TYPE: &[u8; 5] = b"42809";
     pub const INVALID_OPTION_NAME: &[u8; 5] = b"HV00D";

@@ -1,9 +1,11 @@
-//! Statements that are run once, within [`super::owner::with_owner_rights`].
+//! Statements that are run once, within [`super::owner::with_owner_rights`] or with the rights of the caller.
 
 use std::ffi::{CString, c_char};
 
 use pgrx::spi::SpiClient;
 use pgrx::{FromDatum, pg_sys};
+
+use super::datum::Text;
 
 /// A value for `$1` and so on: its type, and `None` for NULL.
 pub type Parameter = (pg_sys::Oid, Option<pg_sys::Datum>);
@@ -94,4 +96,4 @@ macro_rules! column {
     )*};
 }
 
-column!(bool: BOOLOID, i64: INT8OID, pg_sys::Oid: OIDOID);
+column!(bool: BOOLOID, i64: INT8OID, pg_sys::Oid: OIDOID, Text: TEXTOID);
