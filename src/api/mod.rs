@@ -18,6 +18,7 @@ mod rows;
 mod servers;
 mod submit;
 mod wallet;
+mod workers;
 
 use pgrx::{PgLogLevel, pg_sys};
 use smtp_client::connection::Io;

@@ -5,11 +5,12 @@
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
 
-use super::sql::{BEING_SENT, CONTROL, bigint, bound, cluster, cluster_prefix, text};
-use crate::delivery::{home, wake};
+use super::sql::{BEING_SENT, CONTROL, bigint, boolean, bound, cluster, cluster_prefix, text};
+use crate::delivery::{control, home, wake};
 use crate::errors::{Report, sqlstate};
 use crate::pg::owner::with_owner_rights;
 use crate::pg::query::{Parameter, rows, run};
+use crate::settings;
 
 /// The owner of a message that is in the queue or in the log: `Some(None)` if that role is gone. `None` if there is no
 /// such message.
@@ -83,6 +84,31 @@ pub fn push() -> Result<(), Report> {
     in_queue(|client| run(client, push, &[]))?;
     wake::message_queued();
     Ok(())
+}
+
+/// Sends mail of this database, and lets it age.
+pub fn start() -> Result<(), Report> {
+    in_queue(|client| {
+        enable(client, true);
+        if settings::deliver() {
+            control::end_pause(client);
+        }
+    })?;
+    wake::delivery_started();
+    Ok(())
+}
+
+/// Sends no mail of this database, and lets it not age.
+pub fn stop() -> Result<(), Report> {
+    in_queue(|client| {
+        enable(client, false);
+        control::begin_pause(client);
+    })
+}
+
+fn enable(client: &mut SpiClient<'_>, enabled: bool) {
+    let enable = "UPDATE utl_smtp.delivery_control SET enabled = $1";
+    run(client, enable, &[boolean(enabled)]);
 }
 
 /// A message that another installation has queued and that was not adopted, with this one's stamp as `$n`.
