@@ -313,7 +313,7 @@ fn recipients(
     RECIPIENTS.with(|plan| {
         let rows = plan.rows(client, &values);
         for row in 0..rows.len() {
-            let is_due = rows.get(row, 7).unwrap_or_default();
+            let is_due: bool = rows.get(row, 7).unwrap_or_default();
             let recipient = is_due.then(|| ClaimedRecipient {
                 number: rows.get(row, 2).unwrap_or_default(),
                 address: rows.get(row, 3).unwrap_or_else(nothing),
