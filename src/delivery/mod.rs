@@ -1,6 +1,5 @@
 //! Delivery: the queue in the database, and the worker that sends what was committed to it.
 
-pub mod content;
 pub mod home;
 pub mod store;
 pub mod wake;

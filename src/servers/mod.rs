@@ -2,6 +2,7 @@
 //!
 //! They are read from the catalogs at each use, so ALTER and DROP count at the next one.
 
+pub mod choice;
 pub mod options;
 pub mod token;
 
@@ -57,15 +58,34 @@ impl Server {
         if !foreign::has_usage(role, found.oid) {
             return Err(no_usage(name, role));
         }
+        Self::new(found).map(Some)
+    }
+
+    /// The server with this OID, whoever asks. `name`: what it was called.
+    pub fn of_oid(oid: pg_sys::Oid, name: &str) -> Result<Self, Report> {
+        let found = foreign::server_of_oid(oid);
+        let found = found.map_err(|error| Report::encoding("server", error))?;
+        Self::new(found.ok_or_else(|| unknown(name))?)
+    }
+
+    fn new(found: foreign::Server) -> Result<Self, Report> {
         let (address, options) = ServerOptions::parse(&found.options)?;
-        Ok(Some(Self {
+        Ok(Self {
             oid: found.oid,
-            name: name.to_owned(),
+            name: found.name,
             owner: found.owner,
             address,
             digest: digest(Sha256::new(), &found.options),
             options,
-        }))
+        })
+    }
+
+    /// The refusal to use its credentials on a connection that may not be one to it.
+    pub fn refuse_connection(&self, detail: String) -> Report {
+        let message = format!("the connection is not one to mail server \"{}\"", self.name);
+        Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
+            .detail(detail)
+            .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
     }
 
     /// Refuses a role that may not have mail sent by it: the access control list is asked for the server's owner, and a

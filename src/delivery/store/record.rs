@@ -4,6 +4,8 @@ use pgrx::spi::SpiClient;
 use pgrx::{check_for_interrupts, pg_sys};
 use smtp_core::envelope::Envelope;
 
+use crate::conversation::recorded::Letter;
+use crate::conversation::recorded::content::Content;
 use crate::delivery::{home, wake};
 use crate::errors::{Report, sqlstate};
 use crate::pg::datum::{OctetBuffer, text_datum};
@@ -13,37 +15,12 @@ use crate::pg::{memory, roles, sequence, transaction};
 /// Octets of a piece of the content.
 const PIECE: usize = 256 * 1024;
 
-/// A message for the queue, but for its content.
-pub struct Letter<'a> {
-    pub server: pg_sys::Oid,
-    pub server_name: &'a str,
-    /// The role that it is sent for.
-    pub owner: pg_sys::Oid,
-    pub envelope: &'a Envelope,
-    /// The field Subject, decoded.
-    pub subject: Option<&'a str>,
-    /// Octets of the content.
-    pub size: u64,
-    pub at_most_once: bool,
-    /// Not before this moment; `None` is at once.
-    pub send_at: Option<pg_sys::TimestampTz>,
-}
-
-/// Room for the pieces of a content, in order. See [`Content`].
-pub struct Sink<'a, 'conn> {
+/// Writes a content in pieces.
+struct Sink<'a, 'conn> {
     client: &'a mut SpiClient<'conn>,
     message_id: i64,
     piece_no: i32,
     buffer: OctetBuffer,
-}
-
-/// Where the content of a message comes from: lines end with CR LF, dots are not doubled.
-pub trait Content {
-    /// Octets of all of it.
-    fn size(&self) -> u64;
-
-    /// Writes all of it.
-    fn write(&mut self, sink: &mut Sink<'_, '_>) -> Result<(), Report>;
 }
 
 thread_local! {
@@ -102,12 +79,12 @@ pub fn record(letter: &Letter<'_>, content: &mut dyn Content) -> Result<i64, Rep
             piece_no: 0,
             buffer,
         };
-        content.write(&mut sink)?;
+        content.each_piece(&mut |octets| sink.put(octets))?;
         sink.finish();
         let now = transaction::now();
         let due = letter.send_at.map_or(now, |send_at| send_at.max(now));
         recipients(client, message_id, letter.envelope, due);
-        message(client, message_id, letter, now, due);
+        message(client, message_id, letter, &*content, (now, due));
         Ok(message_id)
     });
     let message_id = written.unwrap_or_else(|| Err(no_queue()))?;
@@ -117,7 +94,7 @@ pub fn record(letter: &Letter<'_>, content: &mut dyn Content) -> Result<i64, Rep
 
 impl Sink<'_, '_> {
     /// The next octets of the content.
-    pub fn put(&mut self, mut octets: &[u8]) {
+    fn put(&mut self, mut octets: &[u8]) {
         while !octets.is_empty() {
             octets = self.buffer.fill(octets);
             if !octets.is_empty() {
@@ -171,8 +148,8 @@ fn message(
     client: &mut SpiClient<'_>,
     message_id: i64,
     letter: &Letter<'_>,
-    now: pg_sys::TimestampTz,
-    due: pg_sys::TimestampTz,
+    content: &dyn Content,
+    (now, due): (pg_sys::TimestampTz, pg_sys::TimestampTz),
 ) {
     let values = [
         Some(message_id.into()),
@@ -182,8 +159,8 @@ fn message(
         Some(text_datum(&roles::name(letter.owner))),
         Some(text_datum(letter.envelope.sender.as_str())),
         Some(text_datum(letter.envelope.parameters.as_str())),
-        letter.subject.map(text_datum),
-        Some((letter.size as i64).into()),
+        content.subject().map(text_datum),
+        Some((content.size() as i64).into()),
         Some(letter.at_most_once.into()),
         Some(text_datum(&home::stamp())),
         Some(now.into()),
