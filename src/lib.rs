@@ -39,4 +39,5 @@ pub extern "C-unwind" fn _PG_init() {
         servers::choice::prepare();
     });
     settings::register();
+    delivery::prepare();
 }

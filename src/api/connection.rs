@@ -14,6 +14,7 @@ use super::arguments::{non_empty, optional, required};
 use super::rows::{ConnectionRow, OpenRow, ReplyRow};
 use super::{Failures, admit, caller, checked, returned_or_raised, take, with_io, with_session};
 use crate::access::{self, Privilege};
+use crate::conversation::authority::Environment;
 use crate::conversation::dialogue::Dialogue;
 use crate::conversation::opening::{Opening, Policy, timestamp};
 use crate::conversation::recorded::Draft;
@@ -240,8 +241,8 @@ pub(super) fn log_in(
     let (opening, (dialogue, _)) = match settings::delivery() {
         Delivery::Immediate => {
             let opening = Opening::of_server(server, mapping, role, timeout)?;
-            let held = hold(&opening, |connection, opening, io| {
-                login::log_in(connection, opening, server, mapping, io)
+            let held = hold(&opening, |connection, opening, environment| {
+                login::log_in(connection, opening, server, mapping, environment)
             })?;
             (opening, held)
         }
@@ -260,13 +261,14 @@ pub(super) fn log_in(
 /// Connects and takes the `steps` that make the connection ready. A conversation that no session has, with its greeting.
 pub(super) fn hold(
     opening: &Opening,
-    steps: impl FnOnce(&mut Connection, &Opening, &Io<'_>) -> Result<(), Problem>,
+    steps: impl FnOnce(&mut Connection, &Opening, &Environment<'_>) -> Result<(), Problem>,
 ) -> Result<(Dialogue, Reply), Report> {
     require_room()?;
     let descriptor = descriptor()?;
     let opened = with_io(|io| {
-        let (mut connection, reply) = opening.connect(io)?;
-        steps(&mut connection, opening, io)?;
+        let environment = Environment::of_backend(io);
+        let (mut connection, reply) = opening.connect(&environment)?;
+        steps(&mut connection, opening, &environment)?;
         Ok((connection, reply))
     });
     let (connection, reply) =

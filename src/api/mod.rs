@@ -8,6 +8,7 @@ mod auth;
 mod connection;
 mod conversation;
 mod data;
+mod dkim;
 mod hosts;
 mod mail;
 mod message;
@@ -17,6 +18,7 @@ mod rows;
 mod servers;
 mod submit;
 mod wallet;
+mod workers;
 
 use pgrx::{PgLogLevel, pg_sys};
 use smtp_client::connection::Io;

@@ -12,6 +12,7 @@ use smtp_core::reply::Reply;
 use smtp_core::session::Session;
 use smtp_core::text::Domain;
 
+use super::authority::Environment;
 use super::opening::Opening;
 use super::recorded::Draft;
 use super::registry::Descriptor;
@@ -128,7 +129,10 @@ impl Dialogue {
         io: &Io<'_>,
     ) -> Result<Reply, Problem> {
         match (self, domain) {
-            (Self::Live(live), domain) => login::hello(&mut live.connection, domain, command, io),
+            (Self::Live(live), domain) => {
+                let environment = Environment::of_backend(io);
+                login::hello(&mut live.connection, domain, command, &environment)
+            }
             (Self::Recorded(draft), Some(domain)) => draft.command(&command(domain), io),
             (Self::Recorded(draft), None) => draft.hello(command, io),
         }
@@ -150,7 +154,10 @@ impl Dialogue {
         io: &Io<'_>,
     ) -> Result<Reply, Problem> {
         match self {
-            Self::Live(live) => opening.start_tls(&mut live.connection, identity, io),
+            Self::Live(live) => {
+                let environment = Environment::of_backend(io);
+                opening.start_tls(&mut live.connection, identity, &environment)
+            }
             Self::Recorded(draft) => draft.command(&Command::StartTls, io),
         }
     }
@@ -181,7 +188,8 @@ impl Dialogue {
             Self::Live(live) => {
                 let connection = &mut live.connection;
                 login::require_server(connection, opening, server)?;
-                login::authenticate(connection, opening, server, mapping, schemes, io)?
+                let environment = Environment::of_backend(io);
+                login::authenticate(connection, opening, server, mapping, schemes, &environment)?
             }
             Self::Recorded(draft) => draft.set_credential(server, mapping, schemes, io)?,
         };

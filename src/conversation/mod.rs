@@ -1,5 +1,6 @@
 //! Conversations: how they are opened, what is kept of them in this backend, and how they fail.
 
+pub mod authority;
 pub mod dialogue;
 pub mod login;
 pub mod opening;

@@ -33,20 +33,20 @@ pub struct Mapping {
 pub fn server(name: &str) -> Result<Option<Server>, EncodingError> {
     let name = CString::new(encoding::from_utf8(name).into_owned()).unwrap_or_default();
     // SAFETY: a C string, and a catalog look-up whose result is palloc'd.
-    unsafe { read(pg_sys::GetForeignServerByName(name.as_ptr(), true)) }
+    unsafe { described(pg_sys::GetForeignServerByName(name.as_ptr(), true)) }
 }
 
 /// The server with this OID; `None` where there is none.
-pub fn server_of_oid(server: pg_sys::Oid) -> Result<Option<Server>, EncodingError> {
-    let missing_ok = pg_sys::FSV_MISSING_OK as pg_sys::bits16;
+pub fn server_of(oid: pg_sys::Oid) -> Result<Option<Server>, EncodingError> {
+    let missing_ok = pg_sys::FSV_MISSING_OK as u16;
     // SAFETY: a catalog look-up whose result is palloc'd.
-    unsafe { read(pg_sys::GetForeignServerExtended(server, missing_ok)) }
+    unsafe { described(pg_sys::GetForeignServerExtended(oid, missing_ok)) }
 }
 
 /// # Safety
 /// `server` was just read from the catalog, or is null.
-unsafe fn read(server: *mut pg_sys::ForeignServer) -> Result<Option<Server>, EncodingError> {
-    // SAFETY: as the caller promises; a catalog look-up whose result is palloc'd.
+unsafe fn described(server: *const pg_sys::ForeignServer) -> Result<Option<Server>, EncodingError> {
+    // SAFETY: as the caller promises; the wrapper of a server exists.
     unsafe {
         let Some(server) = server.as_ref() else {
             return Ok(None);

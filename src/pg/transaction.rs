@@ -49,9 +49,7 @@ pub fn is_read_only() -> bool {
 /// names what the caller wanted.
 pub fn require_writable(command: &CStr) {
     // SAFETY: a C string; raises or returns.
-    unsafe {
-        pg_sys::PreventCommandIfReadOnly(command.as_ptr());
-    }
+    unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
 }
 
 /// This moment, not the beginning of the transaction.

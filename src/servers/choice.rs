@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use smtp_core::host::Host;
 
 use super::options::ServerOptions;
-use super::{Server, WRAPPER};
+use super::{Server, WRAPPER, unknown};
 use crate::errors::{Report, sqlstate};
 use crate::pg::foreign::{self, quote_identifier};
 use crate::pg::roles;
@@ -49,7 +49,7 @@ pub fn for_delivery(host: &Host, port: u16, role: pg_sys::Oid) -> Result<Server,
         usable.retain(|server| server.port == port);
     }
     match usable.as_slice() {
-        [server] => Server::of_oid(server.oid, &server.name),
+        [server] => Server::of(server.oid)?.ok_or_else(|| unknown(&server.name)),
         [] => Err(none(host, port, &of_host, role)),
         several => Err(ambiguous(host, several)),
     }
@@ -67,7 +67,7 @@ fn known() -> Result<Servers, Report> {
     }
     let mut servers = Vec::new();
     for oid in foreign::servers_of(WRAPPER) {
-        let found = foreign::server_of_oid(oid);
+        let found = foreign::server_of(oid);
         let found = found.map_err(|error| Report::encoding("server", error))?;
         // One with options of another version of the extension is found by its name only.
         if let Some(found) = found

@@ -58,17 +58,19 @@ impl Server {
         if !foreign::has_usage(role, found.oid) {
             return Err(no_usage(name, role));
         }
-        Self::new(found).map(Some)
+        Self::read(found).map(Some)
     }
 
-    /// The server with this OID, whoever asks. `name`: what it was called.
-    pub fn of_oid(oid: pg_sys::Oid, name: &str) -> Result<Self, Report> {
-        let found = foreign::server_of_oid(oid);
-        let found = found.map_err(|error| Report::encoding("server", error))?;
-        Self::new(found.ok_or_else(|| unknown(name))?)
+    /// The mail server with this OID, whoever may use it; `None` if there is none, or a server of another kind.
+    pub fn of(oid: pg_sys::Oid) -> Result<Option<Self>, Report> {
+        let found = foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
+        found
+            .filter(|found| found.wrapper == WRAPPER)
+            .map(Self::read)
+            .transpose()
     }
 
-    fn new(found: foreign::Server) -> Result<Self, Report> {
+    fn read(found: foreign::Server) -> Result<Self, Report> {
         let (address, options) = ServerOptions::parse(&found.options)?;
         Ok(Self {
             oid: found.oid,
@@ -86,6 +88,19 @@ impl Server {
         Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
             .detail(detail)
             .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
+    }
+
+    /// SHA-256 of its options.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest.clone().finalize().into()
+    }
+
+    /// Refuses a role without USAGE.
+    pub fn require_usage(&self, role: pg_sys::Oid) -> Result<(), Report> {
+        match foreign::has_usage(role, self.oid) {
+            true => Ok(()),
+            false => Err(no_usage(&self.name, role)),
+        }
     }
 
     /// Refuses a role that may not have mail sent by it: the access control list is asked for the server's owner, and a

@@ -106,7 +106,10 @@ pub fn of_unsendable(error: &CommandError) -> Verdict {
 /// Whether a reply that refuses MAIL, RCPT, DATA or the final dot does so for good.
 pub fn is_final(verb: Verb, reply: &Reply) -> bool {
     let full = verb == Verb::Rcpt && reply.code().value() == 552;
-    reply.class() == Class::PermanentFailure && !full && !is_client_blocked(reply)
+    reply.class() == Class::PermanentFailure
+        && !full
+        && ServerFailure::of_refused_mail(reply).is_none()
+        && !is_client_blocked(reply)
 }
 
 fn of(outcome: &Outcome, takes_mail: bool) -> (Verdict, Option<ServerFailure>) {

@@ -48,8 +48,8 @@ fn try_host(host: &OutHost, role: pg_sys::Oid) -> Result<(Opening, Dialogue), Re
         return log_in(&server, role, None);
     }
     let opening = host.opening(role)?;
-    let (dialogue, _) = hold(&opening, |connection, _, io| {
-        login::greet(connection, None, io)
+    let (dialogue, _) = hold(&opening, |connection, _, environment| {
+        login::greet(connection, None, environment)
     })?;
     Ok((opening, dialogue))
 }

@@ -424,8 +424,8 @@ impl Draft {
 
     /// What delivery logs in by.
     fn mapping(&self) -> Result<Mapping, Report> {
-        let server = Server::of_oid(self.server, &self.server_name)?;
-        let mapping = server.mapping(self.owner)?;
+        let server = Server::of(self.server)?;
+        let mapping = server.map_or(Ok(None), |server| server.mapping(self.owner))?;
         mapping.ok_or_else(|| no_mapping(&self.server_name))
     }
 

@@ -5,11 +5,12 @@
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
 
-use super::sql::{BEING_SENT, CONTROL, bigint, bound, cluster, text};
-use crate::delivery::home;
+use super::sql::{BEING_SENT, CONTROL, bigint, boolean, bound, cluster, cluster_prefix, text};
+use crate::delivery::{control, home, wake};
 use crate::errors::{Report, sqlstate};
 use crate::pg::owner::with_owner_rights;
 use crate::pg::query::{Parameter, rows, run};
+use crate::settings;
 
 /// The owner of a message that is in the queue or in the log: `Some(None)` if that role is gone. `None` if there is no
 /// such message.
@@ -29,7 +30,7 @@ pub fn owner_of(message_id: i64) -> Result<Option<Option<pg_sys::Oid>>, Report> 
          UNION ALL
          (SELECT role_oid FROM {logged} AS logged WHERE message_id = $1 LIMIT 1)"
     );
-    let parameters = [bigint(message_id), text(&home::cluster_prefix()), cluster()];
+    let parameters = [bigint(message_id), text(&cluster_prefix()), cluster()];
     in_queue(|client| {
         let rows = rows(client, &query, &parameters);
         (rows.len() > 0).then(|| rows.get(0, 1))
@@ -71,6 +72,7 @@ pub fn retry(message_id: i64) -> Result<u64, Report> {
         let retried = run(client, &recipients, &[bigint(message_id)]);
         if retried > 0 {
             run(client, message, &[bigint(message_id)]);
+            wake::message_queued();
         }
         retried
     })
@@ -79,7 +81,34 @@ pub fn retry(message_id: i64) -> Result<u64, Report> {
 /// Makes all deferred mail due now.
 pub fn push() -> Result<(), Report> {
     let push = "UPDATE utl_smtp.delivery_control SET pushed_at = pg_catalog.clock_timestamp()";
-    in_queue(|client| run(client, push, &[])).map(|_| ())
+    in_queue(|client| run(client, push, &[]))?;
+    wake::message_queued();
+    Ok(())
+}
+
+/// Sends mail of this database, and lets it age.
+pub fn start() -> Result<(), Report> {
+    in_queue(|client| {
+        enable(client, true);
+        if settings::deliver() {
+            control::end_pause(client);
+        }
+    })?;
+    wake::delivery_started();
+    Ok(())
+}
+
+/// Sends no mail of this database, and lets it not age.
+pub fn stop() -> Result<(), Report> {
+    in_queue(|client| {
+        enable(client, false);
+        control::begin_pause(client);
+    })
+}
+
+fn enable(client: &mut SpiClient<'_>, enabled: bool) {
+    let enable = "UPDATE utl_smtp.delivery_control SET enabled = $1";
+    run(client, enable, &[boolean(enabled)]);
 }
 
 /// A message that another installation has queued and that was not adopted, with this one's stamp as `$n`.
@@ -132,7 +161,8 @@ pub fn adopt() -> Result<u64, Report> {
         discard_finished(client, &foreign(1), &[stamp()]);
         run(client, &attempted, &[stamp(), text(DOUBT)]);
         let count: Option<i64> = rows(client, &recipients, &[stamp()]).get(0, 1);
-        run(client, &adopted, &[stamp(), text(&home::cluster_prefix())]);
+        run(client, &adopted, &[stamp(), text(&cluster_prefix())]);
+        wake::message_queued();
         count.unwrap_or(0) as u64
     })
 }
@@ -199,7 +229,7 @@ fn finish(
                 $2 || coalesce('; the last attempt: ' || r.last_reply, '')
          FROM gone AS r JOIN {messages} AS m ON m.message_id = r.message_id"
     );
-    let mut parameters = vec![text(state), text(reason), text(&home::cluster_prefix())];
+    let mut parameters = vec![text(state), text(reason), text(&cluster_prefix())];
     parameters.extend_from_slice(chosen_by);
     run(client, &statement, &parameters)
 }

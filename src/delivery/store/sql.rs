@@ -67,3 +67,8 @@ pub fn oid(value: pg_sys::Oid) -> Parameter {
 pub fn cluster() -> Parameter {
     bigint(cluster::system_identifier() as i64)
 }
+
+/// How `message.home` begins in all databases of this cluster.
+pub fn cluster_prefix() -> String {
+    format!("{} ", cluster::system_identifier())
+}

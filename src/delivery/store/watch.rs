@@ -3,11 +3,11 @@
 
 use pgrx::pg_sys;
 
-use super::sql::{BEING_SENT, CONTROL, PUSHED, boolean, bound, cluster, oid, text};
-use crate::delivery::home;
+use super::sql::{BEING_SENT, CONTROL, PUSHED, boolean, bound, cluster, cluster_prefix, oid, text};
 use crate::pg::query::Parameter;
 use crate::pg::roles;
 use crate::pg::row_set::OwnersRows;
+use crate::settings;
 
 /// Members see statistics of everybody.
 const PG_READ_ALL_STATS: u32 = 3375;
@@ -62,7 +62,7 @@ pub fn queue(role: pg_sys::Oid) -> OwnersRows {
          WHERE m.readable OR $3"
     );
     let mut parameters = reader(role);
-    parameters.push(text(&home::cluster_prefix()));
+    parameters.push(text(&cluster_prefix()));
     OwnersRows::new(&query, parameters)
 }
 
@@ -159,7 +159,7 @@ pub fn servers(role: pg_sys::Oid) -> OwnersRows {
                     GROUP BY m.server_oid) AS queue ON queue.server_oid = s.oid
          WHERE pg_catalog.has_server_privilege($1, s.oid, 'USAGE')"
     );
-    OwnersRows::new(&query, vec![oid(role), text(&home::cluster_prefix())])
+    OwnersRows::new(&query, vec![oid(role), text(&cluster_prefix())])
 }
 
 /// `delivery_status`. What the worker has counted is shown where it is a minute old or less, else it is counted now.
@@ -167,7 +167,7 @@ pub fn status(role: pg_sys::Oid) -> OwnersRows {
     let query = format!(
         "SELECT pg_catalog.current_database()::text,
                 process.worker,
-                CASE WHEN NOT coalesce(pg_catalog.current_setting('utl_smtp.deliver', true)::boolean, true) THEN 'off'
+                CASE WHEN NOT $5 THEN 'off'
                      WHEN extension.version IS DISTINCT FROM $4 THEN 'outdated'
                      WHEN NOT control.enabled THEN 'stopped'
                      WHEN process.worker IS NOT NULL THEN coalesce(own.state, 'running')
@@ -194,6 +194,7 @@ pub fn status(role: pg_sys::Oid) -> OwnersRows {
     );
     let mut parameters = reader(role);
     parameters.push(text(VERSION));
+    parameters.push(boolean(settings::deliver()));
     OwnersRows::new(&query, parameters)
 }
 

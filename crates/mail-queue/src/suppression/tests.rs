@@ -115,6 +115,7 @@ fn only_rcpt_and_six_statuses_are_hard_bounces() {
         "450 5.1.1 contradicts",
         "550 4.1.1 contradicts",
         // It is the client that is refused.
+        "530 5.1.1 log in first",
         "550 5.2.1 Mailbox unavailable. Your IP address is blacklisted.",
     ] {
         assert!(!is_hard_bounce(&refused(Verb::Rcpt, text)), "{text}");
