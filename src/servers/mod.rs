@@ -2,6 +2,7 @@
 //!
 //! They are read from the catalogs at each use, so ALTER and DROP count at the next one.
 
+pub mod choice;
 pub mod options;
 pub mod token;
 
@@ -62,8 +63,7 @@ impl Server {
 
     /// The mail server with this OID, whoever may use it; `None` if there is none, or a server of another kind.
     pub fn of(oid: pg_sys::Oid) -> Result<Option<Self>, Report> {
-        let found =
-            foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
+        let found = foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
         found
             .filter(|found| found.wrapper == WRAPPER)
             .map(Self::read)
@@ -80,6 +80,14 @@ impl Server {
             digest: digest(Sha256::new(), &found.options),
             options,
         })
+    }
+
+    /// The refusal to use its credentials on a connection that may not be one to it.
+    pub fn refuse_connection(&self, detail: String) -> Report {
+        let message = format!("the connection is not one to mail server \"{}\"", self.name);
+        Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
+            .detail(detail)
+            .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
     }
 
     /// SHA-256 of its options.

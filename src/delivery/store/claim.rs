@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
+use pgrx::IntoDatum;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
-use pgrx::IntoDatum;
 
 use crate::pg::owner::Plan;
 use crate::pg::query::{Rows, StoredText, Timestamp};
@@ -239,7 +239,10 @@ pub fn piece(client: &mut SpiClient<'_>, message_id: i64, piece_no: i32) -> Opti
 
 fn messages(rows: Rows<'_>) -> Vec<Claimed> {
     let nothing = || StoredText(Ok(String::new()));
-    let moment = |row, column| rows.get::<Timestamp>(row, column).map_or(0, |moment| moment.0);
+    let moment = |row, column| {
+        rows.get::<Timestamp>(row, column)
+            .map_or(0, |moment| moment.0)
+    };
     let mut claimed: Vec<Claimed> = (0..rows.len())
         .map(|row| {
             let message_id = rows.get(row, 1).unwrap_or_default();
@@ -348,5 +351,6 @@ fn contents(
 
 /// As PostgreSQL wants it in arrays.
 pub(super) fn moment(time: pg_sys::TimestampTz) -> TimestampWithTimeZone {
-    TimestampWithTimeZone::try_from(time).unwrap_or_else(|_| TimestampWithTimeZone::positive_infinity())
+    TimestampWithTimeZone::try_from(time)
+        .unwrap_or_else(|_| TimestampWithTimeZone::positive_infinity())
 }
