@@ -1,12 +1,11 @@
 //! Delivery: the queue in the database, and the worker that sends what was committed to it.
 
+pub mod content;
 mod control;
 mod engine;
 pub mod home;
 pub mod launcher;
 mod shared;
-pub mod content;
-pub mod home;
 pub mod store;
 pub mod wake;
 mod worker;

@@ -44,9 +44,7 @@ pub fn server_of(oid: pg_sys::Oid) -> Result<Option<Server>, EncodingError> {
 
 /// # Safety
 /// `server` was just read from the catalog, or is null.
-unsafe fn described(
-    server: *const pg_sys::ForeignServer,
-) -> Result<Option<Server>, EncodingError> {
+unsafe fn described(server: *const pg_sys::ForeignServer) -> Result<Option<Server>, EncodingError> {
     // SAFETY: as the caller promises; the wrapper of a server exists.
     unsafe {
         let Some(server) = server.as_ref() else {

@@ -62,8 +62,7 @@ impl Server {
 
     /// The mail server with this OID, whoever may use it; `None` if there is none, or a server of another kind.
     pub fn of(oid: pg_sys::Oid) -> Result<Option<Self>, Report> {
-        let found =
-            foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
+        let found = foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
         found
             .filter(|found| found.wrapper == WRAPPER)
             .map(Self::read)

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 
+use pgrx::IntoDatum;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
-use pgrx::IntoDatum;
 
+use crate::pg::datum::text_datum;
 use crate::pg::owner::Plan;
 use crate::pg::query::{Rows, StoredText, Timestamp};
 
@@ -164,6 +165,12 @@ thread_local! {
             &[pg_sys::INT8ARRAYOID, pg_sys::INT4OID],
         )
     };
+    static ADOPTED: Plan = const {
+        Plan::new(
+            c"SELECT FROM utl_smtp.adopted_home AS a WHERE a.home = $1 AND a.adopted = $2",
+            &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+        )
+    };
     static PIECE: Plan = const {
         Plan::new(
             c"SELECT c.piece FROM utl_smtp.message_content AS c WHERE c.message_id = $1 AND c.piece_no = $2",
@@ -228,6 +235,12 @@ pub fn suspect(
     complete(client, by, claimed).pop()
 }
 
+/// Whether this installation sends what another one has queued.
+pub fn is_adopted(client: &mut SpiClient<'_>, home: &str, adopted: &str) -> bool {
+    let values = [Some(text_datum(home)), Some(text_datum(adopted))];
+    ADOPTED.with(|plan| plan.run(client, &values) > 0)
+}
+
 /// A piece of a content; `None` where it is gone.
 pub fn piece(client: &mut SpiClient<'_>, message_id: i64, piece_no: i32) -> Option<Vec<u8>> {
     let values = [Some(message_id.into()), Some(piece_no.into())];
@@ -239,7 +252,10 @@ pub fn piece(client: &mut SpiClient<'_>, message_id: i64, piece_no: i32) -> Opti
 
 fn messages(rows: Rows<'_>) -> Vec<Claimed> {
     let nothing = || StoredText(Ok(String::new()));
-    let moment = |row, column| rows.get::<Timestamp>(row, column).map_or(0, |moment| moment.0);
+    let moment = |row, column| {
+        rows.get::<Timestamp>(row, column)
+            .map_or(0, |moment| moment.0)
+    };
     let mut claimed: Vec<Claimed> = (0..rows.len())
         .map(|row| {
             let message_id = rows.get(row, 1).unwrap_or_default();
@@ -313,7 +329,7 @@ fn recipients(
     RECIPIENTS.with(|plan| {
         let rows = plan.rows(client, &values);
         for row in 0..rows.len() {
-            let is_due = rows.get(row, 7).unwrap_or_default();
+            let is_due: bool = rows.get(row, 7).unwrap_or_default();
             let recipient = is_due.then(|| ClaimedRecipient {
                 number: rows.get(row, 2).unwrap_or_default(),
                 address: rows.get(row, 3).unwrap_or_else(nothing),
@@ -348,5 +364,6 @@ fn contents(
 
 /// As PostgreSQL wants it in arrays.
 pub(super) fn moment(time: pg_sys::TimestampTz) -> TimestampWithTimeZone {
-    TimestampWithTimeZone::try_from(time).unwrap_or_else(|_| TimestampWithTimeZone::positive_infinity())
+    TimestampWithTimeZone::try_from(time)
+        .unwrap_or_else(|_| TimestampWithTimeZone::positive_infinity())
 }

@@ -72,7 +72,9 @@ thread_local! {
 pub fn first_of_each(client: &mut SpiClient<'_>) -> Vec<First> {
     FIRST_OF_EACH.with(|plan| {
         let rows = plan.rows(client, &[]);
-        (0..rows.len()).filter_map(|row| first(&rows, row)).collect()
+        (0..rows.len())
+            .filter_map(|row| first(&rows, row))
+            .collect()
     })
 }
 

@@ -198,9 +198,8 @@ pub struct Settler {
 
 /// Writes down what became of messages. Returns those that somebody else has locked: they are to be settled later.
 pub fn settle(client: &mut SpiClient<'_>, by: Settler, settled: &[Settlement]) -> HashSet<i64> {
-    let (whole, parts): (Vec<_>, Vec<_>) = settled
-        .iter()
-        .partition(|settlement| settlement.ends_it());
+    let (whole, parts): (Vec<_>, Vec<_>) =
+        settled.iter().partition(|settlement| settlement.ends_it());
     log(client, by, &whole, &WHOLE);
     if parts.is_empty() {
         return HashSet::new();
