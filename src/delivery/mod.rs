@@ -1,5 +1,6 @@
 //! Delivery: the queue in the database, and the worker that sends what was committed to it.
 
+pub mod content;
 mod control;
 pub mod dkim;
 mod engine;
