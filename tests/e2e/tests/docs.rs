@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use e2e::cluster::{Cluster, Database};
 use e2e::issuer::Issuer;
 use e2e::mail::MailServer;
+use e2e::openssl::OpensslFixtures;
 use smtp_core::phase::TRANSITIONS;
 
 /// The pages create and drop roles of the same names, so they take turns.
@@ -365,7 +366,7 @@ fn script(text: &str) -> (String, usize) {
 fn for_the_test_server(script: &str) -> String {
     let mail = MailServer::shared();
     let (_, domain) = mail.user.split_once('@').unwrap();
-    let mut script = for_the_test_issuer(script)
+    let mut script = with_a_dkim_key(&for_the_test_issuer(script))
         .replace("'mail.example.com'", "'127.0.0.1'")
         .replace(
             "'file:/etc/postgresql/wallets/mail'",
@@ -390,6 +391,18 @@ fn for_the_test_server(script: &str) -> String {
             .replace(&format!("port '{literal}'"), &format!("port '{port}'"));
     }
     script
+}
+
+/// Replaces the file of a private key by a key.
+fn with_a_dkim_key(script: &str) -> String {
+    const FILE: &str = "pg_read_file('/etc/postgresql/dkim/example.com.pem')";
+    if !script.contains(FILE) {
+        return script.to_owned();
+    }
+    let key = OpensslFixtures::new()
+        .key("dkim", "-algorithm RSA -pkeyopt rsa_keygen_bits:2048")
+        .read("dkim.key");
+    script.replace(FILE, &format!("'{key}'"))
 }
 
 /// Replaces the mail servers, token endpoints and credentials of the providers by those of the tests.
