@@ -100,10 +100,10 @@ fn send(
     } = addressed;
     let (mut replies, mut eight_bit) = (Vec::new(), false);
     let result = with_session(c, |session, io| {
-        let connection = &mut session.connection;
-        let verdict = connection.send(&envelope, message.pieces(), MAX_RECIPIENTS, io)?;
+        let dialogue = &mut session.dialogue;
+        let verdict = dialogue.send(&envelope, message.pieces(), MAX_RECIPIENTS, io)?;
         eight_bit = verdict.eight_bit;
-        let hello_sent = connection.session().hello_sent();
+        let hello_sent = dialogue.session().hello_sent();
         let delivery = Delivery::new(verdict, &recipients, hello_sent);
         replies = delivery.replies;
         match delivery.failure {

@@ -2,6 +2,7 @@
 //!
 //! They are read from the catalogs at each use, so ALTER and DROP count at the next one.
 
+pub mod choice;
 pub mod options;
 pub mod token;
 
@@ -57,15 +58,49 @@ impl Server {
         if !foreign::has_usage(role, found.oid) {
             return Err(no_usage(name, role));
         }
+        Self::read(found).map(Some)
+    }
+
+    /// The mail server with this OID, whoever may use it; `None` if there is none, or a server of another kind.
+    pub fn of(oid: pg_sys::Oid) -> Result<Option<Self>, Report> {
+        let found = foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
+        found
+            .filter(|found| found.wrapper == WRAPPER)
+            .map(Self::read)
+            .transpose()
+    }
+
+    fn read(found: foreign::Server) -> Result<Self, Report> {
         let (address, options) = ServerOptions::parse(&found.options)?;
-        Ok(Some(Self {
+        Ok(Self {
             oid: found.oid,
-            name: name.to_owned(),
+            name: found.name,
             owner: found.owner,
             address,
             digest: digest(Sha256::new(), &found.options),
             options,
-        }))
+        })
+    }
+
+    /// The refusal to use its credentials on a connection that may not be one to it.
+    pub fn refuse_connection(&self, detail: String) -> Report {
+        let message = format!("the connection is not one to mail server \"{}\"", self.name);
+        Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
+            .detail(detail)
+            .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
+    }
+
+    /// SHA-256 of its options.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest.clone().finalize().into()
+    }
+
+    /// Refuses a role without USAGE.
+    pub fn require_usage(&self, role: pg_sys::Oid) -> Result<(), Report> {
+        match foreign::has_usage(role, self.oid) {
+            true => Ok(()),
+            false => Err(no_usage(&self.name, role)),
+        }
     }
 
     /// Refuses a role that may not have mail sent by it: the access control list is asked for the server's owner, and a
