@@ -1,0 +1,5 @@
+//! Delivery: the queue and the processes that send what is in it.
+
+mod copies;
+mod processes;
+mod workers;
