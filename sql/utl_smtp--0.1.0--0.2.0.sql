@@ -434,3 +434,4 @@ COMMENT ON COLUMN utl_smtp.host_ace.privilege IS
 
 -- include sql/install/40_queue.sql
 -- include sql/install/42_watch.sql
+-- include sql/install/43_suppression.sql

@@ -15,6 +15,7 @@ use smtp_core::host::Host;
 use super::connection::connect;
 use super::message::MAX_RECIPIENTS;
 use super::{admit, caller, with_io};
+use crate::access::senders;
 use crate::conversation::opening::Opening;
 use crate::conversation::out_server::{OutHost, OutServer};
 use crate::conversation::registry::Descriptor;
@@ -172,6 +173,7 @@ fn send(arguments: Arguments<'_>, attached: Option<Attached<'_>>) -> Result<(), 
         draft.attachments.push(attachment(attached, &file_name)?);
     }
     let message = draft.compose(stamp()?)?;
+    senders::require_approved(role, &message.envelope().sender)?;
     let octets = message.octets()?;
     let (connection, host, port, _descriptor) = open(role)?;
     deliver(connection, &message, &octets).map_err(|problem| problem.into_report(&host, port))

@@ -15,6 +15,7 @@ mod queue;
 mod removed;
 mod rows;
 mod servers;
+mod suppression;
 mod wallet;
 
 use pgrx::{PgLogLevel, pg_sys};

@@ -1,9 +1,13 @@
 //! Statements that are run once, within [`super::owner::with_owner_rights`].
 
+use std::borrow::Cow;
 use std::ffi::{CString, c_char};
 
 use pgrx::spi::SpiClient;
 use pgrx::{FromDatum, pg_sys};
+
+use super::datum::Bytes;
+use super::encoding;
 
 /// A value for `$1` and so on: its type, and `None` for NULL.
 pub type Parameter = (pg_sys::Oid, Option<pg_sys::Datum>);
@@ -95,3 +99,13 @@ macro_rules! column {
 }
 
 column!(bool: BOOLOID, i64: INT8OID, pg_sys::Oid: OIDOID);
+
+impl Column for String {
+    const TYPE: pg_sys::Oid = pg_sys::TEXTOID;
+
+    unsafe fn read(value: pg_sys::Datum, is_null: bool) -> Option<Self> {
+        // SAFETY: as the caller promises.
+        let bytes = unsafe { Bytes::from_datum(value, is_null) }?;
+        encoding::to_str(bytes.get()).ok().map(Cow::into_owned)
+    }
+}

@@ -2,4 +2,5 @@
 
 pub mod operate;
 mod sql;
+pub mod suppression;
 pub mod watch;
