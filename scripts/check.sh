@@ -25,6 +25,7 @@ crates_depend_in_one_direction() {
     uses pem-wallet smtp-core rustls
     uses smtp-client smtp-core pem-wallet rustls
     uses smtp-core
+    uses table-text
     [[ $(declare -f crates_depend_in_one_direction | grep -c "^ *uses ") == $(git ls-files "crates/*/Cargo.toml" | wc -l) ]] ||
         die "a crate has no rule"
 }

@@ -36,6 +36,8 @@ pub extern "C-unwind" fn _PG_init() {
         conversation::registry::prepare();
         conversation::token_cache::prepare();
         conversation::wallet_cache::prepare();
+        servers::choice::prepare();
     });
     settings::register();
+    delivery::prepare();
 }

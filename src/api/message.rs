@@ -52,14 +52,14 @@ fn send_raw_message(
 }
 
 /// An envelope, and its recipients as the caller wrote them.
-struct Addressed {
-    envelope: Envelope,
+pub(super) struct Addressed {
+    pub(super) envelope: Envelope,
     recipients: Vec<String>,
 }
 
 impl Addressed {
     /// Equal recipients count once, in the first spelling.
-    fn parse(
+    pub(super) fn parse(
         sender: Option<Bytes<'_>>,
         recipients: Option<TextArray<'_>>,
         parameters: Option<Bytes<'_>>,
@@ -103,10 +103,10 @@ fn send(
     } = addressed;
     let (mut replies, mut eight_bit) = (Vec::new(), false);
     let result = with_session(c, |session, io| {
-        let connection = &mut session.connection;
-        let verdict = connection.send(&envelope, message.pieces(), MAX_RECIPIENTS, io)?;
+        let dialogue = &mut session.dialogue;
+        let verdict = dialogue.send(&envelope, message.pieces(), MAX_RECIPIENTS, io)?;
         eight_bit = verdict.eight_bit;
-        let hello_sent = connection.session().hello_sent();
+        let hello_sent = dialogue.session().hello_sent();
         let delivery = Delivery::new(verdict, &recipients, hello_sent);
         replies = delivery.replies;
         match delivery.failure {

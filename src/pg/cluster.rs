@@ -20,6 +20,18 @@ pub fn database() -> pg_sys::Oid {
     unsafe { pg_sys::MyDatabaseId }
 }
 
+/// Its name. In a transaction.
+pub fn database_name() -> String {
+    // SAFETY: a catalog look-up; the name is a palloc'd C string, or null.
+    unsafe {
+        let name = pg_sys::get_database_name(database());
+        if name.is_null() {
+            return database().to_string();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
 /// Whether the server recovers: it is a standby, or replays its log after a crash or from an archive.
 pub fn in_recovery() -> bool {
     // SAFETY: reads shared memory.

@@ -76,20 +76,15 @@ pub fn cluster_prefix() -> String {
     format!("{} ", cluster::system_identifier())
 }
 
-pub fn integer(value: i32) -> Parameter {
-    (pg_sys::INT4OID, Some(value.into()))
-}
-
-pub fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Parameter {
+/// An array.
+pub fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Option<pg_sys::Datum> {
     let values: Vec<Text> = values.map(|value| Text(value.to_owned())).collect();
-    (pg_sys::TEXTARRAYOID, values.into_datum())
+    values.into_datum()
 }
 
-pub fn bigints(values: impl Iterator<Item = i64>) -> Parameter {
-    (
-        pg_sys::INT8ARRAYOID,
-        values.collect::<Vec<_>>().into_datum(),
-    )
+/// An array.
+pub fn bigints(values: impl Iterator<Item = i64>) -> Option<pg_sys::Datum> {
+    values.collect::<Vec<_>>().into_datum()
 }
 
 /// Runs statements with the rights of the tables' owner.
