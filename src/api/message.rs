@@ -12,11 +12,13 @@ use super::arguments::{elements, required};
 use super::conversation::esmtp_parameters;
 use super::data::{octets, text, warn_of_8bit};
 use super::{Failures, with_session};
+use crate::access::senders;
 use crate::conversation::Problem;
 use crate::conversation::registry::Handle;
 use crate::errors::{Delivery, OfArgument, Report, not_sent};
 use crate::pg::datum::{Bytes, Text, TextArray};
 use crate::pg::encoding::MessageText;
+use crate::pg::roles;
 
 /// Recipients of one transaction: what every server has to take (RFC 5321 §4.5.3.1.8).
 pub(super) const MAX_RECIPIENTS: usize = 100;
@@ -64,6 +66,7 @@ impl Addressed {
     ) -> Result<Self, Report> {
         const RECIPIENTS: &str = "recipients";
         let sender = ReversePath::parse(&required("sender", sender)?).of_argument("sender")?;
+        senders::require_approved(roles::current(), &sender)?;
         let mut addressed = Self {
             envelope: Envelope {
                 sender,

@@ -3,3 +3,10 @@
 mod copies;
 mod processes;
 mod workers;
+//! The queue: watching it, operating it, the suppression list, approved senders.
+
+mod dumps;
+mod rows;
+mod senders;
+mod suppression;
+mod watching;
