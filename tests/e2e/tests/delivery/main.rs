@@ -1,5 +1,6 @@
 //! Delivery: the queue and the processes that send what is in it.
 
 mod copies;
+mod installations;
 mod processes;
 mod workers;
