@@ -1,6 +1,5 @@
 //! Delivery: the queue in the database, and the worker that sends what was committed to it.
 
-pub mod content;
 mod control;
 pub mod dkim;
 mod engine;

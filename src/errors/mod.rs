@@ -13,6 +13,8 @@ pub mod hints;
 mod mail;
 mod options;
 mod query;
+pub mod queue;
+mod recorded;
 mod token;
 mod transport;
 mod wallet;
@@ -31,7 +33,7 @@ use crate::pg::report::{Error, raise};
 use hints::Flaw;
 
 /// An error as PostgreSQL reports it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     code: &'static [u8; 5],
     message: String,
@@ -67,11 +69,16 @@ pub mod sqlstate {
     pub use crate::pg::report::OUT_OF_MEMORY;
     pub const NOT_IN_PREREQUISITE_STATE: &[u8; 5] = b"55000";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
+    pub const READ_ONLY_TRANSACTION: &[u8; 5] = b"25006";
     pub const WRONG_OBJECT_TYPE: &[u8; 5] = b"42809";
     pub const INVALID_OPTION_NAME: &[u8; 5] = b"HV00D";
     pub const DATATYPE_MISMATCH: &[u8; 5] = b"42804";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
     pub const UNDEFINED_OBJECT: &[u8; 5] = b"42704";
+    pub const AMBIGUOUS: &[u8; 5] = b"42P09";
+    pub const DISK_FULL: &[u8; 5] = b"53100";
+    pub const CONFIGURATION_LIMIT: &[u8; 5] = b"53400";
+    pub const IO_ERROR: &[u8; 5] = b"58030";
     pub const UNDEFINED_TABLE: &[u8; 5] = b"42P01";
     pub const INTERNAL_ERROR: &[u8; 5] = b"XX000";
 }
@@ -187,6 +194,11 @@ impl Report {
     /// Whether another server may do where this one did not: it could not be reached, or wants nothing now.
     pub fn is_unavailable(&self) -> bool {
         self.code == sqlstate::TRANSIENT_ERROR || self.code == sqlstate::PERMANENT_ERROR
+    }
+
+    /// Whether an object that is needed does not exist.
+    pub fn is_undefined(&self) -> bool {
+        self.code == sqlstate::UNDEFINED_OBJECT
     }
 
     /// The reply that stands for this error, or the error where none does: TLS, wallets,

@@ -81,7 +81,8 @@ unsafe fn prepare(query: &CStr) -> Result<pg_sys::SPIPlanPtr, QueryError> {
         if !pg_sys::ActiveSnapshotSet() {
             return Err(QueryError::NoSnapshot);
         }
-        let plan = pg_sys::SPI_prepare(query.as_ptr(), 0, null_mut());
+        let options = pg_sys::CURSOR_OPT_PARALLEL_OK as i32;
+        let plan = pg_sys::SPI_prepare_cursor(query.as_ptr(), 0, null_mut(), options);
         if plan.is_null() {
             return Err(QueryError::Refused(pg_sys::SPI_result));
         }

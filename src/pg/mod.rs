@@ -9,6 +9,7 @@ pub mod datum;
 pub mod encoding;
 pub mod expanded_record;
 pub mod foreign;
+pub mod insertion;
 pub mod latch;
 pub mod lock;
 pub mod memory;

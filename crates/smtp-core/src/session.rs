@@ -305,11 +305,7 @@ impl Session {
         schemes: &SchemeList,
         credentials: Credentials,
     ) -> Result<(), CommandError> {
-        self.require_turn()?;
-        self.refuse_in_data()?;
-        let offered = self.capabilities.as_ref().map(Capabilities::auth_schemes);
-        let scheme = schemes.choose(offered, self.scheme_policy())?;
-        let (mut exchange, line) = Exchange::open(scheme, credentials)?;
+        let (mut exchange, line) = self.open_exchange(schemes, credentials)?;
         self.transcript.client(|| masking::masked_auth(&line));
         match self.recording {
             true => exchange.settle(),
@@ -319,6 +315,19 @@ impl Session {
         self.forget_secrets();
         self.expect(Due::last(Verb::Auth));
         Ok(())
+    }
+
+    /// The exchange that [`Session::authenticate`] begins, and its first line.
+    pub(crate) fn open_exchange(
+        &self,
+        schemes: &SchemeList,
+        credentials: Credentials,
+    ) -> Result<(Exchange, Zeroizing<String>), CommandError> {
+        self.require_turn()?;
+        self.refuse_in_data()?;
+        let offered = self.capabilities.as_ref().map(Capabilities::auth_schemes);
+        let scheme = schemes.choose(offered, self.scheme_policy())?;
+        Ok(Exchange::open(scheme, credentials)?)
     }
 
     /// Takes bytes of the server up to the end of a reply. Returns how many were used: where

@@ -48,6 +48,27 @@ fn the_reference_has_a_section_for_each_routine_and_no_other() {
     assert_eq!(routines, catalog);
 }
 
+/// Every routine, every parameter that is not Oracle's, and every attribute of its type.
+#[test]
+fn the_page_about_utl_mail_names_all_there_is() {
+    let catalog = listed(
+        "SELECT 'utl_mail.' || proname FROM pg_proc
+          WHERE pronamespace = 'utl_mail'::regnamespace AND proname NOT LIKE 'send\\_attach%'
+         UNION SELECT unnest(proargnames) FROM pg_proc
+          WHERE pronamespace = 'utl_mail'::regnamespace AND proname IN ('send_message', 'query_to_csv', 'query_to_html')
+         UNION SELECT attname FROM pg_attribute WHERE attrelid = 'utl_mail.attachment'::regclass",
+    );
+    let text = page("docs/mail.md");
+    let missing: Vec<_> = catalog
+        .iter()
+        .filter(|name| {
+            let mut marked = ["`", "## ", "(", ", "].iter();
+            !marked.any(|mark| text.contains(&format!("{mark}{name}")))
+        })
+        .collect();
+    assert!(catalog.len() > 20 && missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn the_lists_of_who_may_execute_what_equal_the_catalog() {
     let executable = |by_public: bool| {
@@ -329,7 +350,7 @@ fn pages() -> Vec<PathBuf> {
 fn listed(query: &str) -> BTreeSet<String> {
     let database = Database::new();
     let mut session = database.superuser();
-    session.run("LOAD 'utl_smtp'");
+    session.run("LOAD 'utl_smtp'; CREATE EXTENSION utl_mail");
     let array: Vec<String> = session.value(&format!(
         "SELECT array_agg(x::text) FROM ({query}) AS q (x)"
     ));
