@@ -104,6 +104,14 @@ pub fn not_denied(
         .collect()
 }
 
+/// Whether there is an entry that denies the role any host or address, so that [`not_denied`] may leave out some.
+pub fn may_be_denied_addresses(role: pg_sys::Oid, privilege: Privilege) -> bool {
+    let denies = |entry: list::Applicable| {
+        entry.grant_type == GrantType::Deny && privilege.names().contains(&&*entry.privilege)
+    };
+    !roles::is_superuser(role) && list::applicable(role).into_iter().any(denies)
+}
+
 /// Whether the role may show the wallet's client certificate to this host.
 pub fn may_use_client_certificates(role: pg_sys::Oid, host: &Host, port: u16) -> bool {
     let privilege = Privilege::UseClientCertificates;

@@ -299,10 +299,11 @@ impl Service {
             false => Activity::Running,
         };
         let changed = (self.shown != Some(activity)).then_some(activity);
-        let failure = self.unshown_failure.take();
-        match background::transaction(|| control::look_again(changed, failure.as_deref())) {
+        let failure = self.unshown_failure.as_deref();
+        match background::transaction(|| control::look_again(changed, failure)) {
             Ok(Ok(())) => {
                 self.shown = Some(activity);
+                self.unshown_failure = None;
                 None
             }
             Ok(Err(refusal)) => Some(refused(&refusal)),

@@ -33,7 +33,7 @@ use crate::pg::report::{Error, raise};
 use hints::Flaw;
 
 /// An error as PostgreSQL reports it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     code: &'static [u8; 5],
     message: String,

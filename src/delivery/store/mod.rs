@@ -14,6 +14,7 @@ pub mod claim;
 pub mod due;
 pub mod operate;
 pub mod record;
+pub mod refresh_token;
 pub mod rescue;
 pub mod settle;
 mod sql;
