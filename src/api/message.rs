@@ -17,36 +17,38 @@ use crate::conversation::registry::Handle;
 use crate::errors::{Delivery, OfArgument, Report, not_sent};
 use crate::pg::datum::{Bytes, Text, TextArray};
 use crate::pg::encoding::MessageText;
+use crate::pg::result_set::ResultSet;
 
 /// Recipients of one transaction: what every server has to take (RFC 5321 §4.5.3.1.8).
 pub(super) const MAX_RECIPIENTS: usize = 100;
 
+/// What is returned for each recipient.
+type Row = (name!(recipient, Text), name!(code, i32), name!(text, Text));
+
 /// `utl_smtp.send_message`, with a message of type text.
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity)]
 fn send_message(
     c: Option<Handle>,
     sender: Option<Bytes<'_>>,
     recipients: Option<TextArray<'_>>,
     message: Option<Bytes<'_>>,
     parameters: Option<Bytes<'_>>,
-) -> TableIterator<'static, (name!(recipient, Text), name!(code, i32), name!(text, Text))> {
+) -> ResultSet<Row> {
     let addressed = Addressed::parse(sender, recipients, parameters);
-    TableIterator::new(send(c, addressed, text("message", message)))
+    ResultSet(send(c, addressed, text("message", message)))
 }
 
 /// `utl_smtp.send_message`, with a message of type bytea.
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity)]
 fn send_raw_message(
     c: Option<Handle>,
     sender: Option<Bytes<'_>>,
     recipients: Option<TextArray<'_>>,
     message: Option<Bytes<'_>>,
     parameters: Option<Bytes<'_>>,
-) -> TableIterator<'static, (name!(recipient, Text), name!(code, i32), name!(text, Text))> {
+) -> ResultSet<Row> {
     let addressed = Addressed::parse(sender, recipients, parameters);
-    TableIterator::new(send(c, addressed, octets("message", message)))
+    ResultSet(send(c, addressed, octets("message", message)))
 }
 
 /// An envelope, and its recipients as the caller wrote them.
@@ -91,7 +93,7 @@ fn send(
     c: Option<Handle>,
     addressed: Result<Addressed, Report>,
     message: Result<MessageText<'_>, Report>,
-) -> Vec<(Text, i32, Text)> {
+) -> Vec<Row> {
     let arguments = addressed.and_then(|addressed| Ok((addressed, message?)));
     let (addressed, message) = arguments.unwrap_or_else(|report| report.raise());
     let Addressed {

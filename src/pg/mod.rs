@@ -9,5 +9,6 @@ pub mod latch;
 pub mod memory;
 pub mod notices;
 pub mod report;
+pub mod result_set;
 pub mod roles;
 pub mod thread;
