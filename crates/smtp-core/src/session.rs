@@ -250,6 +250,19 @@ impl Session {
         self.output.clear();
     }
 
+    /// Takes the output out, for a caller that must not send anything twice whatever happens on the way.
+    pub fn take_output(&mut self) -> Zeroizing<Vec<u8>> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// Gives back the room of an output that was taken out and sent.
+    pub fn reuse(&mut self, mut sent: Zeroizing<Vec<u8>>) {
+        if self.output.is_empty() {
+            sent.clear();
+            self.output = sent;
+        }
+    }
+
     /// Puts a command into the output; its reply is then due.
     ///
     /// While replies are due, a command may join the group if the server offers PIPELINING and the
