@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use pgrx::prelude::*;
-use smtp_core::command::Command;
-use smtp_core::envelope::Envelope;
+use smtp_core::envelope::{Envelope, Recipient};
 use smtp_core::reply::Reply;
-use smtp_core::text::{Mailbox, Parameters, ReversePath};
+use smtp_core::text::{Mailbox, ReversePath};
 
 use super::arguments::{elements, required};
 use super::conversation::esmtp_parameters;
@@ -74,13 +73,16 @@ impl Addressed {
             },
             recipients: Vec::new(),
         };
+        let given = elements(RECIPIENTS, recipients)?;
+        let several = given.len() > 1;
         let mut seen = HashSet::new();
-        for (index, given) in elements(RECIPIENTS, recipients)?.into_iter().enumerate() {
+        for (index, given) in given.into_iter().enumerate() {
             let mailbox = Mailbox::parse(&given).of_element(RECIPIENTS, index + 1)?;
-            let line = Command::Rcpt(mailbox.clone(), Parameters::default()).line();
-            line.of_element(RECIPIENTS, index + 1)?;
-            if seen.insert(mailbox.canonical()) {
-                addressed.envelope.recipients.push(mailbox.into());
+            let recipient = Recipient::from(mailbox);
+            let length = recipient.require_line_length();
+            length.of_element(RECIPIENTS, index + 1)?;
+            if !several || seen.insert(recipient.mailbox.canonical()) {
+                addressed.envelope.recipients.push(recipient);
                 addressed.recipients.push(given.into_owned());
             }
         }

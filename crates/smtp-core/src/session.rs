@@ -226,7 +226,8 @@ impl Session {
     /// Whether commands may be sent in groups: the server's last EHLO offered PIPELINING (RFC
     /// 2920).
     pub fn is_pipelining(&self) -> bool {
-        self.offers("PIPELINING")
+        let offered = self.capabilities.as_ref();
+        offered.is_some_and(Capabilities::is_pipelining)
     }
 
     /// Whether the server's last EHLO offered an extension, by its keyword.
@@ -274,9 +275,12 @@ impl Session {
     /// Why the command can't be sent. The session is then as it was.
     pub fn issue(&mut self, command: &Command) -> Result<(), CommandError> {
         self.admit(command)?;
-        let line = Zeroizing::new(command.line()?);
+        let line = command.pieces()?;
         self.transcribe(command, &line);
-        self.say(&line);
+        for piece in line {
+            self.output.extend_from_slice(piece.as_bytes());
+        }
+        self.output.extend_from_slice(b"\r\n");
         let verb = self.verb(command);
         match verb {
             Verb::Helo | Verb::Ehlo => self.hello_sent = true,
@@ -290,7 +294,7 @@ impl Session {
         self.expect(Due {
             verb,
             may_be_followed: grouped && !self.phase.is_challenge(),
-            smtputf8: verb == Verb::Mail && has_smtputf8(&line),
+            smtputf8: verb == Verb::Mail && has_smtputf8(command),
         });
         Ok(())
     }
@@ -408,9 +412,14 @@ impl Session {
     }
 }
 
-/// Whether the line of a MAIL has the parameter SMTPUTF8.
-fn has_smtputf8(line: &str) -> bool {
-    let parameters = line.rsplit('>').next().unwrap_or_default();
+/// Whether a MAIL has the parameter SMTPUTF8.
+fn has_smtputf8(mail: &Command) -> bool {
+    let parameters = match mail {
+        Command::Mail(from, _) if from.needs_smtputf8() => return true,
+        Command::Mail(_, parameters) => parameters.as_str(),
+        Command::Raw(raw) => raw.line().rsplit('>').next().unwrap_or_default(),
+        _ => return false,
+    };
     parameters
         .split_ascii_whitespace()
         .any(|word| word.eq_ignore_ascii_case("SMTPUTF8"))
