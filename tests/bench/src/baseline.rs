@@ -97,13 +97,23 @@ impl<S: Read + Write> Dialogue<S> {
     /// Reads these many replies of one line each, and looks at the last one.
     fn expect_last_of(&mut self, replies: usize, code: &str) {
         let mut length = 0;
-        while self.buffer[..length].iter().filter(|&&byte| byte == b'\n').count() < replies {
+        while self.buffer[..length]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
+            < replies
+        {
             let count = self.stream.read(&mut self.buffer[length..]).unwrap();
             assert!(count > 0, "the sink hung up");
             length += count;
         }
-        let last = self.buffer[..length].split_inclusive(|&byte| byte == b'\n').last();
-        assert!(last.is_some_and(|line| line.starts_with(code.as_bytes())), "not {code}");
+        let last = self.buffer[..length]
+            .split_inclusive(|&byte| byte == b'\n')
+            .last();
+        assert!(
+            last.is_some_and(|line| line.starts_with(code.as_bytes())),
+            "not {code}"
+        );
     }
 
     /// Reads one reply, up to the line with a space after its code.
