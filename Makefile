@@ -23,11 +23,13 @@ EXTDIR  = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 
 # Released versions, which never change again, and the ways between them.
 RELEASED = $(filter-out sql/utl_smtp--$(VERSION).sql sql/utl_mail--$(VERSION).sql, $(wildcard sql/utl_*--*.sql))
+STAGED   = $(RELEASED:sql/%=$(STAGE)/%)
 
+.DELETE_ON_ERROR:
 .PHONY: build install installcheck package check test test-versions test-load demo bench soak fuzz mutants clean
 
 # What is built is kept aside for each major version, so that `sudo make install` has nothing to compile.
-build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql $(STAGE)/utl_mail--$(VERSION).sql
+build: $(STAGE)/utl_smtp.so $(STAGE)/utl_smtp--$(VERSION).sql $(STAGE)/utl_mail--$(VERSION).sql $(STAGED)
 
 $(STAGE)/utl_smtp.so: $(SOURCES)
 	@test -n "$(MAJOR)" || { echo "error: no PostgreSQL at PG_CONFIG=$(PG_CONFIG)" >&2; exit 1; }
@@ -44,10 +46,15 @@ $(STAGE)/utl_mail--$(VERSION).sql: $(sort $(wildcard sql/utl_mail/*.sql)) utl_ma
 	mkdir -p $(@D)
 	cat /dev/null $(sort $(wildcard sql/utl_mail/*.sql)) >$@
 
+# An upgrade to the version at work includes the parts that are new in it; release.sh freezes it with them.
+$(STAGED): $(STAGE)/%: sql/% $(wildcard sql/install/*.sql) scripts/include.awk
+	mkdir -p $(@D)
+	awk -f scripts/include.awk $< >$@
+
 install: build
 	install -d "$(LIBDIR)" "$(EXTDIR)"
 	install -m 755 $(STAGE)/utl_smtp.so "$(LIBDIR)/utl_smtp.so"
-	install -m 644 utl_smtp.control $(STAGE)/utl_smtp--$(VERSION).sql $(RELEASED) "$(EXTDIR)/"
+	install -m 644 utl_smtp.control $(STAGE)/utl_smtp--$(VERSION).sql $(STAGED) "$(EXTDIR)/"
 	install -m 644 utl_mail.control $(STAGE)/utl_mail--$(VERSION).sql "$(EXTDIR)/"
 
 installcheck:

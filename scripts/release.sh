@@ -21,6 +21,11 @@ freeze() {
 \echo Use "ALTER EXTENSION $1 UPDATE TO '$next'" to load this file. \quit
 END
 }
+for upgrade in sql/utl_*--*--"$current".sql; do
+    [[ -e $upgrade ]] || continue
+    awk -f scripts/include.awk "$upgrade" >"$upgrade.new"
+    mv "$upgrade.new" "$upgrade"
+done
 freeze utl_smtp sql/install
 freeze utl_mail sql/utl_mail
 sed -i "s/^default_version = '$current'/default_version = '$next'/" utl_smtp.control utl_mail.control

@@ -428,3 +428,12 @@ COMMENT ON TRIGGER restore_at_once ON utl_smtp.host_ace_dump IS
 
 COMMENT ON COLUMN utl_smtp.host_ace.privilege IS
 'connect or smtp: hold a conversation; connect or http: fetch access tokens from a token endpoint; use_client_certificates: show the wallet''s client certificate; resolve, http_proxy, jdwp and use_passwords are kept for Oracle''s scripts and allow nothing';
+
+
+-- The queue and its delivery.
+
+-- include sql/install/40_queue.sql
+-- include sql/install/41_delivery.sql
+-- include sql/install/42_watch.sql
+-- include sql/install/43_suppression.sql
+-- include sql/install/50_dkim.sql

@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod conversation;
+mod delivery;
 mod errors;
 mod pg;
 mod servers;
@@ -35,6 +36,8 @@ pub extern "C-unwind" fn _PG_init() {
         conversation::registry::prepare();
         conversation::token_cache::prepare();
         conversation::wallet_cache::prepare();
+        servers::cache::prepare();
     });
     settings::register();
+    delivery::prepare();
 }

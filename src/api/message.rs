@@ -11,12 +11,14 @@ use super::arguments::{elements, required};
 use super::conversation::esmtp_parameters;
 use super::data::{octets, text, warn_of_8bit};
 use super::{Failures, with_session};
+use crate::access::senders;
 use crate::conversation::Problem;
 use crate::conversation::registry::Handle;
 use crate::errors::{Delivery, OfArgument, Report, not_sent};
 use crate::pg::datum::{Bytes, Text, TextArray};
 use crate::pg::encoding::MessageText;
 use crate::pg::result_set::ResultSet;
+use crate::pg::roles;
 
 /// Recipients of one transaction: what every server has to take (RFC 5321 §4.5.3.1.8).
 pub(super) const MAX_RECIPIENTS: usize = 100;
@@ -51,20 +53,21 @@ fn send_raw_message(
 }
 
 /// An envelope, and its recipients as the caller wrote them.
-struct Addressed {
-    envelope: Envelope,
+pub(super) struct Addressed {
+    pub(super) envelope: Envelope,
     recipients: Vec<String>,
 }
 
 impl Addressed {
     /// Equal recipients count once, in the first spelling.
-    fn parse(
+    pub(super) fn parse(
         sender: Option<Bytes<'_>>,
         recipients: Option<TextArray<'_>>,
         parameters: Option<Bytes<'_>>,
     ) -> Result<Self, Report> {
         const RECIPIENTS: &str = "recipients";
         let sender = ReversePath::parse(&required("sender", sender)?).of_argument("sender")?;
+        senders::require_approved(roles::current(), &sender)?;
         let mut addressed = Self {
             envelope: Envelope {
                 sender,
@@ -104,10 +107,10 @@ fn send(
     } = addressed;
     let (mut replies, mut eight_bit) = (Vec::new(), false);
     let result = with_session(c, |session, io| {
-        let connection = &mut session.connection;
-        let verdict = connection.send(&envelope, message.pieces(), MAX_RECIPIENTS, io)?;
+        let dialogue = &mut session.dialogue;
+        let verdict = dialogue.send(&envelope, message.pieces(), MAX_RECIPIENTS, io)?;
         eight_bit = verdict.eight_bit;
-        let hello_sent = connection.session().hello_sent();
+        let hello_sent = dialogue.session().hello_sent();
         let delivery = Delivery::new(verdict, &recipients, hello_sent);
         replies = delivery.replies;
         match delivery.failure {

@@ -269,7 +269,10 @@ fn code_datum(reply: &Reply) -> pg_sys::Datum {
 ///
 /// # Safety
 /// `row_type` is a row type.
-unsafe fn descriptor_of(row_type: pg_sys::Oid, attributes: &[pg_sys::Oid]) -> pg_sys::TupleDesc {
+pub(super) unsafe fn descriptor_of(
+    row_type: pg_sys::Oid,
+    attributes: &[pg_sys::Oid],
+) -> pg_sys::TupleDesc {
     // SAFETY: an entry of the cache is never freed.
     let cached = unsafe { (*pg_sys::lookup_type_cache(row_type, 0)).tupDesc };
     let descriptor = if cached.is_null() {

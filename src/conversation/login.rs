@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use pem_wallet::ServerIdentity;
-use smtp_client::connection::{Connection, Io};
+use smtp_client::connection::Connection;
 use smtp_client::error::NetError;
 use smtp_client::resolve;
 use smtp_client::wait::Deadline;
@@ -13,9 +13,10 @@ use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
 use smtp_core::text::Domain;
 
+use super::authority::Environment;
 use super::opening::Opening;
 use super::token::{self, AccessToken};
-use super::{Problem, token_cache, wallet_cache};
+use super::{Problem, wallet_cache};
 use crate::access;
 use crate::errors::{OfArgument, Report, hints, sqlstate};
 use crate::servers::options::Security;
@@ -27,21 +28,24 @@ pub fn log_in(
     opening: &Opening,
     server: &Server,
     mapping: Option<&Mapping>,
-    io: &Io<'_>,
+    environment: &Environment<'_>,
 ) -> Result<(), Problem> {
     let helo = || server.options.helo.clone();
-    greet(connection, helo(), io)?;
+    greet(connection, helo(), environment)?;
     if server.options.security == Security::StartTls {
         let offered = connection.session().capabilities();
         if !offered.is_some_and(|offered| offered.offers("STARTTLS")) {
             return Err(no_starttls().into());
         }
-        accepted(opening.start_tls(connection, None, io)?, connection)?;
-        greet(connection, helo(), io)?;
+        accepted(
+            opening.start_tls(connection, None, environment)?,
+            connection,
+        )?;
+        greet(connection, helo(), environment)?;
     }
     if let Some(mapping) = mapping
         && server.options.security != Security::None
-        && let Some(reply) = authenticate(connection, opening, server, mapping, None, io)?
+        && let Some(reply) = authenticate(connection, opening, server, mapping, None, environment)?
     {
         accepted(reply, connection)?;
     }
@@ -52,9 +56,12 @@ pub fn log_in(
 pub fn greet(
     connection: &mut Connection,
     domain: Option<Domain>,
-    io: &Io<'_>,
+    environment: &Environment<'_>,
 ) -> Result<(), Problem> {
-    accepted(hello(connection, domain, Command::Ehlo, io)?, connection)
+    accepted(
+        hello(connection, domain, Command::Ehlo, environment)?,
+        connection,
+    )
 }
 
 /// AUTH by what a mapping holds; `None` where it holds nothing to authenticate with. `schemes`: instead of the server's.
@@ -64,18 +71,18 @@ pub fn authenticate(
     server: &Server,
     mapping: &Mapping,
     schemes: Option<&SchemeList>,
-    io: &Io<'_>,
+    environment: &Environment<'_>,
 ) -> Result<Option<Reply>, Problem> {
     let schemes = schemes.or(server.options.schemes.as_ref());
     let options = &mapping.options;
-    if let Some(token) = token::access_token(opening, server, mapping, io)? {
+    if let Some(token) = token::access_token(opening, server, mapping, environment)? {
         let login = TokenLogin {
             opening,
             server,
             mapping,
             schemes,
         };
-        return login.log_in(connection, token, io).map(Some);
+        return login.log_in(connection, token, environment).map(Some);
     }
     let schemes = match (schemes, &options.password) {
         (Some(schemes), _) => schemes.clone(),
@@ -91,7 +98,11 @@ pub fn authenticate(
     let password = password.unwrap_or_else(|| Secret::new([]));
     let username = options.user.clone().unwrap_or_default();
     let credentials = credentials(opening, username, password)?;
-    Ok(Some(connection.authenticate(&schemes, credentials, io)?))
+    Ok(Some(connection.authenticate(
+        &schemes,
+        credentials,
+        environment.io,
+    )?))
 }
 
 /// AUTH by an access token.
@@ -108,19 +119,19 @@ impl TokenLogin<'_> {
         &self,
         connection: &mut Connection,
         token: AccessToken,
-        io: &Io<'_>,
+        environment: &Environment<'_>,
     ) -> Result<Reply, Problem> {
-        let cached = token.cached;
-        let mut reply = self.attempt(connection, token, io)?;
+        let (cached, authority) = (token.cached, environment.authority);
+        let mut reply = self.attempt(connection, token, environment)?;
         if is_refused(&reply) && cached && !connection.is_over() {
-            token_cache::forget(&self.mapping.token_key);
-            let fresh = token::access_token(self.opening, self.server, self.mapping, io)?;
+            authority.token_refused(&self.mapping.token_key);
+            let fresh = token::access_token(self.opening, self.server, self.mapping, environment)?;
             if let Some(fresh) = fresh {
-                reply = self.attempt(connection, fresh, io)?;
+                reply = self.attempt(connection, fresh, environment)?;
             }
         }
         if is_refused(&reply) {
-            token_cache::forget(&self.mapping.token_key);
+            authority.token_refused(&self.mapping.token_key);
         }
         Ok(reply)
     }
@@ -129,7 +140,7 @@ impl TokenLogin<'_> {
         &self,
         connection: &mut Connection,
         token: AccessToken,
-        io: &Io<'_>,
+        environment: &Environment<'_>,
     ) -> Result<Reply, Problem> {
         let schemes = match self.schemes {
             Some(schemes) => schemes.of_tokens().ok_or_else(|| {
@@ -141,7 +152,7 @@ impl TokenLogin<'_> {
         let user = self.mapping.options.user.clone();
         let user = user.ok_or_else(|| Report::option_missing("user", hints::TOKEN_USER))?;
         let credentials = credentials(self.opening, user, token.secret)?;
-        Ok(connection.authenticate(&schemes, credentials, io)?)
+        Ok(connection.authenticate(&schemes, credentials, environment.io)?)
     }
 }
 
@@ -162,7 +173,7 @@ pub fn require_server(
             "The connection is one to {}:{}, the server is at {}:{}.",
             opening.host, opening.port, address.host, address.port
         );
-        return Err(of_another_server(server, detail));
+        return Err(server.refuse_connection(detail));
     }
     if connection.tls().is_none() {
         return Err(Report::credential_in_clear());
@@ -180,18 +191,8 @@ pub fn require_server(
         .map_err(|rejection| {
             let detail =
                 format!("Its certificate does not satisfy the server's options: {rejection}.");
-            of_another_server(server, detail)
+            server.refuse_connection(detail)
         })
-}
-
-fn of_another_server(server: &Server, detail: String) -> Report {
-    let message = format!(
-        "the connection is not one to mail server \"{}\"",
-        server.name
-    );
-    Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
-        .detail(detail)
-        .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
 }
 
 /// EHLO or HELO. Looking up the own name, where none is given, is part of the command's time.
@@ -199,25 +200,25 @@ pub fn hello(
     connection: &mut Connection,
     domain: Option<Domain>,
     command: fn(Domain) -> Command,
-    io: &Io<'_>,
+    environment: &Environment<'_>,
 ) -> Result<Reply, Problem> {
     let deadline = connection.deadline();
     let domain = match domain {
         Some(domain) => domain,
-        None => client_name(connection, deadline, io)?,
+        None => client_name(connection, deadline, environment)?,
     };
-    Ok(connection.command_by(deadline, &command(domain), io)?)
+    Ok(connection.command_by(deadline, &command(domain), environment.io)?)
 }
 
 /// This machine's name, else the address literal of this end of the connection (RFC 5321 §4.1.4).
 fn client_name(
     connection: &Connection,
     deadline: Deadline,
-    io: &Io<'_>,
+    environment: &Environment<'_>,
 ) -> Result<Domain, Problem> {
     // A name server that does not answer costs half of the time, and the server gets the literal.
     let look_up = Deadline::after(deadline.remaining().map(|left| left / 2));
-    if let Some(name) = resolve::canonical_name(io.wait, look_up)
+    if let Some(name) = resolve::canonical_name(environment.io.wait, look_up)
         && let Ok(domain) = Domain::parse(&name)
     {
         return Ok(domain);
@@ -256,7 +257,7 @@ fn nonce() -> Result<String, Report> {
 
 fn accepted(reply: Reply, connection: &Connection) -> Result<(), Problem> {
     match reply.is_failure() {
-        true => Err(Problem::declined(reply, connection)),
+        true => Err(Problem::declined(reply, connection.session())),
         false => Ok(()),
     }
 }

@@ -7,21 +7,21 @@ use std::time::Duration;
 use pem_wallet::{ServerIdentity, Wallet};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
-use smtp_client::connection::{Connection, Failure, Io, Target};
+use smtp_client::connection::{Connection, Failure, Target};
 use smtp_client::error::NetError;
 use smtp_client::resolve;
 use smtp_client::timeouts::Timeouts;
 use smtp_client::tls::{self, MinVersion, TlsOptions};
-use smtp_client::wait::{Deadline, Wait};
+use smtp_client::wait::Deadline;
 use smtp_core::command::Verb;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
 use smtp_core::secret::Secret;
 
+use super::authority::{Authority, Destination, Environment};
 use super::{Problem, wallet_cache};
 use crate::access::{self, Privilege};
 use crate::errors::Report;
-use crate::pg::notices::warn;
 use crate::servers::options::Security;
 use crate::servers::{Mapping, Server};
 use crate::settings;
@@ -46,7 +46,7 @@ pub struct Opening {
     pub principal: pg_sys::Oid,
     /// The role whose access control entries and wallets count: the principal, or the owner of the server.
     pub authority: pg_sys::Oid,
-    /// The name of the server that was connected to as such.
+    /// The name of the server that was connected to as such, or that mail is recorded for.
     pub server: Option<String>,
 }
 
@@ -75,13 +75,7 @@ impl Opening {
         timeout: Option<Duration>,
     ) -> Result<Self, Report> {
         let (address, options) = (&server.address, &server.options);
-        access::require(
-            server.owner,
-            &address.host,
-            address.port,
-            Privilege::Converse,
-        )?;
-        access::require_not_denied(principal, &address.host, address.port, Privilege::Converse)?;
+        server.require_access(principal)?;
         let wallet = match &options.wallet {
             Some(location) => {
                 let roots = access::wallet_roots(server.owner);
@@ -106,31 +100,49 @@ impl Opening {
         })
     }
 
+    /// The same for a conversation that is recorded. It needs no wallet and meets no policy.
+    pub fn recorded(server: &Server, principal: pg_sys::Oid, timeout: Option<Duration>) -> Self {
+        let (address, options) = (&server.address, &server.options);
+        let timeout = timeout.or(options.timeout);
+        Self {
+            host: address.host.clone(),
+            given_host: address.given_host.clone(),
+            port: address.port,
+            timeout: timeout.or_else(settings::default_timeout),
+            identity: None,
+            wallet: None,
+            wallet_password: None,
+            implicit_tls: options.security == Security::Tls,
+            policy: Policy::from_settings(),
+            principal,
+            authority: server.owner,
+            server: Some(server.name.clone()),
+        }
+    }
+
     /// Connects and reads the greeting. Only 220 makes a connection.
-    pub fn connect(&self, io: &Io<'_>) -> Result<(Connection, Reply), Problem> {
+    pub fn connect(&self, environment: &Environment<'_>) -> Result<(Connection, Reply), Problem> {
         let (timeout, deadline) = (self.timeout, Deadline::after(self.timeout));
         let options = match self.implicit_tls {
             true => {
-                let options = self.tls_options(None, io.wait, deadline);
+                let options = self.tls_options(None, environment, deadline);
                 let timed_out = |error| Failure::connecting(error, timeout);
                 Some(options.map_err(|unready| unready.problem(timed_out))?)
             }
             false => None,
         };
-        let addresses = self.addresses(deadline, io)?;
-        let (connection, reply) = wallet_cache::with_tls_sessions(|sessions| {
-            let implicit_tls = options.as_ref().map(|options| (options, sessions));
-            let target = Target {
-                addresses: &addresses,
-                timeouts: Timeouts::uniform(timeout),
-                deadline,
-                implicit_tls,
-            };
-            Connection::open(target, io)
-        })?;
-        warn_of_tls(&connection);
+        let addresses = self.addresses(deadline, environment)?;
+        let sessions = environment.authority.tls_sessions();
+        let target = Target {
+            addresses: &addresses,
+            timeouts: Timeouts::uniform(timeout),
+            deadline,
+            implicit_tls: options.as_ref().map(|options| (options, &*sessions)),
+        };
+        let (connection, reply) = Connection::open(target, environment.io)?;
+        warn_of_tls(&connection, environment.authority);
         if connection.is_over() {
-            return Err(Problem::declined(reply, &connection));
+            return Err(Problem::declined(reply, connection.session()));
         }
         Ok((connection, reply))
     }
@@ -140,57 +152,59 @@ impl Opening {
         &self,
         connection: &mut Connection,
         identity: Option<ServerIdentity>,
-        io: &Io<'_>,
+        environment: &Environment<'_>,
     ) -> Result<Reply, Problem> {
         let deadline = connection.deadline();
         let options = self
-            .tls_options(identity, io.wait, deadline)
+            .tls_options(identity, environment, deadline)
             .map_err(|unready| {
                 unready.problem(|error| connection.timed_out(Verb::StartTls, error))
             })?;
-        let reply = wallet_cache::with_tls_sessions(|sessions| {
-            connection.start_tls(&options, sessions, deadline, io)
-        })?;
-        warn_of_tls(connection);
+        let sessions = environment.authority.tls_sessions();
+        let reply = connection.start_tls(&options, &sessions, deadline, environment.io)?;
+        warn_of_tls(connection, environment.authority);
         Ok(reply)
     }
 
     /// One resolution; these addresses and no others are connected to.
-    fn addresses(&self, deadline: Deadline, io: &Io<'_>) -> Result<Vec<SocketAddr>, Problem> {
+    fn addresses(
+        &self,
+        deadline: Deadline,
+        environment: &Environment<'_>,
+    ) -> Result<Vec<SocketAddr>, Problem> {
         let name = match &self.host {
             Host::Address(address) => return Ok(vec![SocketAddr::new(*address, self.port)]),
             Host::Name(name) => name.as_str(),
         };
-        let found = resolve::resolve(name, self.port, io.wait, deadline)
+        let found = resolve::resolve(name, self.port, environment.io.wait, deadline)
             .map_err(|error| Failure::connecting(error, self.timeout))?;
-        let mut allowed = access::not_denied(self.authority, found, Privilege::Converse);
-        if self.principal != self.authority {
-            allowed = access::not_denied(self.principal, allowed, Privilege::Converse);
-        }
-        if allowed.is_empty() {
-            return Err(
-                access::denied(self.authority, &self.host, self.port, Privilege::Converse).into(),
-            );
-        }
-        Ok(allowed)
+        let destination = Destination {
+            host: self.host.clone(),
+            port: self.port,
+            authority: self.authority,
+            principal: self.principal,
+            privilege: Privilege::Converse,
+        };
+        Ok(environment.authority.permitted(destination, found)?)
     }
 
     fn tls_options(
         &self,
         identity: Option<ServerIdentity>,
-        wait: &dyn Wait,
+        environment: &Environment<'_>,
         deadline: Deadline,
     ) -> Result<TlsOptions, Unready> {
+        let (wait, authority) = (environment.io.wait, environment.authority);
         let wallet = match &self.wallet {
             Some(wallet) => Arc::clone(wallet),
-            None => wallet_cache::default_wallet(self.policy.wallet_path.as_deref())?,
+            None => authority.default_wallet(self.policy.wallet_path.as_deref())?,
         };
         wallet
             .warnings()
             .iter()
-            .for_each(|warning| warn(&warning.to_string(), None));
+            .for_each(|warning| authority.warn(&warning.to_string(), None));
         let may_identify = wallet.has_client_identity()
-            && access::may_use_client_certificates(self.authority, &self.host, self.port);
+            && authority.may_use_client_certificates(self.authority, &self.host, self.port)?;
         let client_identity = match may_identify {
             true => tls::client_identity(&wallet, self.wallet_password.as_ref(), wait, deadline)?,
             false => None,
@@ -241,18 +255,12 @@ impl Unready {
 }
 
 /// Warns when the trust anchor of a connection expires within 30 days.
-fn warn_of_tls(connection: &Connection) {
+fn warn_of_tls(connection: &Connection, authority: &dyn Authority) {
     let Some((subject, not_after)) = connection.tls().and_then(|tls| tls.anchor_expiring.clone())
     else {
         return;
     };
-    let date = timestamp(not_after).map_or_else(|| not_after.to_string(), |date| date.to_string());
-    warn(
-        &format!("the trust anchor \"{subject}\" of this connection expires soon"),
-        Some(&format!(
-            "It expires at {date}; from then on connections that rest on it are refused."
-        )),
-    );
+    authority.warn_of_anchor(&subject, not_after);
 }
 
 /// Seconds since 1970 as PostgreSQL counts: microseconds since 2000.

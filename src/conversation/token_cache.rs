@@ -57,7 +57,7 @@ pub fn refresh_token(key: &TokenKey, given: &Secret) -> Option<Secret> {
 
 /// Keeps what was granted. Whatever was kept of the same mapping as it was before is dropped. `given`: the mapping's refresh
 /// token.
-pub fn store(key: TokenKey, token: Token, given: Option<&Secret>) {
+pub fn store(key: TokenKey, token: &Token, given: Option<&Secret>) {
     let until = Deadline::after(Some(usable_for(token.expires_in)));
     ENTRIES.with_borrow_mut(|entries| {
         let known = entries.iter().position(|entry| entry.key == key);
@@ -70,9 +70,9 @@ pub fn store(key: TokenKey, token: Token, given: Option<&Secret>) {
             |index| entries.remove(index),
         );
         entries.retain(|entry| (entry.key.server, entry.key.mapping) != (key.server, key.mapping));
-        entry.token = Some((token.access_token, until));
-        if let (Some(given), Some(current)) = (given, token.refresh_token) {
-            let given = given.clone();
+        entry.token = Some((token.access_token.clone(), until));
+        if let (Some(given), Some(current)) = (given, &token.refresh_token) {
+            let (given, current) = (given.clone(), current.clone());
             entry.rotated = Some(Rotated { given, current });
         }
         if entries.len() >= TOKENS_KEPT {

@@ -14,7 +14,7 @@ use crate::errors::Report;
 #[derive(Default)]
 struct Caches {
     wallets: WalletCache,
-    sessions: TlsCache,
+    sessions: Arc<TlsCache>,
 }
 
 thread_local! {
@@ -46,8 +46,7 @@ pub fn open(location: &Locator, roots: Option<Vec<PathBuf>>) -> Result<Arc<Walle
     CACHES.with_borrow_mut(|caches| Ok(caches.wallets.open(&source)?))
 }
 
-/// Lends the TLS sessions that can be resumed. A handshake may unwind in here, which gives them
-/// back; it never runs SQL.
-pub fn with_tls_sessions<T>(run: impl FnOnce(&mut TlsCache) -> T) -> T {
-    CACHES.with_borrow_mut(|caches| run(&mut caches.sessions))
+/// The TLS sessions that can be resumed.
+pub fn tls_sessions() -> Arc<TlsCache> {
+    CACHES.with_borrow(|caches| Arc::clone(&caches.sessions))
 }

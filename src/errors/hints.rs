@@ -152,6 +152,8 @@ pub fn for_null(argument: &str) -> Option<&'static str> {
     Some(match argument {
         "port" => "Leave it out for 25.",
         "server" | "credential" => "Name a mail server that CREATE SERVER made.",
+        "since" => "Leave it out for the last day; '-infinity' is the whole log.",
+        "send" => "true sends what a copy holds, false cancels it.",
         "attachment" => "utl_mail.send sends a message without one.",
         "sender" => "'' is the null sender.",
         "schemes" => "Leave it out for utl_smtp.non_cleartext_password_schemes().",

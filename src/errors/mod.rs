@@ -8,15 +8,20 @@ mod arguments;
 mod auth;
 mod commands;
 mod delivery;
+pub mod dkim;
 pub mod hints;
 mod mail;
 mod options;
+mod query;
+pub mod queue;
+mod recorded;
 mod token;
 mod transport;
 mod wallet;
 
 pub use arguments::OfArgument;
 pub use delivery::{Delivery, not_sent};
+pub use mail::OfMessage;
 pub use token::NoToken;
 
 use smtp_core::command::Verb;
@@ -28,7 +33,7 @@ use crate::pg::report::{Error, raise};
 use hints::Flaw;
 
 /// An error as PostgreSQL reports it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     code: &'static [u8; 5],
     message: String,
@@ -55,16 +60,25 @@ pub mod sqlstate {
     pub const WALLET_LOCATOR: &[u8; 5] = b"U9248";
     pub const INSUFFICIENT_PRIVILEGE: &[u8; 5] = b"42501";
     pub const INVALID_PARAMETER_VALUE: &[u8; 5] = b"22023";
+    pub const SYNTAX_ERROR: &[u8; 5] = b"42601";
+    pub const READ_ONLY: &[u8; 5] = b"25006";
+    pub const PROGRAM_LIMIT_EXCEEDED: &[u8; 5] = b"54000";
     pub const UNTRANSLATABLE_CHARACTER: &[u8; 5] = b"22P05";
     pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub use crate::pg::report::OUT_OF_MEMORY;
+    pub const NOT_IN_PREREQUISITE_STATE: &[u8; 5] = b"55000";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
+    pub const READ_ONLY_TRANSACTION: &[u8; 5] = b"25006";
     pub const WRONG_OBJECT_TYPE: &[u8; 5] = b"42809";
     pub const INVALID_OPTION_NAME: &[u8; 5] = b"HV00D";
     pub const DATATYPE_MISMATCH: &[u8; 5] = b"42804";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
     pub const UNDEFINED_OBJECT: &[u8; 5] = b"42704";
+    pub const AMBIGUOUS: &[u8; 5] = b"42P09";
+    pub const DISK_FULL: &[u8; 5] = b"53100";
+    pub const CONFIGURATION_LIMIT: &[u8; 5] = b"53400";
+    pub const IO_ERROR: &[u8; 5] = b"58030";
     pub const UNDEFINED_TABLE: &[u8; 5] = b"42P01";
     pub const INTERNAL_ERROR: &[u8; 5] = b"XX000";
 }
@@ -88,6 +102,11 @@ impl Report {
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    pub fn maybe_hint(mut self, hint: Option<&str>) -> Self {
+        self.hint = hint.map(str::to_owned);
         self
     }
 
@@ -175,6 +194,11 @@ impl Report {
     /// Whether another server may do where this one did not: it could not be reached, or wants nothing now.
     pub fn is_unavailable(&self) -> bool {
         self.code == sqlstate::TRANSIENT_ERROR || self.code == sqlstate::PERMANENT_ERROR
+    }
+
+    /// Whether an object that is needed does not exist.
+    pub fn is_undefined(&self) -> bool {
+        self.code == sqlstate::UNDEFINED_OBJECT
     }
 
     /// The reply that stands for this error, or the error where none does: TLS, wallets,

@@ -28,8 +28,7 @@ impl Report {
     }
 
     fn lost(step: &Step, source: &io::Error, verb: Verb) -> Self {
-        let cause = io_text(source);
-        Self::not_available(&format!("{cause}, while {}", doing(step, verb)))
+        Self::not_available(&lost_while(step, source, verb))
     }
 
     /// The same where the whole message was sent before.
@@ -153,8 +152,13 @@ fn hint_for(rejection: &Rejection) -> Option<String> {
     Some(hint.to_owned())
 }
 
+/// How a connection was lost.
+pub(super) fn lost_while(step: &Step, source: &io::Error, verb: Verb) -> String {
+    format!("{}, while {}", io_text(source), doing(step, verb))
+}
+
 /// A step, with the command that it was about.
-fn doing(step: &Step, verb: Verb) -> String {
+pub(super) fn doing(step: &Step, verb: Verb) -> String {
     match (step, verb) {
         (Step::Reading, Verb::Connect) => "waiting for the greeting".to_owned(),
         (Step::Reading, _) => format!("waiting for the reply to {verb}"),

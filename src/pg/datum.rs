@@ -6,6 +6,7 @@ use std::ptr::{NonNull, null_mut};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, IntoDatum, PgTupleDesc, pg_sys, varlena};
+use smtp_core::memory::{self, OutOfMemory};
 
 use super::encoding;
 
@@ -25,6 +26,9 @@ pub struct TextArray<'a> {
 
 /// A result of type `text`.
 pub struct Text(pub String);
+
+/// A result that is a value already, of the type that the SQL declaration of the function says.
+pub struct Value(pub pg_sys::Datum);
 
 impl<'a> Bytes<'a> {
     /// Octets, told without fetching or decompressing them.
@@ -159,6 +163,28 @@ unsafe impl BoxRet for Text {
     }
 }
 
+// SAFETY: whoever makes it knows the declaration.
+unsafe impl BoxRet for Value {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above.
+        unsafe { fcinfo.return_raw_datum(self.0) }
+    }
+}
+
+/// What can't become UTF-8 is replaced.
+impl FromDatum for Text {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        of_type: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: as the caller promises.
+        let bytes = unsafe { Bytes::from_polymorphic_datum(datum, is_null, of_type) }?.get();
+        let text = encoding::to_str(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes));
+        Some(Self(text.into_owned()))
+    }
+}
+
 impl IntoDatum for Text {
     fn into_datum(self) -> Option<pg_sys::Datum> {
         Some(text_datum(&self.0))
@@ -192,6 +218,26 @@ pub unsafe fn row_datum<const ATTRIBUTES: usize>(
     }
 }
 
+/// A `bytea` of two parts, one behind the other; `None` where they are larger than a value can be, which is 1 GB.
+pub fn bytea_datum(first: &[u8], second: &[u8]) -> Option<pg_sys::Datum> {
+    // MaxAllocSize
+    const LARGEST: usize = 0x3fff_ffff;
+    let size = pg_sys::VARHDRSZ + first.len() + second.len();
+    if size > LARGEST {
+        return None;
+    }
+    // SAFETY: as many octets are allocated as are written.
+    unsafe {
+        let varlena: *mut pg_sys::varlena = pg_sys::palloc(size).cast();
+        varlena::set_varsize_4b(varlena, size as i32);
+        let content = varlena.cast::<u8>().add(pg_sys::VARHDRSZ);
+        content.copy_from_nonoverlapping(first.as_ptr(), first.len());
+        let content = content.add(first.len());
+        content.copy_from_nonoverlapping(second.as_ptr(), second.len());
+        Some(pg_sys::Datum::from(varlena))
+    }
+}
+
 pub fn text_datum(text: &str) -> pg_sys::Datum {
     let bytes = encoding::from_utf8(text);
     // SAFETY: the bytes are valid for their length, and are copied.
@@ -200,6 +246,47 @@ pub fn text_datum(text: &str) -> pg_sys::Datum {
             bytes.as_ptr().cast(),
             bytes.len() as i32,
         ))
+    }
+}
+
+/// Room for a value of type `bytea` that is filled in place, for statements that copy it.
+pub struct OctetBuffer {
+    /// The header of a varlena, then the octets. malloc aligns it for any type.
+    varlena: Vec<u8>,
+}
+
+impl OctetBuffer {
+    /// Room for so many octets.
+    pub fn new(octets: usize) -> Result<Self, OutOfMemory> {
+        let mut varlena = Vec::new();
+        memory::reserve(&mut varlena, pg_sys::VARHDRSZ + octets)?;
+        varlena.extend_from_slice(&[0; pg_sys::VARHDRSZ]);
+        Ok(Self { varlena })
+    }
+
+    pub fn len(&self) -> usize {
+        self.varlena.len() - pg_sys::VARHDRSZ
+    }
+
+    /// Appends what there is room for; returns the rest.
+    pub fn fill<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
+        let room = self.varlena.capacity() - self.varlena.len();
+        let (taken, rest) = octets.split_at(octets.len().min(room));
+        self.varlena.extend_from_slice(taken);
+        rest
+    }
+
+    pub fn clear(&mut self) {
+        self.varlena.truncate(pg_sys::VARHDRSZ);
+    }
+
+    /// The value, for as long as the buffer is not changed.
+    pub fn datum(&mut self) -> pg_sys::Datum {
+        let length = self.varlena.len() as i32;
+        let varlena: *mut pg_sys::varlena = self.varlena.as_mut_ptr().cast();
+        // SAFETY: the header is part of the buffer, which has this length.
+        unsafe { varlena::set_varsize_4b(varlena, length) };
+        pg_sys::Datum::from(varlena)
     }
 }
 
@@ -233,4 +320,4 @@ macro_rules! sql_is_handwritten {
 
 pub(crate) use sql_is_handwritten;
 
-sql_is_handwritten!(Bytes<'_>, TextArray<'_>, Text);
+sql_is_handwritten!(Bytes<'_>, TextArray<'_>, Text, Value);

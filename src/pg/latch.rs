@@ -5,7 +5,7 @@
 //! was open.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use pgrx::{check_for_interrupts, pg_sys};
@@ -66,6 +66,26 @@ impl Wait for Latch {
 
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         thread::spawn(work)
+    }
+}
+
+/// Waits for the latch, for a descriptor to become readable, or until the time is over, and resets the latch. It is for the
+/// caller to look for interrupts.
+pub fn sleep(descriptor: Option<RawFd>, time: Duration) {
+    let mut wanted = pg_sys::WL_LATCH_SET | pg_sys::WL_EXIT_ON_PM_DEATH | pg_sys::WL_TIMEOUT;
+    if descriptor.is_some() {
+        wanted |= pg_sys::WL_SOCKET_READABLE;
+    }
+    // SAFETY: MyLatch is this process's own latch, and the descriptor is open.
+    unsafe {
+        pg_sys::WaitLatchOrSocket(
+            pg_sys::MyLatch,
+            wanted as i32,
+            descriptor.unwrap_or(-1),
+            time.min(LONGEST).as_micros().div_ceil(1000) as i64,
+            wait_event(),
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
     }
 }
 

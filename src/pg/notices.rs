@@ -15,8 +15,13 @@ use super::encoding;
 /// Sends a message with the SQLSTATE that PostgreSQL gives its level, which is below ERROR. The server log gets neither
 /// the statement nor the context with it: both have the caller's literals, passwords among them.
 pub fn send(level: PgLogLevel, message: &str, detail: Option<&str>) {
+    send_with_hint(level, message, detail, None);
+}
+
+fn send_with_hint(level: PgLogLevel, message: &str, detail: Option<&str>, hint: Option<&str>) {
     let message = c_string(message);
     let detail = detail.map(c_string);
+    let hint = hint.map(c_string);
     // SAFETY: the strings outlive the call, which copies them. The closure owns nothing that a jump would leave behind.
     unsafe {
         pg_guard_ffi_boundary(|| {
@@ -26,6 +31,9 @@ pub fn send(level: PgLogLevel, message: &str, detail: Option<&str>) {
             errmsg_internal(c"%s".as_ptr(), message.as_ptr());
             if let Some(detail) = &detail {
                 pg_sys::errdetail_internal(c"%s".as_ptr(), detail.as_ptr());
+            }
+            if let Some(hint) = &hint {
+                errhint(c"%s".as_ptr(), hint.as_ptr());
             }
             errhidestmt(true);
             errhidecontext(true);
@@ -39,6 +47,11 @@ pub fn warn(message: &str, detail: Option<&str>) {
     send(PgLogLevel::WARNING, message, detail);
 }
 
+/// A WARNING with a HINT.
+pub fn warn_with_hint(message: &str, hint: &str) {
+    send_with_hint(PgLogLevel::WARNING, message, None, Some(hint));
+}
+
 /// In the database's encoding.
 fn c_string(text: &str) -> CString {
     CString::new(encoding::for_message(text.to_owned())).unwrap_or_default()
@@ -48,6 +61,7 @@ fn c_string(text: &str) -> CString {
 unsafe extern "C-unwind" {
     fn errstart(level: c_int, domain: *const c_char) -> bool;
     fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    fn errhint(format: *const c_char, ...) -> c_int;
     fn errhidestmt(hide: bool) -> c_int;
     fn errhidecontext(hide: bool) -> c_int;
     fn errfinish(file: *const c_char, line: c_int, function: *const c_char);

@@ -69,6 +69,11 @@ pub fn prepare() {
     PENDING.with(|_| ());
 }
 
+/// Forgets what an error that was caught in Rust had still to add.
+pub fn forget() {
+    PENDING.take();
+}
+
 /// The stack holds a pointer to it for as long as the error is on its way, so it lives for ever.
 struct Callback(std::cell::UnsafeCell<pg_sys::ErrorContextCallback>);
 

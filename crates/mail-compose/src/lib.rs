@@ -7,6 +7,7 @@ mod error;
 mod header;
 mod message;
 mod part;
+mod scan;
 mod tree;
 
 pub use address::{Address, AddressList};
@@ -16,3 +17,4 @@ pub use error::{ComposeError, Field, Problem};
 pub use header::{Header, Subject};
 pub use message::Message;
 pub use part::{Attachment, BodyText, ContentId, Disposition, FileName, InlineImage};
+pub use scan::HeaderScan;

@@ -53,7 +53,7 @@ pub struct Target<'a> {
     /// For the connection, the handshake and the greeting together.
     pub deadline: Deadline,
     /// TLS before the first byte of SMTP.
-    pub implicit_tls: Option<(&'a TlsOptions, &'a mut TlsCache)>,
+    pub implicit_tls: Option<(&'a TlsOptions, &'a TlsCache)>,
 }
 
 /// A conversation under way.
@@ -177,7 +177,7 @@ impl Connection {
     pub fn start_tls(
         &mut self,
         options: &TlsOptions,
-        cache: &mut TlsCache,
+        cache: &TlsCache,
         deadline: Deadline,
         io: &Io<'_>,
     ) -> Result<Reply, Failure> {
@@ -289,6 +289,11 @@ impl Connection {
         self.session.allow_cleartext_auth(allow);
     }
 
+    /// How long each step may take, from now on.
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
+    }
+
     /// The address that accepted the connection.
     pub fn peer(&self) -> SocketAddr {
         self.peer
@@ -359,7 +364,7 @@ impl Connection {
     fn encrypt(
         &mut self,
         options: &TlsOptions,
-        cache: &mut TlsCache,
+        cache: &TlsCache,
         speaks_first: SpeaksFirst,
         io: &Io<'_>,
         deadline: Deadline,

@@ -14,7 +14,6 @@ use rustls::{
 };
 use smtp_core::memory::OutOfMemory;
 
-use crate::resolve::LOOKUPS;
 use crate::tls::wording::{alert_name, words};
 use crate::wait::Interrupted;
 
@@ -122,8 +121,11 @@ pub enum ResolveError {
     #[error("the name has no address")]
     NoAddress,
     /// Earlier look-ups that were given up are still running, as many as are allowed.
-    #[error("{LOOKUPS} earlier look-ups have not been answered yet")]
-    TooManyLookups,
+    #[error("{limit} earlier look-ups have not been answered yet")]
+    TooManyLookups {
+        /// So many.
+        limit: usize,
+    },
     /// The error of the resolver, or of the thread that it should run in.
     #[error("{}", resolver_text(.0))]
     Resolver(#[from] io::Error),

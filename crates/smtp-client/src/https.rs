@@ -45,7 +45,7 @@ pub enum PostError<E> {
 /// [`PostError::Net`] for the connection; [`PostError::Answer`] with the error of `receive`.
 pub fn post<E>(
     addresses: &[SocketAddr],
-    (tls, cache): (&TlsOptions, &mut TlsCache),
+    (tls, cache): (&TlsOptions, &TlsCache),
     request: &[u8],
     receive: &mut dyn FnMut(Received<'_>) -> Result<bool, E>,
     wait: &dyn Wait,

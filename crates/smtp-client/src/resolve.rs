@@ -10,17 +10,14 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, SigmaskHow};
 use smtp_core::memory;
 
 use crate::error::{NetError, ResolveError, Step};
+use crate::stop::BlockedSignals;
 use crate::wait::{BRIEF, Deadline, Interest, Wait, poll_for, ready_by};
-
-/// Look-ups that may run at once. In a process that waits for one at a time, all others were given
-/// up.
-pub(crate) const LOOKUPS: usize = 8;
 
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 32;
@@ -77,12 +74,17 @@ fn worth_trying(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// This machine's fully qualified name, if it has one: its host name when that has a dot, else the
-/// canonical name the resolver knows it by.
+/// canonical name the resolver knows it by. What the resolver answers is used for a minute, as each
+/// conversation begins with it.
 pub fn canonical_name(wait: &dyn Wait, deadline: Deadline) -> Option<String> {
     let own = nix::unistd::gethostname().ok()?.into_string().ok()?;
     if is_qualified(&own) {
         return Some(own);
     }
+    if let Some(name) = OwnName::known(&own) {
+        return name;
+    }
+    let asked = own.clone();
     let answer = in_helper_thread(
         move || {
             let hints = dns_lookup::AddrInfoHints {
@@ -90,13 +92,39 @@ pub fn canonical_name(wait: &dyn Wait, deadline: Deadline) -> Option<String> {
                 socktype: nix::libc::SOCK_STREAM,
                 ..Default::default()
             };
-            let found = dns_lookup::getaddrinfo(Some(&own), None, Some(hints)).ok()?;
-            found.flatten().find_map(|info| info.canonname)
+            let found = dns_lookup::getaddrinfo(Some(&asked), None, Some(hints)).ok()?;
+            Some(found.flatten().find_map(|info| info.canonname))
         },
         wait,
         deadline,
     );
-    answer.ok().flatten().filter(|name| is_qualified(name))
+    let name = answer.ok().flatten()?.filter(|name| is_qualified(name));
+    OwnName::keep(own, name.clone());
+    name
+}
+
+/// What the resolver last answered for this machine's host name.
+struct OwnName {
+    own: String,
+    name: Option<String>,
+    at: Instant,
+}
+
+static OWN_NAME: Mutex<Option<OwnName>> = Mutex::new(None);
+
+impl OwnName {
+    const USED_FOR: Duration = Duration::from_secs(60);
+
+    fn known(own: &str) -> Option<Option<String>> {
+        let last = OWN_NAME.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |last: &&Self| last.own == own && last.at.elapsed() < Self::USED_FOR;
+        last.as_ref().filter(fresh).map(|last| last.name.clone())
+    }
+
+    fn keep(own: String, name: Option<String>) {
+        let at = Instant::now();
+        *OWN_NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(Self { own, name, at });
+    }
 }
 
 fn is_qualified(name: &str) -> bool {
@@ -135,7 +163,9 @@ fn in_helper_thread<T: Send + 'static>(
     wait: &dyn Wait,
     deadline: Deadline,
 ) -> Result<T, LookupFailure> {
-    let slot = Slot::take().ok_or(LookupFailure::Failed(ResolveError::TooManyLookups))?;
+    let limit = wait.lookups();
+    let too_many = || LookupFailure::Failed(ResolveError::TooManyLookups { limit });
+    let slot = Slot::take(limit).ok_or_else(too_many)?;
     memory::require(THREAD_START)?;
     let failed = |error: io::Error| LookupFailure::Failed(error.into());
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
@@ -169,10 +199,10 @@ fn in_helper_thread<T: Send + 'static>(
 struct Slot;
 
 impl Slot {
-    fn take() -> Option<Self> {
+    fn take(limit: usize) -> Option<Self> {
         RUNNING
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| {
-                (running < LOOKUPS).then_some(running + 1)
+                (running < limit).then_some(running + 1)
             })
             .ok()
             .map(|_| Self)
@@ -185,24 +215,6 @@ impl Drop for Slot {
     }
 }
 
-/// Blocks every signal in this thread while it lives; a thread started meanwhile inherits that for
-/// good, so signals keep going to the thread that knows what to do with them.
-struct BlockedSignals(Option<SigSet>);
-
-impl BlockedSignals {
-    fn all() -> Self {
-        Self(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok())
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ = before.thread_set_mask();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::BorrowedFd;
@@ -211,10 +223,10 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use nix::sys::signal::Signal;
+    use nix::sys::signal::{SigSet, Signal};
 
     use super::*;
-    use crate::wait::{Interrupted, PollWait};
+    use crate::wait::{Interrupted, LOOKUPS, PollWait};
 
     /// The count of running look-ups is the process's: one test at a time.
     static ALONE: Mutex<()> = Mutex::new(());
@@ -334,7 +346,7 @@ mod tests {
         let refused = in_helper_thread(|| (), &PollWait, Deadline::never());
         assert!(matches!(
             refused,
-            Err(LookupFailure::Failed(ResolveError::TooManyLookups))
+            Err(LookupFailure::Failed(ResolveError::TooManyLookups { .. }))
         ));
         drop(told);
         until_idle();
@@ -367,5 +379,16 @@ mod tests {
         if let Some(name) = canonical_name(&PollWait, Deadline::never()) {
             assert!(name.contains('.'), "{name}");
         }
+    }
+
+    #[test]
+    fn an_answer_about_the_own_name_is_used_for_this_name_only() {
+        let _alone = ALONE.lock();
+        let name = Some("host.example.com".to_owned());
+        OwnName::keep("host".to_owned(), name.clone());
+        assert_eq!(OwnName::known("host"), Some(name));
+        assert_eq!(OwnName::known("other"), None);
+        OwnName::keep("host".to_owned(), None);
+        assert_eq!(OwnName::known("host"), Some(None));
     }
 }

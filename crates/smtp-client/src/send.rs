@@ -18,7 +18,7 @@ use smtp_core::transaction::{Outcome, Step, Transaction};
 
 use crate::connection::{Cause, Connection, Failure, Io, MANY_LINES, closed};
 use crate::error::NetError;
-use crate::wait::Deadline;
+use crate::wait::{Deadline, Interrupted};
 
 /// Octets of commands gathered before they are given to the transport.
 const GROUP: usize = 8 * 1024;
@@ -60,6 +60,7 @@ impl Connection {
     ///
     /// - `body`: the pieces of the message, of any size, in the form in which [`Connection::write`]
     ///   takes them. It is cloned for each transaction. `[bytes]` is a body of one piece.
+    ///   [`Connection::send_fetched`] is for pieces that are fetched on the way.
     /// - `max_recipients`: the most recipients of one transaction, at least 1; RFC 5321 §4.5.3.1.8
     ///   has every server take 100.
     /// - Each step has its own limit, see [`crate::timeouts::Timeouts`].
@@ -76,6 +77,25 @@ impl Connection {
     ) -> Result<Verdict, Failure>
     where
         B: Clone + IntoIterator<Item: AsRef<[u8]>>,
+    {
+        self.send_fetched(envelope, AtHand(body), max_recipients, io)
+    }
+
+    /// The same for a message whose pieces are fetched while it is sent. Where a piece can't be
+    /// had, the session ends without a final dot, so no server accepts a part of a message.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send_fetched<B, P>(
+        &mut self,
+        envelope: &Envelope,
+        body: B,
+        max_recipients: usize,
+        io: &Io<'_>,
+    ) -> Result<Verdict, Failure>
+    where
+        B: Clone + IntoIterator<Item = Result<P, Interrupted>>,
+        P: AsRef<[u8]>,
     {
         self.trace_as(io);
         let envelope = match envelope.needs_smtputf8() && self.session.offers("SMTPUTF8") {
@@ -106,6 +126,19 @@ impl Connection {
     }
 }
 
+/// A body all of whose pieces are at hand.
+#[derive(Clone)]
+struct AtHand<B>(B);
+
+impl<B: IntoIterator> IntoIterator for AtHand<B> {
+    type Item = Result<B::Item, Interrupted>;
+    type IntoIter = std::iter::Map<B::IntoIter, fn(B::Item) -> Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter().map(Ok)
+    }
+}
+
 /// A message on its way.
 struct Sending<'a> {
     connection: &'a mut Connection,
@@ -127,9 +160,10 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    fn run<B>(&mut self, body: B) -> Result<(), Cause>
+    fn run<B, P>(&mut self, body: B) -> Result<(), Cause>
     where
-        B: Clone + IntoIterator<Item: AsRef<[u8]>>,
+        B: Clone + IntoIterator<Item = Result<P, Interrupted>>,
+        P: AsRef<[u8]>,
     {
         self.reset()?;
         while self.ended.is_none() {
@@ -187,13 +221,15 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn message<B>(&mut self, body: B) -> Result<(), Cause>
+    fn message<B, P>(&mut self, body: B) -> Result<(), Cause>
     where
-        B: IntoIterator<Item: AsRef<[u8]>>,
+        B: IntoIterator<Item = Result<P, Interrupted>>,
+        P: AsRef<[u8]>,
     {
         self.empty = false;
         self.begin_block();
         for piece in body {
+            let piece = piece.map_err(NetError::from)?;
             for piece in piece.as_ref().chunks(PIECE) {
                 self.eight_bit |= self.connection.session.write(piece)?;
                 if self.connection.session.output().len() >= PIECE {

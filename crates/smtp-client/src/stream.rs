@@ -161,7 +161,7 @@ impl Stream {
     pub fn start_tls(
         self,
         options: &TlsOptions,
-        cache: &mut TlsCache,
+        cache: &TlsCache,
         speaks_first: SpeaksFirst,
         wait: &dyn Wait,
         deadline: Deadline,

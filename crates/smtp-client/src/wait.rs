@@ -18,6 +18,10 @@ use crate::error::{NetError, Step};
 /// call is over, so an interrupt may be answered this much later.
 pub(crate) const BRIEF: Duration = Duration::from_millis(2);
 
+/// Look-ups that may run at once. In a process that waits for one at a time, all others were given
+/// up.
+pub(crate) const LOOKUPS: usize = 8;
+
 /// A point in time by which an operation must end, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(Option<Instant>);
@@ -98,6 +102,12 @@ pub trait Wait {
         let builder = thread::Builder::new().name("resolver".into());
         builder.spawn(work).map(drop)
     }
+
+    /// Look-ups of names that may run in this process at once, those included that nobody waits
+    /// for any more.
+    fn lookups(&self) -> usize {
+        LOOKUPS
+    }
 }
 
 /// Waits by poll(2), for tests and tools: no interrupts.
@@ -130,11 +140,7 @@ impl Wait for PollWait {
 /// Waits by poll(2) until the descriptor is ready (`true`), or the time is over or a signal has
 /// come (`false`).
 pub(crate) fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -> bool {
-    let flags = match interest {
-        Interest::Readable => PollFlags::POLLIN,
-        Interest::Writable => PollFlags::POLLOUT,
-        Interest::Either => PollFlags::POLLIN | PollFlags::POLLOUT,
-    };
+    let flags = poll_flags(interest);
     // Rounded up: waking a fraction of a millisecond early would spin.
     let milliseconds = time.as_micros().div_ceil(1000);
     let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
@@ -143,6 +149,14 @@ pub(crate) fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -
         poll(&mut [PollFd::new(fd, flags)], timeout),
         Ok(0) | Err(Errno::EINTR | Errno::EAGAIN)
     )
+}
+
+pub(crate) fn poll_flags(interest: Interest) -> PollFlags {
+    match interest {
+        Interest::Readable => PollFlags::POLLIN,
+        Interest::Writable => PollFlags::POLLOUT,
+        Interest::Either => PollFlags::POLLIN | PollFlags::POLLOUT,
+    }
 }
 
 /// Waits until the descriptor is ready, or fails with a timeout of this step.

@@ -10,6 +10,8 @@ use memchr::memchr2;
 #[derive(Debug, Default)]
 pub struct DataEncoder {
     place: Place,
+    /// Whether only line endings are made right.
+    plain: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,16 @@ enum Place {
 }
 
 impl DataEncoder {
+    /// An encoder for a message that is kept to be sent later: lines end in CRLF, the last one too,
+    /// but no dot is doubled or added. What it makes of a message is sent as the message itself
+    /// would be.
+    pub fn plain() -> Self {
+        Self {
+            plain: true,
+            ..Self::default()
+        }
+    }
+
     /// Appends the encoding of `input` to `out`. Text that needs no change is copied in runs of
     /// many lines.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
@@ -33,7 +45,7 @@ impl DataEncoder {
         // The octets of `rest` before `at` need no change.
         let mut at = 0;
         while at < rest.len() {
-            if self.place != Place::InLine && rest[at] == b'.' {
+            if !self.plain && self.place != Place::InLine && rest[at] == b'.' {
                 out.extend_from_slice(&rest[..at]);
                 out.push(b'.');
                 rest = &rest[at..];
@@ -64,7 +76,9 @@ impl DataEncoder {
         if self.place == Place::InLine {
             out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(b".\r\n");
+        if !self.plain {
+            out.extend_from_slice(b".\r\n");
+        }
         self.place = Place::LineStart;
     }
 }
@@ -124,6 +138,17 @@ mod tests {
         out
     }
 
+    /// The same message, kept first.
+    fn kept(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut encoder = DataEncoder::plain();
+        let mut out = Vec::new();
+        for piece in pieces {
+            encoder.encode(piece, &mut out);
+        }
+        encoder.finish(&mut out);
+        out
+    }
+
     #[test]
     fn leading_dots_are_doubled() {
         assert_eq!(
@@ -175,7 +200,10 @@ mod tests {
             let pieces: Vec<&[u8]> = body.as_bytes().chunks(size).collect();
             let wire = encoded(&pieces);
             prop_assert_eq!(decoded(&wire), Some(normalised(body.as_bytes())));
-            prop_assert_eq!(wire, encoded(&[body.as_bytes()]));
+            prop_assert_eq!(&wire, &encoded(&[body.as_bytes()]));
+            let kept = kept(&pieces);
+            prop_assert_eq!(&kept, &normalised(body.as_bytes()));
+            prop_assert_eq!(wire, encoded(&[&kept]));
         }
     }
 }

@@ -15,6 +15,15 @@ pub struct Envelope {
 }
 
 impl Envelope {
+    /// Nobody's message to nobody.
+    pub(crate) fn empty() -> Self {
+        Self {
+            sender: ReversePath::Null,
+            parameters: Parameters::default(),
+            recipients: Vec::new(),
+        }
+    }
+
     /// Whether a recipient can be sent to only with SMTPUTF8.
     pub fn needs_smtputf8(&self) -> bool {
         let mut recipients = self.recipients.iter();

@@ -108,6 +108,13 @@ impl Exchange {
         Ok(std::mem::take(&mut self.username))
     }
 
+    /// Forgets all secrets: nobody will ask for them, and the next reply is the verdict.
+    pub fn settle(&mut self) {
+        self.mechanism = Box::new(Settled);
+        self.deferred = None;
+        self.secrets = Secrets::default();
+    }
+
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
@@ -118,6 +125,20 @@ impl Exchange {
 
     pub fn into_secrets(self) -> Secrets {
         self.secrets
+    }
+}
+
+/// The mechanism of an exchange with nobody.
+#[derive(Debug)]
+struct Settled;
+
+impl Mechanism for Settled {
+    fn initial_response(&mut self) -> Option<Secret> {
+        None
+    }
+
+    fn respond(&mut self, _: &[u8], _: &mut dyn FnMut()) -> Result<Secret, Breach> {
+        Ok(Secret::new([]))
     }
 }
 

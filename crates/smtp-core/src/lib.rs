@@ -11,6 +11,7 @@ pub mod limits;
 pub mod memory;
 pub mod parser;
 pub mod phase;
+pub mod recorder;
 pub mod reply;
 pub mod secret;
 pub mod session;

@@ -44,8 +44,15 @@ impl Code {
     pub const START_MAIL_INPUT: Code = Code(354);
     /// 421: the server closes the connection. Also used if there is no connection.
     pub const NOT_AVAILABLE: Code = Code(421);
+    /// 552: the message is too large (RFC 1870 §6.1).
+    pub const TOO_LARGE: Code = Code(552);
     /// 553: the address can't be used (RFC 6531 §3.5).
     pub const MAILBOX_NAME_NOT_ALLOWED: Code = Code(553);
+
+    /// A code that this crate replies with.
+    pub(crate) const fn of(value: u16) -> Self {
+        Self(value)
+    }
 
     /// Parses three digits.
     pub fn from_digits(digits: &[u8; 3]) -> Option<Self> {

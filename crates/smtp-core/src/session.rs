@@ -75,6 +75,8 @@ pub use error::{CommandError, OrderError, ReservedCommand, SessionError, SmtpUtf
 #[derive(Debug)]
 pub struct Session {
     phase: Phase,
+    /// Whether nobody is on the other side, see [`Session::recording`].
+    recording: bool,
     encrypted: bool,
     /// Whether schemes that show the password may be used without TLS.
     cleartext_auth: bool,
@@ -162,6 +164,7 @@ impl Session {
     pub fn new(encrypted: bool, cleartext_auth: bool) -> Self {
         Self {
             phase: Phase::Connecting,
+            recording: false,
             encrypted,
             cleartext_auth,
             tls_wanted: false,
@@ -179,6 +182,16 @@ impl Session {
             message: Message::default(),
             output: Zeroizing::default(),
             transcript: Transcript::default(),
+        }
+    }
+
+    /// A session of a [`crate::recorder::Recorder`]: its output has the messages as they are kept, and
+    /// no secret.
+    pub(crate) fn recording(encrypted: bool) -> Self {
+        Self {
+            recording: true,
+            encoder: DataEncoder::plain(),
+            ..Self::new(encrypted, false)
         }
     }
 
@@ -309,17 +322,29 @@ impl Session {
         schemes: &SchemeList,
         credentials: Credentials,
     ) -> Result<(), CommandError> {
-        self.require_turn()?;
-        self.refuse_in_data()?;
-        let offered = self.capabilities.as_ref().map(Capabilities::auth_schemes);
-        let scheme = schemes.choose(offered, self.scheme_policy())?;
-        let (exchange, line) = Exchange::open(scheme, credentials)?;
+        let (mut exchange, line) = self.open_exchange(schemes, credentials)?;
         self.transcript.client(|| masking::masked_auth(&line));
-        self.say(&line);
+        match self.recording {
+            true => exchange.settle(),
+            false => self.say(&line),
+        }
         self.exchange = Some(exchange);
         self.forget_secrets();
         self.expect(Due::last(Verb::Auth));
         Ok(())
+    }
+
+    /// The exchange that [`Session::authenticate`] begins, and its first line.
+    pub(crate) fn open_exchange(
+        &self,
+        schemes: &SchemeList,
+        credentials: Credentials,
+    ) -> Result<(Exchange, Zeroizing<String>), CommandError> {
+        self.require_turn()?;
+        self.refuse_in_data()?;
+        let offered = self.capabilities.as_ref().map(Capabilities::auth_schemes);
+        let scheme = schemes.choose(offered, self.scheme_policy())?;
+        Ok(Exchange::open(scheme, credentials)?)
     }
 
     /// Takes bytes of the server up to the end of a reply. Returns how many were used: where
@@ -348,6 +373,16 @@ impl Session {
         match result {
             Ok((_, reply)) => SessionError::Unsolicited(reply),
             Err(violation) => violation.into(),
+        }
+    }
+
+    /// Takes a whole reply, of nobody, to the oldest command whose reply is due.
+    pub(crate) fn hear(&mut self, reply: &Reply) {
+        self.transcript.server(reply);
+        if let Some(due) = self.due.pop_front()
+            && self.accept_reply(due, reply).is_err()
+        {
+            self.close();
         }
     }
 

@@ -83,6 +83,17 @@ impl Parameters {
             .any(|(name, _)| name.eq_ignore_ascii_case(keyword))
     }
 
+    /// The parameters without those that need an extension that is not offered. An extension whose
+    /// parameter is not known here has the parameter's name.
+    #[must_use]
+    pub fn understood(&self, offers: impl Fn(&str) -> bool) -> Self {
+        let understood = self
+            .0
+            .split_ascii_whitespace()
+            .filter(|parameter| offers(extension_of(parameter)));
+        Self(understood.collect::<Vec<_>>().join(" "))
+    }
+
     /// The value of the parameter `keyword`.
     pub fn value(&self, keyword: &str) -> Option<&str> {
         self.keywords()
@@ -97,6 +108,36 @@ impl Parameters {
                 Some((name, value)) => (name, Some(value)),
                 None => (parameter, None),
             })
+    }
+}
+
+/// The extension that a parameter of MAIL or RCPT belongs to.
+fn extension_of(parameter: &str) -> &str {
+    const EXTENSIONS: [(&str, &str); 11] = [
+        // RFC 6152
+        ("BODY", "8BITMIME"),
+        // RFC 3461
+        ("RET", "DSN"),
+        ("ENVID", "DSN"),
+        ("NOTIFY", "DSN"),
+        ("ORCPT", "DSN"),
+        // RFC 2852
+        ("BY", "DELIVERBY"),
+        // RFC 4865
+        ("HOLDFOR", "FUTURERELEASE"),
+        ("HOLDUNTIL", "FUTURERELEASE"),
+        // RFC 1845
+        ("TRANSID", "CHECKPOINT"),
+        // RFC 3865
+        ("SOLICIT", "NO-SOLICITING"),
+        // RFC 4141
+        ("CONNEG", "CONPERM"),
+    ];
+    let keyword = parameter.split('=').next().unwrap_or_default();
+    let known = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case(keyword);
+    match EXTENSIONS.iter().find(known) {
+        Some((_, extension)) => extension,
+        None => keyword,
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Delivery {
     Nothing,
     /// A mail with this many octets of data on the wire.
     Mail(u64),
+    /// A mail with at least this many.
+    LargerMail(u64),
     /// A conversation without mail.
     Conversation,
 }
@@ -117,8 +119,13 @@ impl Client {
 
     /// The baseline for messages of this many lines. Only DATA and the message are timed.
     pub fn baseline_data(port: u16, lines: usize) -> Self {
+        Self::ready_made("baseline", Role::Reference, port, lines)
+    }
+
+    /// The same in another role.
+    pub fn ready_made(name: &str, role: Role, port: u16, lines: usize) -> Self {
         let wire = message::wire(&message::line().repeat(lines));
-        Self::new("baseline", Role::Reference, move |mails| {
+        Self::new(name, role, move |mails| {
             let (mut wall, mut cpu) = (Duration::ZERO, Duration::ZERO);
             let mut dialogue = PlainDialogue::open(port);
             dialogue.ehlo();
@@ -258,6 +265,10 @@ impl Delivery {
             Self::Mail(size) => (mails != units || octets != units * size).then(|| {
                 let due = units * size;
                 format!("{mails} of {units} mails arrived, with {octets} octets instead of {due}")
+            }),
+            Self::LargerMail(size) => (mails != units || octets < units * size).then(|| {
+                let due = units * size;
+                format!("{mails} of {units} mails arrived, with {octets} octets instead of {due} or more")
             }),
             Self::Conversation => (quits != units)
                 .then(|| format!("{quits} of {units} conversations came to their end")),

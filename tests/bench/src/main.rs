@@ -1,7 +1,7 @@
 //! The benchmark of utl_smtp. `scripts/bench.sh` builds everything, starts a cluster and
 //! runs it.
 //!
-//! - [`workloads`]: W1 to W9
+//! - [`workloads`]: W1 to W10
 //! - [`client`]: the clients: the [`baseline`], our functions and the peers (`sql/`), smtp-source
 //! - [`trial`]: rounds of a workload, and the ratios of each round
 //! - [`sink`]: the mail server, a separate process

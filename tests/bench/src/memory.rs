@@ -15,10 +15,13 @@ const SAMPLES: i64 = 10;
 /// Measures, writes the plot, and returns the text.
 pub fn report(bed: &mut TestBed, mails: i64, output: &Path) -> String {
     let messages = messages(bed);
+    let attachments = attachments(bed);
     let sessions = sessions(bed);
     let (flat, svg) = many(bed, mails);
     std::fs::write(output.join("memory.svg"), svg).unwrap();
-    format!("{messages}\n{sessions}\n{flat}\n![resident memory over many mails](memory.svg)\n")
+    format!(
+        "{messages}\n{attachments}\n{sessions}\n{flat}\n![resident memory over many mails](memory.svg)\n"
+    )
 }
 
 fn messages(bed: &TestBed) -> String {
@@ -43,6 +46,41 @@ fn messages(bed: &TestBed) -> String {
     format!(
         "Peak of the backend during one `data()` call, beyond what it held when the call began, which is the message and \
          what is always there:\n\n{}",
+        table.to_markdown(1)
+    )
+}
+
+fn attachments(bed: &TestBed) -> String {
+    let mut table = Table::new(&[
+        "size of the attachment",
+        "utl_mail, KiB",
+        "email.message, KiB",
+    ]);
+    for octets in [1 << 20, 10 << 20, 100 << 20] {
+        let lines = i32::try_from(message::lines_of(octets)).unwrap();
+        let growth = |statement: &str| -> String {
+            let mut session = bed.session();
+            let port = i32::from(bed.sink.plain);
+            let mut grown = |lines: i32| -> i64 {
+                session
+                    .query_one(statement, &[&port, &lines])
+                    .unwrap()
+                    .get(0)
+            };
+            grown(10);
+            kibibytes(grown(lines))
+        };
+        let ours = growth("SELECT bench.ours_attachment_growth($1, $2)");
+        let content = "convert_to(repeat(bench.line(), $2), 'UTF8')";
+        let python = growth(&format!(
+            "SELECT bench.python_attachment_growth($1, {content})"
+        ));
+        let size = format!("{} KiB", group(octets as u64 >> 10));
+        table.push(vec![size, ours, python]);
+    }
+    format!(
+        "Peak of the backend during one call of `utl_mail.send_message` with one attachment, beyond what it held when the \
+         call began, which is the attachment and what is always there; and with Python's `email.message` and smtplib:\n\n{}",
         table.to_markdown(1)
     )
 }

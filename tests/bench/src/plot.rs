@@ -89,7 +89,10 @@ pub fn bars(outcomes: &[Outcome]) -> String {
     let mut y = 10.0;
     for outcome in outcomes {
         let what = match outcome.scale {
-            Scale::Speed => "speed as a ratio to the baseline's: longer is better",
+            Scale::Speed if outcome.against_baseline() => {
+                "speed as a ratio to the baseline's: longer is better"
+            }
+            Scale::Speed => "speed as a ratio to the first's: longer is better",
             Scale::Cost => "cost as a ratio to the first's: shorter is better",
         };
         let title = format!("{}: {} ({what})", outcome.id, outcome.title);

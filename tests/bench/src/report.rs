@@ -55,7 +55,8 @@ impl Table {
 /// One outcome.
 pub fn table(outcome: &Outcome) -> String {
     let ratio = match outcome.scale {
-        Scale::Speed => "speed / baseline",
+        Scale::Speed if outcome.against_baseline() => "speed / baseline",
+        Scale::Speed => "speed / first",
         Scale::Cost => "cost / first",
     };
     let wall = format!("µs a {}", outcome.unit);

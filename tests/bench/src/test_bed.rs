@@ -127,6 +127,8 @@ fn database(directory: &Path, message: &str) -> Database {
     session.run(include_str!("../sql/open.sql"));
     session.run(include_str!("../sql/scaling.sql"));
     session.run(include_str!("../sql/peers.sql"));
+    session.run("CREATE EXTENSION utl_mail");
+    session.run(include_str!("../sql/mail.sql"));
     database.set("utl_smtp.wallet_roots", directory.to_str().unwrap());
     database
 }

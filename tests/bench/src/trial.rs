@@ -51,6 +51,14 @@ pub struct Row {
     pub spread: (f64, f64),
 }
 
+impl Outcome {
+    /// Whether the others are compared with the least work that a client could do, instead of with a client.
+    pub fn against_baseline(&self) -> bool {
+        let mut rows = self.rows.iter();
+        rows.any(|row| row.role == Role::Reference && row.name.starts_with("baseline"))
+    }
+}
+
 impl Workload {
     pub fn measure(mut self, effort: Effort, sink: &mut Sink) -> Outcome {
         let counts: Vec<u64> = self

@@ -1,4 +1,4 @@
-//! The workloads W1 to W9.
+//! The workloads W1 to W10.
 
 use crate::baseline::{self, PlainDialogue};
 use crate::client::{Argument, Client, Delivery, Role};
@@ -19,7 +19,7 @@ const ENTRIES: i32 = 10_000;
 /// Builds a workload right before it runs.
 pub type Make = fn(&TestBed) -> Workload;
 
-pub const ALL: [(&str, Processors, Make); 15] = [
+pub const ALL: [(&str, Processors, Make); 17] = [
     ("W1", Processors::Few, w1),
     ("W2", Processors::Few, w2),
     ("W3", Processors::Few, w3),
@@ -35,6 +35,8 @@ pub const ALL: [(&str, Processors, Make); 15] = [
     ("W7", Processors::Few, w7),
     ("W8", Processors::Few, w8),
     ("W9", Processors::Few, w9),
+    ("W10a", Processors::Few, w10_attachment),
+    ("W10b", Processors::Few, w10_text),
 ];
 
 /// How many mails a connection carries.
@@ -372,6 +374,63 @@ fn w9(bed: &TestBed) -> Workload {
         ..Workload::of_mails(0, Vec::new())
     }
     .named("W9", "STARTTLS and AUTH to quit, by hand and by connect")
+}
+
+/// A whole message in one call. Each client connects for each mail.
+fn w10_attachment(bed: &TestBed) -> Workload {
+    let content = "convert_to(repeat(bench.line(), $3), 'UTF8')";
+    let python = format!("SELECT * FROM bench.python_attachment($1, $2, {content})");
+    let by_hand = format!("SELECT * FROM bench.python_attachment_by_hand($1, $2, {content})");
+    let perl = "SELECT * FROM bench.perl_attachment($1, $2, $3)";
+    let ours = "SELECT * FROM bench.ours_attachment($1, $2, $3)";
+    let encoded = message::lines_of(LARGE / 3 * 4);
+    let port = bed.sink.plain;
+    // The best peer first: all are compared with it.
+    let clients = vec![
+        on_large(bed, "plpython3u, email.message", Role::Reference, &python),
+        on_large(bed, "plpython3u, base64 by hand", Role::Peer, &by_hand),
+        on_large(bed, "plperlu, MIME::Base64", Role::Peer, perl),
+        on_large(bed, "utl_mail.send_message", Role::Ours(5.0), ours),
+        Client::ready_made("baseline, ready-made", Role::Limit, port, encoded),
+    ];
+    let larger = |client: Client| client.delivering(Delivery::LargerMail(LARGE as u64 / 3 * 4));
+    Workload {
+        clients: clients.into_iter().map(larger).collect(),
+        ..Workload::of_mails(0, Vec::new())
+    }
+    .named("W10a", "a message with an attachment of 10 MiB")
+}
+
+fn w10_text(bed: &TestBed) -> Workload {
+    let port = bed.sink.plain;
+    bed.database.superuser().run(&format!(
+        "DROP SERVER IF EXISTS plain_sink CASCADE;
+         CREATE SERVER plain_sink FOREIGN DATA WRAPPER utl_smtp OPTIONS (host '127.0.0.1', port '{port}', security 'none',
+             helo 'client.example.test');
+         GRANT USAGE ON FOREIGN SERVER plain_sink TO {}",
+        bed.role
+    ));
+    let backend = |name, role, statement, server: Option<Option<&'static str>>| {
+        let server: Vec<Argument> = server
+            .map(|s| Box::new(s) as Argument)
+            .into_iter()
+            .collect();
+        Client::sql(name, role, bed.session(), statement, port, server)
+            .delivering(Delivery::LargerMail(1000))
+    };
+    let by_hand = "SELECT bench.ours_each($1, $2)";
+    let ours = "SELECT bench.ours_text($1, $2, $3)";
+    let server = Some(Some("plain_sink"));
+    Workload {
+        scale: Scale::Cost,
+        clients: vec![
+            backend("utl_smtp by hand, as in W1", Role::Reference, by_hand, None),
+            backend("utl_mail, a mail server", Role::Ours(1.2), ours, server),
+            backend("utl_mail, host:port", Role::Ours(1.2), ours, Some(None)),
+        ],
+        ..Workload::of_mails(0, Vec::new())
+    }
+    .named("W10b", "a text mail of 1 KiB by send_message, and by hand")
 }
 
 /// A session of an unprivileged role in a new database whose access control list has this length:

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 8] = [
     "pg",
     "errors",
     "settings",
     "access",
     "servers",
     "conversation",
+    "delivery",
     "api",
 ];
 

@@ -8,7 +8,7 @@
 mod handshake;
 pub(crate) mod wording;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pem_wallet::{ClientIdentity, Rejection, ServerIdentity, Verifier, Wallet};
 use rustls::client::Resumption;
@@ -110,11 +110,11 @@ pub struct TlsInfo {
 
 /// The TLS sessions that a process can resume. Each is bound to everything that its trust depends
 /// on: a ticket obtained under one wallet, identity, minimal version or client identity is never
-/// used under another.
+/// used under another. Threads may share a cache.
 #[derive(Debug, Default)]
 pub struct TlsCache {
     /// Most recently used last.
-    entries: Vec<(Key, TlsConfig)>,
+    entries: Mutex<Vec<(Key, TlsConfig)>>,
 }
 
 /// Everything that the trust in a session depends on.
@@ -139,7 +139,7 @@ pub(crate) struct TlsConfig {
 
 impl TlsCache {
     /// The configuration for these options: the one used before, if there is one.
-    pub(crate) fn config(&mut self, options: &TlsOptions) -> Result<TlsConfig, NetError> {
+    pub(crate) fn config(&self, options: &TlsOptions) -> Result<TlsConfig, NetError> {
         let server_name = options.identity.server_name(&options.host)?;
         let client = options.client_identity.as_ref();
         let key = Key {
@@ -150,15 +150,16 @@ impl TlsCache {
             min_version: options.min_version,
             client: client.map(ClientIdentity::digest),
         };
-        let entry = match self.entries.iter().position(|(known, _)| *known == key) {
-            Some(index) => self.entries.remove(index),
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = match entries.iter().position(|(known, _)| *known == key) {
+            Some(index) => entries.remove(index),
             None => (key, TlsConfig::new(options, server_name)?),
         };
-        if self.entries.len() >= CONFIGS_KEPT {
-            self.entries.remove(0);
+        if entries.len() >= CONFIGS_KEPT {
+            entries.remove(0);
         }
         let config = entry.1.clone();
-        self.entries.push(entry);
+        entries.push(entry);
         Ok(config)
     }
 }

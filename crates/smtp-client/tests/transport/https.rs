@@ -128,7 +128,7 @@ fn fetch(
     };
     post(
         &[address],
-        (&client.options, &mut client.cache),
+        (&client.options, &client.cache),
         request.bytes(),
         &mut receive,
         wait,

@@ -232,10 +232,10 @@ fn over_packets() -> (Stream, ServerConnection, TcpStream) {
         }
         (connection, theirs)
     });
-    let mut client = Client::new(wallet(&[root.pem()]), NAME);
+    let client = Client::new(wallet(&[root.pem()]), NAME);
     let stream = Stream::plain(ours).start_tls(
         &client.options,
-        &mut client.cache,
+        &client.cache,
         client.speaks_first,
         &PollWait,
         seconds(60),

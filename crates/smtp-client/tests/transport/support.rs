@@ -200,7 +200,7 @@ impl Client {
     ) -> Result<Stream, NetError> {
         plain(address).start_tls(
             &self.options,
-            &mut self.cache,
+            &self.cache,
             self.speaks_first,
             &PollWait,
             deadline,

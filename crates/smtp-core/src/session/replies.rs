@@ -111,7 +111,7 @@ impl Session {
     }
 
     /// Records what a complete reply means.
-    fn accept_reply(&mut self, due: Due, reply: &Reply) -> Result<(), SessionError> {
+    pub(super) fn accept_reply(&mut self, due: Due, reply: &Reply) -> Result<(), SessionError> {
         let verb = due.verb;
         let meaning = meaning(verb, reply.code());
         if meaning == Meaning::Unexpected {

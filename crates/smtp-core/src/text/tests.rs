@@ -351,3 +351,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn parameters_of_extensions_that_are_not_offered_are_left_out() {
+    let given = Parameters::parse("SIZE=10 body=8BITMIME RET=HDRS X-OWN").unwrap();
+    let understood = |offered: &[&str]| {
+        let offers = |extension: &str| {
+            offered
+                .iter()
+                .any(|offered| offered.eq_ignore_ascii_case(extension))
+        };
+        given.understood(offers).as_str().to_owned()
+    };
+    assert_eq!(understood(&[]), "");
+    assert_eq!(understood(&["DSN", "8BITMIME"]), "body=8BITMIME RET=HDRS");
+    assert_eq!(understood(&["size", "x-own"]), "SIZE=10 X-OWN");
+}

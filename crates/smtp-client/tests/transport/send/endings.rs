@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use smtp_client::connection::Failure;
 use smtp_client::error::NetError;
+use smtp_client::wait::Interrupted;
 use smtp_core::command::Verb;
 
 use super::*;
@@ -86,6 +87,26 @@ fn a_connection_lost_after_the_dot_is_unknown_and_before_is_not_sent() {
         ended,
         "RCPT TO: connection lost while reading: the server closed the connection"
     );
+}
+
+/// No server may take a part of a message for all of it.
+#[test]
+fn a_piece_that_cannot_be_fetched_ends_the_session_without_a_final_dot() {
+    let (address, thread) = peer(|peer| {
+        peer.greet("PIPELINING");
+        peer.expect(&["MAIL FROM:<>", A, "DATA"]);
+        peer.say("250 sender\n250 a\n354 go");
+        let mut heard = String::new();
+        peer.0.read_to_string(&mut heard).unwrap();
+        assert!(!heard.contains("\r\n.\r\n"), "{heard}");
+    });
+    let mut connection = open(address, Timeouts::uniform(Some(BOUND)), &IO);
+    let body = [Ok(BODY), Err(Interrupted), Ok(BODY)];
+    let verdict = connection.send_fetched(&envelope(&["a"]), body, 100, &IO);
+    let (outcomes, ended) = words(&verdict.unwrap());
+    assert_eq!((&*outcomes, &*ended), ("not sent", "DATA: interrupted"));
+    connection.hang_up();
+    thread.join().unwrap();
 }
 
 #[test]

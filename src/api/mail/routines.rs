@@ -1,31 +1,17 @@
-//! The extension utl_mail: `send`, `send_attach_raw`, `send_attach_varchar2`.
+//! Oracle's routines: `send`, `send_attach_raw`, `send_attach_varchar2`.
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use mail_compose::{
     Address, AddressList, Attachment, BodyText, ContentType, Disposition, Draft, Field, FileName,
-    Message, Priority, Stamp, Subject,
+    Priority, Subject,
 };
-use pgrx::pg_sys;
 use pgrx::prelude::*;
-use smtp_client::connection::Connection;
-use smtp_core::host::Host;
 
-use super::connection::connect;
-use super::message::MAX_RECIPIENTS;
-use super::{admit, caller, with_io};
-use crate::conversation::opening::Opening;
-use crate::conversation::out_server::{OutHost, OutServer};
-use crate::conversation::registry::Descriptor;
-use crate::conversation::{Problem, login};
-use crate::errors::{Delivery, Report};
+use super::{Composed, deliver, header, stamp, text};
+use crate::api::{admit, caller};
+use crate::errors::Report;
 use crate::pg::datum::Bytes;
-use crate::pg::encoding;
-use crate::pg::notices::warn;
-
-/// Octets of an argument that becomes a header field.
-const HEADER_ARGUMENT: usize = 1 << 20;
 
 /// The arguments that all routines have.
 struct Arguments<'a> {
@@ -171,10 +157,8 @@ fn send(arguments: Arguments<'_>, attached: Option<Attached<'_>>) -> Result<(), 
     if let Some(attached) = &attached {
         draft.attachments.push(attachment(attached, &file_name)?);
     }
-    let message = draft.compose(stamp()?)?;
-    let octets = message.octets()?;
-    let (connection, host, port, _descriptor) = open(role)?;
-    deliver(connection, &message, &octets).map_err(|problem| problem.into_report(&host, port))
+    let composed = Composed::new(&draft.compose(stamp()?)?)?;
+    deliver::send(role, &composed).map(drop)
 }
 
 /// The text arguments. The empty text is NULL, as it is in Oracle.
@@ -249,108 +233,4 @@ fn attachment<'a>(
             false => Disposition::Attachment,
         },
     })
-}
-
-/// A connection to the server of the setting, ready for MAIL. Of several hosts the first that can be reached.
-fn open(role: pg_sys::Oid) -> Result<(Connection, Host, u16, Descriptor), Report> {
-    let ready = |opening: Opening, connected: (Connection, Descriptor)| {
-        (connected.0, opening.host, opening.port, connected.1)
-    };
-    match OutServer::from_setting(role)? {
-        OutServer::Server(server) => {
-            let (server, mapping) = *server;
-            let opening = Opening::of_server(&server, mapping.as_ref(), role, None)?;
-            let (connection, _, descriptor) = connect(&opening, |connection, opening, io| {
-                login::log_in(connection, opening, &server, mapping.as_ref(), io)
-            })?;
-            Ok(ready(opening, (connection, descriptor)))
-        }
-        OutServer::Hosts(hosts) => {
-            let mut failed = None;
-            for host in &hosts {
-                match try_host(host, role) {
-                    Ok((opening, connection, descriptor)) => {
-                        return Ok(ready(opening, (connection, descriptor)));
-                    }
-                    Err(report) if report.is_unavailable() => failed = Some(report),
-                    Err(report) => return Err(report),
-                }
-            }
-            Err(failed.unwrap_or_else(Report::no_connection))
-        }
-    }
-}
-
-fn try_host(
-    host: &OutHost,
-    role: pg_sys::Oid,
-) -> Result<(Opening, Connection, Descriptor), Report> {
-    let opening = host.opening(role)?;
-    let (connection, _, descriptor) = connect(&opening, |connection, _, io| {
-        login::greet(connection, None, io)
-    })?;
-    Ok((opening, connection, descriptor))
-}
-
-/// One WARNING if some of the recipients did not get the message, an error if nobody did.
-fn deliver(
-    mut connection: Connection,
-    message: &Message<'_>,
-    octets: &[u8],
-) -> Result<(), Problem> {
-    let mut envelope = message.envelope().clone();
-    if message.needs_smtputf8() {
-        envelope = envelope.with_smtputf8();
-    }
-    let recipients: Vec<String> = envelope
-        .recipients
-        .iter()
-        .map(|recipient| recipient.mailbox.as_str().to_owned())
-        .collect();
-    let verdict = with_io(|io| connection.send(&envelope, [octets], MAX_RECIPIENTS, io))?;
-    let hello_sent = connection.session().hello_sent();
-    let delivery = Delivery::new(verdict, &recipients, hello_sent);
-    if let Some((report, verb)) = delivery.failure {
-        return Err(Problem::Undelivered { report, verb });
-    }
-    if let Some(refused) = &delivery.refused {
-        warn("not all recipients got the message", Some(refused));
-    }
-    // The message is with the server, whatever comes of QUIT.
-    if !connection.is_over() {
-        let _ = with_io(|io| connection.quit(io));
-    }
-    Ok(())
-}
-
-fn stamp() -> Result<Stamp, Report> {
-    let mut unique = [0; 16];
-    getrandom::fill(&mut unique)?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Ok(Stamp::new(now.as_secs() as i64, unique)?)
-}
-
-/// An argument that becomes a header field. It is refused before it is fetched where it is too long.
-fn header<'a>(
-    argument: &'static str,
-    value: Option<Bytes<'a>>,
-) -> Result<Option<Cow<'a, str>>, Report> {
-    let length = value.map_or(0, Bytes::length);
-    if length > HEADER_ARGUMENT {
-        let reason = format!("a value of {length} octets, allowed are {HEADER_ARGUMENT}");
-        return Err(Report::argument(argument, &reason));
-    }
-    Ok(text(argument, value)?.filter(|text| !text.is_empty()))
-}
-
-fn text<'a>(
-    argument: &'static str,
-    value: Option<Bytes<'a>>,
-) -> Result<Option<Cow<'a, str>>, Report> {
-    value
-        .map(|bytes| encoding::to_str(bytes.get()))
-        .transpose()
-        .map_err(|error| Report::encoding(argument, error))
 }

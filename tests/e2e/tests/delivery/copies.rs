@@ -1,0 +1,1 @@
+//! A copy never sends what its original has queued.
