@@ -42,8 +42,7 @@ unsafe impl<R: IntoHeapTuple> RetAbi for ResultSet<R> {
             for row in ret.0 {
                 pg_sys::tuplestore_puttuple(rows, row.into_heap_tuple(info.expectedDesc));
             }
-            info.returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
-            info.setResult = rows;
+            hand_over(info, rows);
         }
         pg_sys::Datum::null()
     }
@@ -57,7 +56,7 @@ unsafe impl<R: IntoHeapTuple> RetAbi for ResultSet<R> {
 ///
 /// # Safety
 /// `fcinfo` is of the call under way.
-unsafe fn result_information<'a>(
+pub(super) unsafe fn result_information<'a>(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> &'a mut pg_sys::ReturnSetInfo {
     let materialize = pg_sys::SetFunctionReturnMode::SFRM_Materialize as i32;
@@ -84,7 +83,7 @@ unsafe fn result_information<'a>(
 ///
 /// # Safety
 /// `info` is of the call under way.
-unsafe fn tuplestore(info: &pg_sys::ReturnSetInfo) -> *mut pg_sys::Tuplestorestate {
+pub(super) unsafe fn tuplestore(info: &pg_sys::ReturnSetInfo) -> *mut pg_sys::Tuplestorestate {
     let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32;
     // SAFETY: as the caller promises.
     unsafe {
@@ -94,6 +93,12 @@ unsafe fn tuplestore(info: &pg_sys::ReturnSetInfo) -> *mut pg_sys::Tuplestoresta
         pg_sys::MemoryContextSwitchTo(before);
         rows
     }
+}
+
+/// The rows are complete.
+pub(super) fn hand_over(info: &mut pg_sys::ReturnSetInfo, rows: *mut pg_sys::Tuplestorestate) {
+    info.returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+    info.setResult = rows;
 }
 
 sql_is_handwritten!(generic R, ResultSet<R>);
