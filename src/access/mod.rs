@@ -3,6 +3,7 @@
 //! The access control list belongs to the extension's owner and nobody else may read it; [`list`] does.
 
 pub mod list;
+pub mod senders;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! Where utl_mail sends mail to: a mail server that is an object, or hosts that are tried in order.
 
+use std::sync::Arc;
+
 use pgrx::pg_sys;
 use smtp_core::host::Host;
 
@@ -14,7 +16,7 @@ const SMTP: u16 = 25;
 
 /// What `utl_mail.smtp_out_server` names.
 pub enum OutServer {
-    Server(Box<Server>),
+    Server(Arc<Server>),
     Hosts(Vec<OutHost>),
 }
 
@@ -35,7 +37,7 @@ impl OutServer {
             )
         })?;
         if let Some(server) = Server::find(&value, role)? {
-            return Ok(Self::Server(Box::new(server)));
+            return Ok(Self::Server(server));
         }
         let hosts = value.split(',').map(OutHost::parse);
         Ok(Self::Hosts(hosts.collect::<Result<_, _>>()?))

@@ -29,11 +29,12 @@ pub struct Mapping {
     pub options: Options,
 }
 
-/// The server of this name; `None` where there is none.
-pub fn server(name: &str) -> Result<Option<Server>, EncodingError> {
+/// The OID of the server of this name; `None` where there is none.
+pub fn server_named(name: &str) -> Option<pg_sys::Oid> {
     let name = CString::new(encoding::from_utf8(name).into_owned()).unwrap_or_default();
-    // SAFETY: a C string, and a catalog look-up whose result is palloc'd.
-    unsafe { described(pg_sys::GetForeignServerByName(name.as_ptr(), true)) }
+    // SAFETY: a C string, and a cached catalog look-up.
+    let oid = unsafe { pg_sys::get_foreign_server_oid(name.as_ptr(), true) };
+    (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
 /// The server with this OID; `None` where there is none.

@@ -2,9 +2,12 @@
 //!
 //! They are read from the catalogs at each use, so ALTER and DROP count at the next one.
 
+pub mod cache;
 pub mod choice;
 pub mod options;
 pub mod token;
+
+use std::sync::Arc;
 
 use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
@@ -42,13 +45,20 @@ pub struct Mapping {
 
 impl Server {
     /// Looks a server up by name, for a role that must have USAGE on it.
-    pub fn usable(name: &str, role: pg_sys::Oid) -> Result<Self, Report> {
+    pub fn usable(name: &str, role: pg_sys::Oid) -> Result<Arc<Self>, Report> {
         Self::find(name, role)?.ok_or_else(|| unknown(name))
     }
 
     /// The same; `None` if there is no foreign server of this name.
-    pub fn find(name: &str, role: pg_sys::Oid) -> Result<Option<Self>, Report> {
-        let found = foreign::server(name).map_err(|error| Report::encoding("server", error))?;
+    pub fn find(name: &str, role: pg_sys::Oid) -> Result<Option<Arc<Self>>, Report> {
+        let Some(oid) = foreign::server_named(name) else {
+            return Ok(None);
+        };
+        if let Some(server) = cache::of(oid)? {
+            server.require_usage(role)?;
+            return Ok(Some(server));
+        }
+        let found = foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
         let Some(found) = found else {
             return Ok(None);
         };
@@ -58,7 +68,7 @@ impl Server {
         if !foreign::has_usage(role, found.oid) {
             return Err(no_usage(name, role));
         }
-        Self::read(found).map(Some)
+        Self::read(found).map(|server| Some(Arc::new(server)))
     }
 
     /// The mail server with this OID, whoever may use it; `None` if there is none, or a server of another kind.

@@ -18,4 +18,5 @@ pub mod refresh_token;
 pub mod rescue;
 pub mod settle;
 mod sql;
+pub mod suppression;
 pub mod watch;

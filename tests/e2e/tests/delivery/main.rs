@@ -1,6 +1,11 @@
-//! Delivery: the queue and the processes that send what is in it.
+//! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
 
 mod copies;
+mod dumps;
 mod installations;
 mod processes;
+mod rows;
+mod senders;
+mod suppression;
+mod watching;
 mod workers;
