@@ -2,6 +2,7 @@
 
 mod copies;
 mod dumps;
+mod installations;
 mod processes;
 mod rows;
 mod senders;
