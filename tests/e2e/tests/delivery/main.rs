@@ -1,0 +1,6 @@
+//! The queue: recording mail into it.
+
+mod contents;
+mod recorded;
+mod recording;
+mod transactions;
