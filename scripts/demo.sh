@@ -1,14 +1,14 @@
 #!/bin/bash
 # From a machine with only Rust to a delivered mail: installs what is missing, builds, starts a throw-away
 # PostgreSQL and a mail server with TLS and AUTH under a private CA, and has the conversation of demo.sql as
-# a plain role; then a second mail, for which demo-server.sql fetches a token from an issuer of its own. Nothing
-# keeps running afterwards.
+# a plain role; then a second mail, for which demo-server.sql fetches a token from an issuer of its own; then a third, in
+# which demo-report.sql sends a query's result as HTML and CSV. Nothing keeps running afterwards.
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
 
 need_rust
-need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}"
+need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}" python3
 need_postgres
 build_and_install
 
@@ -40,6 +40,7 @@ run_sql <<END
 CREATE DATABASE demo;
 \connect demo
 CREATE EXTENSION utl_smtp;
+CREATE EXTENSION utl_mail;
 CREATE ROLE app LOGIN;
 SELECT dbms_network_acl_admin.append_host_ace(
     host => '$MAIL_HOST', lower_port => $MAIL_SUBMISSION_PORT, upper_port => $MAIL_SUBMISSION_PORT,
@@ -53,22 +54,29 @@ run_sql --username=app --dbname=demo --set=host="$MAIL_HOST" --set=port="$MAIL_S
     --set=wallet="file:$MAIL_WALLET" --set=user="$MAIL_USER" --set=password="$MAIL_PASSWORD" \
     <scripts/demo.sql
 
-# show MAILBOX: the mail in it, as soon as it has arrived.
+# arrived MAILBOX WORD: the file of a mail with this word in MAILBOX, if there is one.
 arrived() {
-    as_root find "$MAIL_BOXES/$1/new" -type f 2>/dev/null | grep -q .
+    as_root grep --files-with-matches --recursive --no-messages "$2" "$MAIL_BOXES/$1/new"
 }
+# show MAILBOX WORD: the mail with this word, as soon as it has arrived.
 show() {
-    wait_for 60 arrived "$1" || die "no mail arrived"
+    wait_for 60 arrived "$1" "$2" >/dev/null || die "no mail arrived"
     say "the mail as it arrived in $1's mailbox"
-    as_root find "$MAIL_BOXES/$1/new" -type f -exec cat {} +
+    as_root cat "$(arrived "$1" "$2")"
 }
-show bob
+show bob 'Sent by the role'
 
 say "the mail server as an object: a token instead of a password, two recipients, one of them unknown to the server"
 run_sql --dbname=demo --set=host="$MAIL_HOST" --set=port="$MAIL_SUBMISSION_PORT" --set=wallet="file:$MAIL_WALLET" \
     --set=user="$MAIL_USER" --set=token_endpoint="$ISSUER_TOKEN_ENDPOINT" --set=scope="$ISSUER_SCOPE" \
     --set=client_id="$ISSUER_CLIENT_ID" --set=client_secret="$ISSUER_CLIENT_SECRET" <scripts/demo-server.sql
-show carol
+show carol 'by token'
 say "the token requests, from the issuer's log"
 as_root cat "$ISSUER_REQUESTS"
+
+say "a report: a query's result as HTML, and as a CSV file, in one statement"
+run_sql --dbname=demo <scripts/demo-report.sql
+show bob 'Low stock'
+say "its table and its file, as a mail reader finds them"
+as_root cat "$(arrived bob 'Low stock')" | python3 scripts/demo-parts.py
 say "done"

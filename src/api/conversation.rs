@@ -12,10 +12,12 @@ use smtp_core::text::{
 use super::arguments::{non_empty, required};
 use super::rows::{ReplyRow, ReplyRows};
 use super::{Failures, converse};
+use crate::access::senders;
 use crate::conversation::Problem;
 use crate::conversation::registry::{Handle, Session};
 use crate::errors::{OfArgument, Report};
 use crate::pg::datum::Bytes;
+use crate::pg::roles;
 use crate::settings;
 
 /// `utl_smtp.command`: any line, RFC 5321 §4.1.
@@ -71,6 +73,7 @@ fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
 fn mail(c: Option<Handle>, sender: Option<Bytes<'_>>, parameters: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
         let sender = ReversePath::parse(&required("sender", sender)?).of_argument("sender")?;
+        senders::require_approved(roles::current(), &sender)?;
         let command = Command::Mail(sender, esmtp_parameters(parameters)?);
         session.dialogue.command(&command, io)
     }))
@@ -142,7 +145,8 @@ fn raw(
 ) -> Result<Reply, Problem> {
     let cmd = required("cmd", cmd)?;
     let arg = non_empty("arg", arg)?;
-    let line = match session.dialogue.session().phase().is_challenge() {
+    let is_challenge = session.dialogue.session().phase().is_challenge();
+    let line = match is_challenge {
         true => RawCommand::parse_response(&cmd, arg.as_deref()),
         false => RawCommand::parse(&cmd, arg.as_deref()),
     };
@@ -150,6 +154,9 @@ fn raw(
         RawCommandError::Command(error) => Err(error).of_argument("cmd"),
         RawCommandError::Argument(error) => Err(error).of_argument("arg"),
     })?;
+    if !is_challenge {
+        senders::require_approved_line(roles::current(), &line)?;
+    }
     session
         .dialogue
         .allow_cleartext_auth(settings::allow_cleartext_auth());

@@ -17,6 +17,7 @@ mod removed;
 mod rows;
 mod servers;
 mod submit;
+mod suppression;
 mod wallet;
 mod workers;
 

@@ -49,8 +49,13 @@ pub fn look() -> Result<(), Refusal> {
 
 /// Whether mail may still be sent. Shows what the worker does in `worker_state`, if that has changed.
 pub fn look_again(activity: Option<Activity>, failure: Option<&str>) -> Result<(), Refusal> {
-    look()?;
+    let may_send = look();
     Spi::connect_mut(|client| {
+        match may_send {
+            Ok(()) => {}
+            Err(Refusal::Stopped | Refusal::Off) => begin_pause(client),
+            Err(Refusal::Absent | Refusal::Outdated { .. }) => return,
+        }
         if let Some(activity) = activity {
             let shown = "UPDATE utl_smtp.worker_state \
                 SET pid = pg_catalog.pg_backend_pid(), state = $1, since = pg_catalog.clock_timestamp()";
@@ -61,7 +66,7 @@ pub fn look_again(activity: Option<Activity>, failure: Option<&str>) -> Result<(
             run(client, shown, &[failure.into()]);
         }
     });
-    Ok(())
+    may_send
 }
 
 /// What a worker does.
@@ -88,11 +93,12 @@ pub fn begin() -> Result<i64, Refusal> {
         return Err(refusal);
     }
     Spi::connect_mut(|client| {
-        home::settle(client);
+        home::take_over(client);
         if let Err(refusal) = may_send {
             begin_pause(client);
             return Err(refusal);
         }
+        home::hold_copies(client);
         end_pause(client);
         let lease =
             "UPDATE utl_smtp.delivery_control SET lease = lease + 1, home = $1 RETURNING lease";

@@ -221,9 +221,15 @@ impl Service {
             if let Some(outcome) = self.reason_to_leave(now) {
                 return outcome;
             }
+            background::report_activity(Some("delivering mail"));
             let next = self.work(now);
+            background::report_activity(None);
             background::report_statistics();
-            let until = next.min(self.tick_at);
+            // With nothing to do, it wakes no oftener than it must.
+            let until = match self.engine.is_idle() {
+                true => self.tick_at,
+                false => next.min(self.tick_at),
+            };
             let descriptor = self
                 .paused_until
                 .is_none()
@@ -299,10 +305,11 @@ impl Service {
             false => Activity::Running,
         };
         let changed = (self.shown != Some(activity)).then_some(activity);
-        let failure = self.unshown_failure.take();
-        match background::transaction(|| control::look_again(changed, failure.as_deref())) {
+        let failure = self.unshown_failure.as_deref();
+        match background::transaction(|| control::look_again(changed, failure)) {
             Ok(Ok(())) => {
                 self.shown = Some(activity);
+                self.unshown_failure = None;
                 None
             }
             Ok(Err(refusal)) => Some(refused(&refusal)),

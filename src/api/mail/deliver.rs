@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::Composed;
+use crate::access::senders;
 use crate::api::connection::{hold, log_in};
 use crate::api::message::MAX_RECIPIENTS;
 use crate::api::with_io;
@@ -18,6 +19,7 @@ use crate::settings::{self, Delivery};
 /// Sends it at once, or queues it; returns its number in the queue. One WARNING if some of the recipients did not get the
 /// message, an error if nobody did.
 pub fn send(role: pg_sys::Oid, composed: &Composed) -> Result<Option<i64>, Report> {
+    senders::require_approved(role, &composed.envelope.sender)?;
     let (opening, dialogue) = open(role)?;
     converse(dialogue, composed).map_err(|problem| problem.into_report(&opening.host, opening.port))
 }

@@ -10,6 +10,7 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
 
+use crate::pg::datum::text_datum;
 use crate::pg::owner::Plan;
 use crate::pg::query::{Rows, StoredText, Timestamp};
 
@@ -164,6 +165,12 @@ thread_local! {
             &[pg_sys::INT8ARRAYOID, pg_sys::INT4OID],
         )
     };
+    static ADOPTED: Plan = const {
+        Plan::new(
+            c"SELECT FROM utl_smtp.adopted_home AS a WHERE a.home = $1 AND a.adopted = $2",
+            &[pg_sys::TEXTOID, pg_sys::TEXTOID],
+        )
+    };
     static PIECE: Plan = const {
         Plan::new(
             c"SELECT c.piece FROM utl_smtp.message_content AS c WHERE c.message_id = $1 AND c.piece_no = $2",
@@ -226,6 +233,12 @@ pub fn suspect(
     ];
     let claimed = SUSPECT.with(|plan| messages(plan.rows(client, &values)));
     complete(client, by, claimed).pop()
+}
+
+/// Whether this installation sends what another one has queued.
+pub fn is_adopted(client: &mut SpiClient<'_>, home: &str, adopted: &str) -> bool {
+    let values = [Some(text_datum(home)), Some(text_datum(adopted))];
+    ADOPTED.with(|plan| plan.run(client, &values) > 0)
 }
 
 /// A piece of a content; `None` where it is gone.

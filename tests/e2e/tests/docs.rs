@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use e2e::cluster::{Cluster, Database};
 use e2e::issuer::Issuer;
 use e2e::mail::MailServer;
+use e2e::openssl::OpensslFixtures;
 use smtp_core::phase::TRANSITIONS;
 
 /// The pages create and drop roles of the same names, so they take turns.
@@ -36,7 +37,8 @@ fn the_reference_has_a_section_for_each_routine_and_no_other() {
          JOIN pg_proc AS p ON p.oid = objid JOIN pg_namespace AS n ON n.oid = pronamespace
          WHERE classid = 'pg_proc'::regclass AND deptype = 'e'
            AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'utl_smtp')
-           AND proname <> 'host_access' AND proname NOT LIKE 'host\\_ace\\_%' AND proname NOT LIKE 'acl\\_%'",
+           AND proname NOT IN ('host_access', 'system_identifier')
+           AND NOT proname LIKE ANY ('{host\\\\_ace\\\\_%, acl\\\\_%, approved\\\\_sender\\\\_%, view\\\\_%}')",
     );
     let text = page("docs/reference.md");
     let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
@@ -45,6 +47,27 @@ fn the_reference_has_a_section_for_each_routine_and_no_other() {
         .map(str::to_owned)
         .collect();
     assert_eq!(routines, catalog);
+}
+
+/// Every routine, every parameter that is not Oracle's, and every attribute of its type.
+#[test]
+fn the_page_about_utl_mail_names_all_there_is() {
+    let catalog = listed(
+        "SELECT 'utl_mail.' || proname FROM pg_proc
+          WHERE pronamespace = 'utl_mail'::regnamespace AND proname NOT LIKE 'send\\_attach%'
+         UNION SELECT unnest(proargnames) FROM pg_proc
+          WHERE pronamespace = 'utl_mail'::regnamespace AND proname IN ('send_message', 'query_to_csv', 'query_to_html')
+         UNION SELECT attname FROM pg_attribute WHERE attrelid = 'utl_mail.attachment'::regclass",
+    );
+    let text = page("docs/mail.md");
+    let missing: Vec<_> = catalog
+        .iter()
+        .filter(|name| {
+            let mut marked = ["`", "## ", "(", ", "].iter();
+            !marked.any(|mark| text.contains(&format!("{mark}{name}")))
+        })
+        .collect();
+    assert!(catalog.len() > 20 && missing.is_empty(), "{missing:?}");
 }
 
 #[test]
@@ -328,7 +351,7 @@ fn pages() -> Vec<PathBuf> {
 fn listed(query: &str) -> BTreeSet<String> {
     let database = Database::new();
     let mut session = database.superuser();
-    session.run("LOAD 'utl_smtp'");
+    session.run("LOAD 'utl_smtp'; CREATE EXTENSION utl_mail");
     let array: Vec<String> = session.value(&format!(
         "SELECT array_agg(x::text) FROM ({query}) AS q (x)"
     ));
@@ -365,7 +388,7 @@ fn script(text: &str) -> (String, usize) {
 fn for_the_test_server(script: &str) -> String {
     let mail = MailServer::shared();
     let (_, domain) = mail.user.split_once('@').unwrap();
-    let mut script = for_the_test_issuer(script)
+    let mut script = with_a_dkim_key(&for_the_test_issuer(script))
         .replace("'mail.example.com'", "'127.0.0.1'")
         .replace(
             "'file:/etc/postgresql/wallets/mail'",
@@ -390,6 +413,18 @@ fn for_the_test_server(script: &str) -> String {
             .replace(&format!("port '{literal}'"), &format!("port '{port}'"));
     }
     script
+}
+
+/// Replaces the file of a private key by a key.
+fn with_a_dkim_key(script: &str) -> String {
+    const FILE: &str = "pg_read_file('/etc/postgresql/dkim/example.com.pem')";
+    if !script.contains(FILE) {
+        return script.to_owned();
+    }
+    let key = OpensslFixtures::new()
+        .key("dkim", "-algorithm RSA -pkeyopt rsa_keygen_bits:2048")
+        .read("dkim.key");
+    script.replace(FILE, &format!("'{key}'"))
 }
 
 /// Replaces the mail servers, token endpoints and credentials of the providers by those of the tests.

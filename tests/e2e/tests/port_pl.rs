@@ -85,6 +85,31 @@ fn casts_between_raw_and_text_become_conversions() {
 }
 
 #[test]
+fn calls_of_utl_mail_become_statements() {
+    let cases = [
+        (
+            "BEGIN\n  SYS.UTL_MAIL.SEND(sender => x);\nEND",
+            "BEGIN\n  PERFORM UTL_MAIL.SEND(sender => x);\nEND",
+        ),
+        (
+            "BEGIN CALL utl_mail.send_attach_raw(x); utl_mail.send_attach_varchar2(y);",
+            "BEGIN PERFORM utl_mail.send_attach_raw(x); PERFORM utl_mail.send_attach_varchar2(y);",
+        ),
+        (
+            "WHEN utl_mail.invalid_argument THEN x := utl_mail.invalid_argument_errcode;",
+            "WHEN SQLSTATE 'U9261' THEN x := utl_mail.invalid_argument_errcode();",
+        ),
+        (
+            "WHEN utl_mail.invalid_priority THEN",
+            "WHEN SQLSTATE '22023' THEN",
+        ),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(ported(source), expected, "{source}");
+    }
+}
+
+#[test]
 fn other_uses_of_encode_and_quoted_text_stay_as_they_are() {
     for source in [
         "encode(x, 'hex')::bytea",

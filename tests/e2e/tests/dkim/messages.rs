@@ -133,7 +133,7 @@ fn a_domain_signs_for_itself_and_for_whom_it_is_told_to() {
 fn a_large_message_is_signed_whole() {
     let mut domain = Domain::new();
     let line = "sixty characters of text that fill one line of this message\r\n";
-    let mut message = format!("{FROM}\r\n{}", line.repeat(500_000)).into_bytes();
+    let mut message = format!("{FROM}\r\n{}", line.repeat(100_000)).into_bytes();
     let signed = domain.sign(&message);
     assert!(signed.ends_with(&message));
     let (records, fields) = (domain.records(), signed.len() - message.len());
