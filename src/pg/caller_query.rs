@@ -96,8 +96,8 @@ unsafe fn prepare(query: &CStr) -> Result<pg_sys::SPIPlanPtr, QueryError> {
             return Err(QueryError::Refused(pg_sys::SPI_ERROR_ARGUMENT));
         }
         let statements = (*cached).stmt_list;
-        // A rule turns a statement that writes into any number of others. One needs the rights to write all the same, which
-        // is an error in a read-only transaction.
+        // A rule turns a statement that writes into any number of others. Into one query: PostgreSQL still asks for the
+        // right to write, and refuses it in a read-only transaction.
         let judged = match length(statements) {
             1 => judge((*(*statements).elements).ptr_value.cast()),
             _ => Err(QueryError::Writes("a statement with rules".to_owned())),
