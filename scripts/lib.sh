@@ -16,7 +16,7 @@ POSTGRES_PACKAGES=(postgresql-15 postgresql-server-dev-15)
 MAIL_PACKAGES=(postfix dovecot-core openssl)
 # Programs of the tests that are no servers; smtp-sink is Postfix's.
 # shellcheck disable=SC2034
-JUDGE_PACKAGES=(sqlsmith)
+JUDGE_PACKAGES=(sqlsmith python3-dkim python3-nacl opendkim)
 
 # say TEXT: one line of progress, with the seconds since the first script started.
 say() {

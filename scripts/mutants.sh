@@ -22,7 +22,7 @@ for name in "${@:-}"; do
 done
 
 need_rust
-need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}" git
+need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}" "${JUDGE_PACKAGES[@]}" git
 need_postgres
 # From the repository that this is, whichever one a hook runs in.
 unset "${!GIT_@}"

@@ -36,6 +36,7 @@ pub extern "C-unwind" fn _PG_init() {
         conversation::registry::prepare();
         conversation::token_cache::prepare();
         conversation::wallet_cache::prepare();
+        servers::cache::prepare();
     });
     settings::register();
     delivery::prepare();

@@ -37,6 +37,9 @@ CREATE INDEX message_due ON utl_smtp.message (server, next_attempt_at, message_i
     WHERE lease IS NULL AND held_reason IS NULL;
 -- What was in flight when a worker ended.
 CREATE INDEX message_leased ON utl_smtp.message (message_id) WHERE lease IS NOT NULL;
+-- What was in flight at a crash, and is tried one at a time.
+CREATE INDEX message_crashed ON utl_smtp.message (next_attempt_at, message_id)
+    WHERE crashes > 0 AND lease IS NULL AND held_reason IS NULL;
 
 REVOKE ALL ON TABLE utl_smtp.message FROM PUBLIC;
 COMMENT ON TABLE utl_smtp.message IS 'messages that have recipients whose mail is not final yet';

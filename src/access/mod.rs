@@ -3,6 +3,7 @@
 //! The access control list belongs to the extension's owner and nobody else may read it; [`list`] does.
 
 pub mod list;
+pub mod senders;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -101,6 +102,14 @@ pub fn not_denied(
         .into_iter()
         .filter(|address| !denied(address.ip(), address.port()))
         .collect()
+}
+
+/// Whether there is an entry that denies the role any host or address, so that [`not_denied`] may leave out some.
+pub fn may_be_denied_addresses(role: pg_sys::Oid, privilege: Privilege) -> bool {
+    let denies = |entry: list::Applicable| {
+        entry.grant_type == GrantType::Deny && privilege.names().contains(&&*entry.privilege)
+    };
+    !roles::is_superuser(role) && list::applicable(role).into_iter().any(denies)
 }
 
 /// Whether the role may show the wallet's client certificate to this host.

@@ -11,6 +11,9 @@ use crate::pg::encoding;
 /// Octets of the location of a wallet: Linux takes no longer path.
 const WALLET_PATH: usize = 4096;
 
+/// Octets of a private key as PEM text: one of RSA with 4096 bits has 3300.
+const PRIVATE_KEY: usize = 32 * 1024;
+
 /// A text argument; NULL is `None`.
 pub fn optional<'a>(
     argument: &'static str,
@@ -81,6 +84,7 @@ fn longest(argument: &str) -> usize {
         "host" | "host1" | "host2" | "domain" | "secure_host" => limits::HOST_ARGUMENT,
         "wallet_path" => WALLET_PATH,
         "username" | "password" | "wallet_password" => limits::SECRET,
+        "private_key" => PRIVATE_KEY,
         "schemes" => limits::SCHEMES,
         // A line of an AUTH exchange may be that long; the others are cut shorter once their verb is known.
         "cmd" | "arg" => limits::AUTH_LINE - 2,

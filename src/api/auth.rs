@@ -31,9 +31,9 @@ fn auth(
             password => Secret::new(password.unwrap_or_default().as_bytes()),
         };
         session
-            .connection
+            .dialogue
             .allow_cleartext_auth(settings::allow_cleartext_auth());
         let credentials = login::credentials(&session.opening, username, password)?;
-        Ok(session.connection.authenticate(&schemes, credentials, io)?)
+        session.dialogue.authenticate(&schemes, credentials, io)
     }))
 }

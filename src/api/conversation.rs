@@ -12,11 +12,12 @@ use smtp_core::text::{
 use super::arguments::{non_empty, required};
 use super::rows::{ReplyRow, ReplyRows};
 use super::{Failures, converse};
-use crate::conversation::authority::Environment;
+use crate::access::senders;
+use crate::conversation::Problem;
 use crate::conversation::registry::{Handle, Session};
-use crate::conversation::{Problem, login};
 use crate::errors::{OfArgument, Report};
 use crate::pg::datum::Bytes;
+use crate::pg::roles;
 use crate::settings;
 
 /// `utl_smtp.command`: any line, RFC 5321 §4.1.
@@ -55,15 +56,15 @@ fn ehlo(c: Option<Handle>, domain: Option<Bytes<'_>>) -> ReplyRows {
 #[pg_extern(sql = false)]
 fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        session.connection.admit_start_tls()?;
+        session.dialogue.admit_start_tls()?;
         let secure_host = non_empty("secure_host", secure_host)?;
         let identity = secure_host
             .map(|name| ServerIdentity::parse(&name).of_argument("secure_host"))
             .transpose()?;
-        let environment = Environment::of_backend(io);
-        session
-            .opening
-            .start_tls(&mut session.connection, identity, &environment)
+        let Session {
+            dialogue, opening, ..
+        } = session;
+        dialogue.start_tls(opening, identity, io)
     }))
 }
 
@@ -72,8 +73,9 @@ fn starttls(c: Option<Handle>, secure_host: Option<Bytes<'_>>) -> ReplyRow {
 fn mail(c: Option<Handle>, sender: Option<Bytes<'_>>, parameters: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
         let sender = ReversePath::parse(&required("sender", sender)?).of_argument("sender")?;
+        senders::require_approved(roles::current(), &sender)?;
         let command = Command::Mail(sender, esmtp_parameters(parameters)?);
-        Ok(session.connection.command(&command, io)?)
+        session.dialogue.command(&command, io)
     }))
 }
 
@@ -88,7 +90,7 @@ fn rcpt(
         let recipient =
             Mailbox::parse(&required("recipient", recipient)?).of_argument("recipient")?;
         let command = Command::Rcpt(recipient, esmtp_parameters(parameters)?);
-        Ok(session.connection.command(&command, io)?)
+        session.dialogue.command(&command, io)
     }))
 }
 
@@ -96,7 +98,7 @@ fn rcpt(
 #[pg_extern(sql = false)]
 fn rset(c: Option<Handle>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        Ok(session.connection.command(&Command::Rset, io)?)
+        session.dialogue.command(&Command::Rset, io)
     }))
 }
 
@@ -104,7 +106,7 @@ fn rset(c: Option<Handle>) -> ReplyRow {
 #[pg_extern(sql = false)]
 fn noop(c: Option<Handle>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        Ok(session.connection.command(&Command::Noop, io)?)
+        session.dialogue.command(&Command::Noop, io)
     }))
 }
 
@@ -117,9 +119,8 @@ fn vrfy(c: Option<Handle>, recipient: Option<Bytes<'_>>) -> ReplyRow {
         if recipient.trim().is_empty() {
             return Err(Report::argument("recipient", "it is empty").into());
         }
-        Ok(session
-            .connection
-            .command(&Command::Vrfy(recipient.into_owned()), io)?)
+        let command = Command::Vrfy(recipient.into_owned());
+        session.dialogue.command(&command, io)
     }))
 }
 
@@ -132,7 +133,7 @@ fn help(c: Option<Handle>, command: Option<Bytes<'_>>) -> ReplyRows {
             printable(topic).of_argument("command")?;
         }
         let command = Command::Help(topic.map(|topic| topic.into_owned()));
-        Ok(session.connection.command(&command, io)?)
+        session.dialogue.command(&command, io)
     }))
 }
 
@@ -144,7 +145,8 @@ fn raw(
 ) -> Result<Reply, Problem> {
     let cmd = required("cmd", cmd)?;
     let arg = non_empty("arg", arg)?;
-    let line = match session.connection.session().phase().is_challenge() {
+    let is_challenge = session.dialogue.session().phase().is_challenge();
+    let line = match is_challenge {
         true => RawCommand::parse_response(&cmd, arg.as_deref()),
         false => RawCommand::parse(&cmd, arg.as_deref()),
     };
@@ -152,10 +154,13 @@ fn raw(
         RawCommandError::Command(error) => Err(error).of_argument("cmd"),
         RawCommandError::Argument(error) => Err(error).of_argument("arg"),
     })?;
+    if !is_challenge {
+        senders::require_approved_line(roles::current(), &line)?;
+    }
     session
-        .connection
+        .dialogue
         .allow_cleartext_auth(settings::allow_cleartext_auth());
-    Ok(session.connection.command(&Command::Raw(line), io)?)
+    session.dialogue.command(&Command::Raw(line), io)
 }
 
 pub fn esmtp_parameters(parameters: Option<Bytes<'_>>) -> Result<Parameters, Report> {
@@ -173,6 +178,5 @@ fn hello(
     let domain = non_empty("domain", domain)?
         .map(|domain| Domain::parse(&domain).of_argument("domain"))
         .transpose()?;
-    let environment = Environment::of_backend(io);
-    login::hello(&mut session.connection, domain, command, &environment)
+    session.dialogue.hello(domain, command, io)
 }

@@ -22,14 +22,13 @@ fn data(c: Option<Handle>, body: Option<Bytes<'_>>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
         let body = body?;
         // One limit for DATA, the text and the reply to the dot together.
-        let deadline = session.connection.deadline();
-        let connection = &mut session.connection;
-        let reply = connection.command_by(deadline, &Command::Data, io)?;
+        let deadline = session.dialogue.deadline();
+        let reply = session.dialogue.open_data(deadline, io)?;
         if reply.is_failure() {
             return Ok(reply);
         }
         body.each_piece(|piece| write(session, Some(deadline), piece, io))?;
-        Ok(session.connection.end_data(deadline, io)?)
+        session.dialogue.end_data(deadline, io)
     }))
 }
 
@@ -37,7 +36,7 @@ fn data(c: Option<Handle>, body: Option<Bytes<'_>>) -> ReplyRow {
 #[pg_extern(sql = false)]
 fn open_data(c: Option<Handle>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        Ok(session.connection.command(&Command::Data, io)?)
+        session.dialogue.command(&Command::Data, io)
     }))
 }
 
@@ -57,8 +56,8 @@ fn write_raw_data(c: Option<Handle>, data: Option<Bytes<'_>>) {
 #[pg_extern(sql = false)]
 fn close_data(c: Option<Handle>) -> ReplyRow {
     ReplyRow(converse(c, Failures::AsSet, |session, io| {
-        let deadline = session.connection.deadline();
-        Ok(session.connection.end_data(deadline, io)?)
+        let deadline = session.dialogue.deadline();
+        session.dialogue.end_data(deadline, io)
     }))
 }
 
@@ -67,7 +66,7 @@ fn piece(c: Option<Handle>, data: Result<MessageText<'_>, Report>) {
     let written = with_session(c, |session, io| {
         let data = data?;
         // One piece, as nearly always, leaves it to the first wait to look at the clock.
-        let deadline = data.is_in_pieces().then(|| session.connection.deadline());
+        let deadline = data.is_in_pieces().then(|| session.dialogue.deadline());
         data.each_piece(|piece| write(session, deadline, piece, io))
     });
     written.unwrap_or_else(|report| report.raise())
@@ -101,7 +100,7 @@ fn write(
     data: &[u8],
     io: &Io<'_>,
 ) -> Result<(), Problem> {
-    if session.connection.write(deadline, data, io)? {
+    if session.dialogue.write(deadline, data, io)? {
         warn_of_8bit();
     }
     Ok(())

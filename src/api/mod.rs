@@ -8,6 +8,7 @@ mod auth;
 mod connection;
 mod conversation;
 mod data;
+mod dkim;
 mod hosts;
 mod mail;
 mod message;
@@ -16,7 +17,9 @@ mod removed;
 mod rows;
 mod servers;
 mod submit;
+mod suppression;
 mod wallet;
+mod workers;
 
 use pgrx::{PgLogLevel, pg_sys};
 use smtp_client::connection::Io;
@@ -64,7 +67,7 @@ fn converse(
 /// A reply that is a failure is an error, unless failures are returned.
 fn checked(reply: Reply, session: &Session, returned: bool) -> Result<Reply, Problem> {
     if reply.is_failure() && !returned {
-        return Err(Problem::declined(reply, &session.connection));
+        return Err(Problem::declined(reply, session.dialogue.session()));
     }
     Ok(reply)
 }
@@ -88,7 +91,7 @@ fn with_session<T>(
     let result = with_io(|io| step(&mut session, io));
     let result =
         result.map_err(|problem| problem.into_report(&session.opening.host, session.opening.port));
-    if !session.connection.is_over() {
+    if !session.dialogue.is_over() {
         registry::put(session);
     }
     result

@@ -5,14 +5,11 @@ use pgrx::prelude::*;
 use smtp_core::auth::SchemeList;
 
 use super::arguments::{non_empty, required};
-use super::connection::{establish, timeout};
+use super::connection::{log_in, register, timeout};
 use super::rows::{ConnectionRow, ReplyRow};
 use super::{Failures, admit, caller, converse};
-use crate::conversation::authority::Environment;
-use crate::conversation::login;
-use crate::conversation::opening::Opening;
-use crate::conversation::registry::Handle;
-use crate::errors::{Report, hints, sqlstate};
+use crate::conversation::registry::{Handle, Session};
+use crate::errors::{Report, sqlstate};
 use crate::pg::datum::{Bytes, TextArray};
 use crate::pg::foreign::{self, Options};
 use crate::pg::roles;
@@ -51,18 +48,10 @@ fn set_credential(
         let mapping = server
             .mapping(role)?
             .ok_or_else(|| no_mapping(&server.name))?;
-        let (connection, opening) = (&mut session.connection, &session.opening);
-        login::require_server(connection, opening, &server)?;
-        let environment = Environment::of_backend(io);
-        let reply = login::authenticate(
-            connection,
-            opening,
-            &server,
-            &mapping,
-            schemes.as_ref(),
-            &environment,
-        )?;
-        Ok(reply.ok_or_else(|| Report::option_missing("password", hints::MAPPING_PASSWORD))?)
+        let Session {
+            dialogue, opening, ..
+        } = session;
+        dialogue.set_credential(opening, &server, &mapping, schemes.as_ref(), io)
     }))
 }
 
@@ -72,12 +61,8 @@ fn open(server: Option<Bytes<'_>>, tx_timeout: Option<i32>) -> Result<Connection
     let name = required("server", server)?;
     let timeout = timeout(tx_timeout)?;
     let server = Server::usable(&name, role)?;
-    let mapping = server.mapping(role)?;
-    let opening = Opening::of_server(&server, mapping.as_ref(), role, timeout)?;
-    let (row, _) = establish(opening, |connection, opening, environment| {
-        login::log_in(connection, opening, &server, mapping.as_ref(), environment)
-    })?;
-    Ok(row)
+    let (opening, dialogue) = log_in(&server, role, timeout)?;
+    register(opening, dialogue)
 }
 
 fn validate(options: &Options, catalog: pg_sys::Oid) -> Result<(), Report> {

@@ -8,8 +8,9 @@ use super::arguments::required;
 use super::data::{octets, text};
 use super::message::Addressed;
 use super::{admit, caller};
-use crate::delivery::content::Whole;
-use crate::delivery::store::record::{Content, Letter, record};
+use crate::conversation::recorded::Letter;
+use crate::conversation::recorded::content::{Content, Whole};
+use crate::delivery::store::record::record;
 use crate::errors::Report;
 use crate::pg::datum::{Bytes, TextArray};
 use crate::pg::encoding::MessageText;
@@ -83,14 +84,11 @@ fn queue(
     transaction::require_writable(c"utl_smtp.submit()");
     let mut content = Whole::new(&message, &addressed.envelope.sender)?;
     server.require_size(content.size())?;
-    let subject = content.subject().map(str::to_owned);
     let letter = Letter {
         server: server.oid,
         server_name: &server.name,
         owner: role,
         envelope: &addressed.envelope,
-        subject: subject.as_deref(),
-        size: content.size(),
         at_most_once: arguments.at_most_once.unwrap_or(false),
         send_at,
     };

@@ -86,11 +86,11 @@ pub trait Authority {
     /// The access token that a mapping logs in with, or the request for one; `None` where it logs in without one.
     fn token(&self, server: &Server, mapping: &Mapping) -> Result<Option<TokenSource>, Report>;
 
-    /// Keeps what was granted for the request of [`Authority::token`], or that nothing was.
+    /// Keeps what was granted for the request of [`Authority::token`], or why nothing was.
     fn token_granted(
         &self,
         mapping: &Mapping,
-        token: Option<&oauth2_token::Token>,
+        granted: Result<&oauth2_token::Token, &Report>,
     ) -> Result<(), Report>;
 
     /// Drops an access token that was refused.
@@ -156,9 +156,9 @@ impl Authority for Backend {
     fn token_granted(
         &self,
         mapping: &Mapping,
-        token: Option<&oauth2_token::Token>,
+        granted: Result<&oauth2_token::Token, &Report>,
     ) -> Result<(), Report> {
-        if let Some(token) = token {
+        if let Ok(token) = granted {
             let given = mapping.options.refresh_token.as_ref();
             token_cache::store(mapping.token_key, token, given);
         }

@@ -173,7 +173,7 @@ pub fn require_server(
             "The connection is one to {}:{}, the server is at {}:{}.",
             opening.host, opening.port, address.host, address.port
         );
-        return Err(of_another_server(server, detail));
+        return Err(server.refuse_connection(detail));
     }
     if connection.tls().is_none() {
         return Err(Report::credential_in_clear());
@@ -191,18 +191,8 @@ pub fn require_server(
         .map_err(|rejection| {
             let detail =
                 format!("Its certificate does not satisfy the server's options: {rejection}.");
-            of_another_server(server, detail)
+            server.refuse_connection(detail)
         })
-}
-
-fn of_another_server(server: &Server, detail: String) -> Report {
-    let message = format!(
-        "the connection is not one to mail server \"{}\"",
-        server.name
-    );
-    Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
-        .detail(detail)
-        .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
 }
 
 /// EHLO or HELO. Looking up the own name, where none is given, is part of the command's time.
@@ -267,7 +257,7 @@ fn nonce() -> Result<String, Report> {
 
 fn accepted(reply: Reply, connection: &Connection) -> Result<(), Problem> {
     match reply.is_failure() {
-        true => Err(Problem::declined(reply, connection)),
+        true => Err(Problem::declined(reply, connection.session())),
         false => Ok(()),
     }
 }

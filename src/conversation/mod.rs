@@ -1,18 +1,21 @@
 //! Conversations: how they are opened, what is kept of them in this backend, and how they fail.
 
 pub mod authority;
+pub mod dialogue;
 pub mod login;
 pub mod opening;
 pub mod out_server;
+pub mod recorded;
 pub mod registry;
 pub mod token;
 pub mod token_cache;
 pub mod wallet_cache;
 
-use smtp_client::connection::{Cause, Connection, Failure};
+use smtp_client::connection::{Cause, Failure};
 use smtp_core::command::Verb;
 use smtp_core::host::Host;
 use smtp_core::reply::Reply;
+use smtp_core::session::Session;
 
 use crate::errors::Report;
 
@@ -38,8 +41,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub fn declined(reply: Reply, connection: &Connection) -> Self {
-        let session = connection.session();
+    pub fn declined(reply: Reply, session: &Session) -> Self {
         Self::Declined {
             reply,
             verb: session.last_verb(),

@@ -46,7 +46,7 @@ pub struct Opening {
     pub principal: pg_sys::Oid,
     /// The role whose access control entries and wallets count: the principal, or the owner of the server.
     pub authority: pg_sys::Oid,
-    /// The name of the server that was connected to as such.
+    /// The name of the server that was connected to as such, or that mail is recorded for.
     pub server: Option<String>,
 }
 
@@ -100,6 +100,26 @@ impl Opening {
         })
     }
 
+    /// The same for a conversation that is recorded. It needs no wallet and meets no policy.
+    pub fn recorded(server: &Server, principal: pg_sys::Oid, timeout: Option<Duration>) -> Self {
+        let (address, options) = (&server.address, &server.options);
+        let timeout = timeout.or(options.timeout);
+        Self {
+            host: address.host.clone(),
+            given_host: address.given_host.clone(),
+            port: address.port,
+            timeout: timeout.or_else(settings::default_timeout),
+            identity: None,
+            wallet: None,
+            wallet_password: None,
+            implicit_tls: options.security == Security::Tls,
+            policy: Policy::from_settings(),
+            principal,
+            authority: server.owner,
+            server: Some(server.name.clone()),
+        }
+    }
+
     /// Connects and reads the greeting. Only 220 makes a connection.
     pub fn connect(&self, environment: &Environment<'_>) -> Result<(Connection, Reply), Problem> {
         let (timeout, deadline) = (self.timeout, Deadline::after(self.timeout));
@@ -122,7 +142,7 @@ impl Opening {
         let (connection, reply) = Connection::open(target, environment.io)?;
         warn_of_tls(&connection, environment.authority);
         if connection.is_over() {
-            return Err(Problem::declined(reply, &connection));
+            return Err(Problem::declined(reply, connection.session()));
         }
         Ok((connection, reply))
     }

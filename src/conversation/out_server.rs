@@ -1,12 +1,14 @@
 //! Where utl_mail sends mail to: a mail server that is an object, or hosts that are tried in order.
 
+use std::sync::Arc;
+
 use pgrx::pg_sys;
 use smtp_core::host::Host;
 
 use super::opening::{Opening, Policy};
 use crate::access::{self, Privilege};
 use crate::errors::{Report, sqlstate};
-use crate::servers::{Mapping, Server};
+use crate::servers::Server;
 use crate::settings;
 
 /// The port of a host without one.
@@ -14,15 +16,15 @@ const SMTP: u16 = 25;
 
 /// What `utl_mail.smtp_out_server` names.
 pub enum OutServer {
-    Server(Box<(Server, Option<Mapping>)>),
+    Server(Arc<Server>),
     Hosts(Vec<OutHost>),
 }
 
 /// A host without credentials, which gets mail in clear.
 pub struct OutHost {
-    host: Host,
+    pub host: Host,
     given: String,
-    port: u16,
+    pub port: u16,
 }
 
 impl OutServer {
@@ -35,8 +37,7 @@ impl OutServer {
             )
         })?;
         if let Some(server) = Server::find(&value, role)? {
-            let mapping = server.mapping(role)?;
-            return Ok(Self::Server(Box::new((server, mapping))));
+            return Ok(Self::Server(server));
         }
         let hosts = value.split(',').map(OutHost::parse);
         Ok(Self::Hosts(hosts.collect::<Result<_, _>>()?))

@@ -10,8 +10,8 @@
 use std::cell::RefCell;
 
 use pgrx::pg_sys;
-use smtp_client::connection::Connection;
 
+use super::dialogue::Dialogue;
 use super::opening::Opening;
 
 /// The number that stands for a session in `connection.private_tcp_con`.
@@ -21,11 +21,9 @@ pub struct Handle(pub i64);
 /// An open session and what PostgreSQL needs to know of it.
 pub struct Session {
     pub handle: Handle,
-    pub connection: Connection,
+    pub dialogue: Dialogue,
     pub opening: Opening,
     pub opened_at: pg_sys::TimestampTz,
-    #[expect(dead_code, reason = "held for as long as the socket is open")]
-    pub descriptor: Descriptor,
 }
 
 thread_local! {

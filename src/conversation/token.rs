@@ -64,7 +64,7 @@ pub fn access_token(
         Some(TokenSource::Endpoint(fetch)) => fetch,
     };
     let token = fetch.run(opening, environment);
-    authority.token_granted(mapping, token.as_ref().ok())?;
+    authority.token_granted(mapping, token.as_ref())?;
     Ok(Some(AccessToken {
         secret: token?.access_token,
         cached: false,

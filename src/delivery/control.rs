@@ -47,6 +47,44 @@ pub fn look() -> Result<(), Refusal> {
     })
 }
 
+/// Whether mail may still be sent. Shows what the worker does in `worker_state`, if that has changed.
+pub fn look_again(activity: Option<Activity>, failure: Option<&str>) -> Result<(), Refusal> {
+    let may_send = look();
+    Spi::connect_mut(|client| {
+        match may_send {
+            Ok(()) => {}
+            Err(Refusal::Stopped | Refusal::Off) => begin_pause(client),
+            Err(Refusal::Absent | Refusal::Outdated { .. }) => return,
+        }
+        if let Some(activity) = activity {
+            let shown = "UPDATE utl_smtp.worker_state \
+                SET pid = pg_catalog.pg_backend_pid(), state = $1, since = pg_catalog.clock_timestamp()";
+            run(client, shown, &[activity.name().into()]);
+        }
+        if let Some(failure) = failure {
+            let shown = "UPDATE utl_smtp.worker_state SET last_error = $1";
+            run(client, shown, &[failure.into()]);
+        }
+    });
+    may_send
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    Running,
+    Idle,
+}
+
+impl Activity {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Idle => "idle",
+        }
+    }
+}
+
 /// What a worker does first: it sees whose mail the queue holds, and notes whether mail ages. Returns its lease, the number
 /// that it claims messages with.
 pub fn begin() -> Result<i64, Refusal> {
@@ -55,11 +93,12 @@ pub fn begin() -> Result<i64, Refusal> {
         return Err(refusal);
     }
     Spi::connect_mut(|client| {
-        home::settle(client);
+        home::take_over(client);
         if let Err(refusal) = may_send {
             begin_pause(client);
             return Err(refusal);
         }
+        home::hold_copies(client);
         end_pause(client);
         let lease =
             "UPDATE utl_smtp.delivery_control SET lease = lease + 1, home = $1 RETURNING lease";

@@ -34,9 +34,9 @@ fn this() -> Installation {
     }
 }
 
-/// Holds the messages that another installation has queued, unless this one took over from it. In the transaction in which a
-/// worker begins.
-pub fn settle(client: &mut SpiClient<'_>) {
+/// Notes of which installations this one goes on with what they have queued. In the transaction in which a worker begins: only
+/// as long as the server runs is it known whether it was a standby.
+pub fn take_over(client: &mut SpiClient<'_>) {
     let this = this();
     let history = history(this.timeline);
     let evidence = Evidence {
@@ -52,7 +52,6 @@ pub fn settle(client: &mut SpiClient<'_>) {
             adopt(client, &this.to_string(), &other);
         }
     }
-    hold(client, &this.to_string());
 }
 
 /// The history file of a timeline. PostgreSQL keeps it for ever; the first timeline has none.
@@ -81,11 +80,11 @@ fn adopt(client: &mut SpiClient<'_>, this: &str, other: &str) {
 
 /// Holds what neither this installation nor one that it goes on for has queued. What was in flight there keeps its lease: who
 /// adopts it has to know.
-fn hold(client: &mut SpiClient<'_>, this: &str) {
+pub fn hold_copies(client: &mut SpiClient<'_>) {
     let hold = "UPDATE utl_smtp.message SET held_reason = 'copy' \
         WHERE home <> $1 AND held_reason IS NULL \
         AND home NOT IN (SELECT adopted FROM utl_smtp.adopted_home WHERE home = $1)";
-    let count = run(client, hold, &[this.into()]);
+    let count = run(client, hold, &[stamp().into()]);
     if count > 0 {
         let database = cluster::database_name();
         let message = format!(

@@ -1,7 +1,7 @@
 //! Delivery: the queue in the database, and the worker that sends what was committed to it.
 
-pub mod content;
 mod control;
+pub mod dkim;
 mod engine;
 pub mod home;
 pub mod launcher;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::control::{self, Refusal};
+use super::control::{self, Activity, Refusal};
 use super::engine::Engine;
 use super::shared::{self, Outcome, Worker};
 use crate::pg::background::{self, Failure, Handle, Registration};
@@ -155,6 +155,8 @@ fn serve(database: pg_sys::Oid) -> Outcome {
         },
         paused_until: None,
         last_failure: None,
+        unshown_failure: None,
+        shown: None,
     };
     let outcome = worker.run();
     worker.stop(outcome);
@@ -199,6 +201,10 @@ struct Service {
     paused_until: Option<Instant>,
     /// The last error that was logged, and when.
     last_failure: Option<(String, Instant)>,
+    /// The last error, if others do not see it yet.
+    unshown_failure: Option<String>,
+    /// What others see it doing.
+    shown: Option<Activity>,
 }
 
 impl Service {
@@ -209,14 +215,21 @@ impl Service {
             }
             if background::reload() {
                 self.engine.reload();
+                self.check_at = Instant::now();
             }
             let now = Instant::now();
             if let Some(outcome) = self.reason_to_leave(now) {
                 return outcome;
             }
+            background::report_activity(Some("delivering mail"));
             let next = self.work(now);
+            background::report_activity(None);
             background::report_statistics();
-            let until = next.min(self.tick_at);
+            // With nothing to do, it wakes no oftener than it must.
+            let until = match self.engine.is_idle() {
+                true => self.tick_at,
+                false => next.min(self.tick_at),
+            };
             let descriptor = self
                 .paused_until
                 .is_none()
@@ -253,6 +266,7 @@ impl Service {
         if !is_known && !background::is_terminated() {
             failure.log();
             self.last_failure = Some((failure.message.clone(), now));
+            self.unshown_failure = Some(failure.message.clone());
         }
         until
     }
@@ -267,12 +281,8 @@ impl Service {
         if self.check_at <= now {
             self.check_at = now + CHECK;
             self.attend_memory();
-            match background::transaction(control::look) {
-                Ok(Ok(())) => {}
-                Ok(Err(refusal)) => return Some(refused(&refusal)),
-                Err(failure) => {
-                    self.pause(&failure, now);
-                }
+            if let Some(outcome) = self.look_again(now) {
+                return Some(outcome);
             }
         }
         let idle = self.engine.is_idle();
@@ -286,6 +296,28 @@ impl Service {
         }
         let leaves = idle && (self.leave_at <= now || place.is_asked_to_yield());
         (leaves && self.may_leave(place, now)).then_some(Outcome::Idle)
+    }
+
+    /// Whether it may still send; and what it does is shown to others.
+    fn look_again(&mut self, now: Instant) -> Option<Outcome> {
+        let activity = match self.engine.is_idle() {
+            true => Activity::Idle,
+            false => Activity::Running,
+        };
+        let changed = (self.shown != Some(activity)).then_some(activity);
+        let failure = self.unshown_failure.as_deref();
+        match background::transaction(|| control::look_again(changed, failure)) {
+            Ok(Ok(())) => {
+                self.shown = Some(activity);
+                self.unshown_failure = None;
+                None
+            }
+            Ok(Err(refusal)) => Some(refused(&refusal)),
+            Err(failure) => {
+                self.pause(&failure, now);
+                None
+            }
+        }
     }
 
     /// Whether nobody has mail for this worker. From here on, who commits some asks the launcher for another worker.

@@ -8,10 +8,13 @@ mod arguments;
 mod auth;
 mod commands;
 mod delivery;
+pub mod dkim;
 pub mod hints;
 mod mail;
 mod options;
 mod query;
+pub mod queue;
+mod recorded;
 mod token;
 mod transport;
 mod wallet;
@@ -30,7 +33,7 @@ use crate::pg::report::{Error, raise};
 use hints::Flaw;
 
 /// An error as PostgreSQL reports it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     code: &'static [u8; 5],
     message: String,
@@ -38,7 +41,7 @@ pub struct Report {
     hint: Option<String>,
     context: Option<String>,
     /// The reply that is returned instead where the caller checks replies.
-    reply: Option<Reply>,
+    reply: Option<Box<Reply>>,
 }
 
 /// The SQLSTATEs, which `utl_smtp.invalid_operation()` and its like return too.
@@ -64,12 +67,18 @@ pub mod sqlstate {
     pub const TOO_MANY_CONNECTIONS: &[u8; 5] = b"54000";
     pub const INSUFFICIENT_RESOURCES: &[u8; 5] = b"53000";
     pub use crate::pg::report::OUT_OF_MEMORY;
+    pub const NOT_IN_PREREQUISITE_STATE: &[u8; 5] = b"55000";
     pub const INVALID_TRANSACTION_STATE: &[u8; 5] = b"25000";
+    pub const READ_ONLY_TRANSACTION: &[u8; 5] = b"25006";
     pub const WRONG_OBJECT_TYPE: &[u8; 5] = b"42809";
     pub const INVALID_OPTION_NAME: &[u8; 5] = b"HV00D";
     pub const DATATYPE_MISMATCH: &[u8; 5] = b"42804";
     pub const UNDEFINED_FUNCTION: &[u8; 5] = b"42883";
     pub const UNDEFINED_OBJECT: &[u8; 5] = b"42704";
+    pub const AMBIGUOUS: &[u8; 5] = b"42P09";
+    pub const DISK_FULL: &[u8; 5] = b"53100";
+    pub const CONFIGURATION_LIMIT: &[u8; 5] = b"53400";
+    pub const IO_ERROR: &[u8; 5] = b"58030";
     pub const UNDEFINED_TABLE: &[u8; 5] = b"42P01";
     pub const INTERNAL_ERROR: &[u8; 5] = b"XX000";
 }
@@ -160,7 +169,7 @@ impl Report {
             report = report.detail(format!("The server replied: {reply}"));
         }
         report.hint = hints::for_reply(reply).map(str::to_owned);
-        report.reply = Some(reply.clone());
+        report.reply = Some(Box::new(reply.clone()));
         report
     }
 
@@ -178,7 +187,7 @@ impl Report {
     pub fn not_available(reason: &str) -> Self {
         let message = "ORA-29278: SMTP transient error: 421 Service not available";
         let mut report = Self::new(sqlstate::TRANSIENT_ERROR, message).detail(sentence(reason));
-        report.reply = Some(Reply::not_available(reason));
+        report.reply = Some(Box::new(Reply::not_available(reason)));
         report
     }
 
@@ -187,20 +196,32 @@ impl Report {
         self.code == sqlstate::TRANSIENT_ERROR || self.code == sqlstate::PERMANENT_ERROR
     }
 
+    /// Whether an object that is needed does not exist.
+    pub fn is_undefined(&self) -> bool {
+        self.code == sqlstate::UNDEFINED_OBJECT
+    }
+
     /// The reply that stands for this error, or the error where none does: TLS, wallets,
     /// permissions and arguments.
     pub fn into_reply(self) -> Result<Reply, Self> {
         match self.reply {
-            Some(reply) => Ok(reply),
+            Some(reply) => Ok(*reply),
             None => Err(self),
         }
     }
 
     /// What `quit` returns for a connection that was lost, whatever the reason.
     pub fn into_farewell(self) -> Reply {
-        self.reply.unwrap_or_else(|| {
-            Reply::not_available(self.detail.as_deref().unwrap_or(&self.message))
-        })
+        match self.reply {
+            Some(reply) => *reply,
+            None => Reply::not_available(self.detail.as_deref().unwrap_or(&self.message)),
+        }
+    }
+
+    /// The extension of the database is older than its queue.
+    pub fn queue_missing() -> Self {
+        let message = "the extension utl_smtp of this database has no queue";
+        Self::new(sqlstate::UNDEFINED_TABLE, message).hint("ALTER EXTENSION utl_smtp UPDATE;")
     }
 
     /// PostgreSQL gives this backend no more files.

@@ -28,8 +28,7 @@ impl Report {
     }
 
     fn lost(step: &Step, source: &io::Error, verb: Verb) -> Self {
-        let cause = io_text(source);
-        Self::not_available(&format!("{cause}, while {}", doing(step, verb)))
+        Self::not_available(&lost_while(step, source, verb))
     }
 
     /// The same where the whole message was sent before.
@@ -39,7 +38,8 @@ impl Report {
         let hint = "The final dot was sent, and what became of the message is not known: sending it again may deliver it twice.";
         self.hint = Some(hint.to_owned());
         let reply = self.reply.take();
-        self.reply = reply.map(|reply| reply.with_remark("the message may have been accepted"));
+        let remark = "the message may have been accepted";
+        self.reply = reply.map(|reply| Box::new(reply.with_remark(remark)));
         self
     }
 }
@@ -152,8 +152,13 @@ fn hint_for(rejection: &Rejection) -> Option<String> {
     Some(hint.to_owned())
 }
 
+/// How a connection was lost.
+pub(super) fn lost_while(step: &Step, source: &io::Error, verb: Verb) -> String {
+    format!("{}, while {}", io_text(source), doing(step, verb))
+}
+
 /// A step, with the command that it was about.
-fn doing(step: &Step, verb: Verb) -> String {
+pub(super) fn doing(step: &Step, verb: Verb) -> String {
     match (step, verb) {
         (Step::Reading, Verb::Connect) => "waiting for the greeting".to_owned(),
         (Step::Reading, _) => format!("waiting for the reply to {verb}"),

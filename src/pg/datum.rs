@@ -171,6 +171,20 @@ unsafe impl BoxRet for Value {
     }
 }
 
+/// What can't become UTF-8 is replaced.
+impl FromDatum for Text {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        of_type: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: as the caller promises.
+        let bytes = unsafe { Bytes::from_polymorphic_datum(datum, is_null, of_type) }?.get();
+        let text = encoding::to_str(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes));
+        Some(Self(text.into_owned()))
+    }
+}
+
 impl IntoDatum for Text {
     fn into_datum(self) -> Option<pg_sys::Datum> {
         Some(text_datum(&self.0))
@@ -201,6 +215,26 @@ pub unsafe fn row_datum<const ATTRIBUTES: usize>(
     unsafe {
         let tuple = pg_sys::heap_form_tuple(descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
         pg_sys::Datum::from((*tuple).t_data)
+    }
+}
+
+/// A `bytea` of two parts, one behind the other; `None` where they are larger than a value can be, which is 1 GB.
+pub fn bytea_datum(first: &[u8], second: &[u8]) -> Option<pg_sys::Datum> {
+    // MaxAllocSize
+    const LARGEST: usize = 0x3fff_ffff;
+    let size = pg_sys::VARHDRSZ + first.len() + second.len();
+    if size > LARGEST {
+        return None;
+    }
+    // SAFETY: as many octets are allocated as are written.
+    unsafe {
+        let varlena: *mut pg_sys::varlena = pg_sys::palloc(size).cast();
+        varlena::set_varsize_4b(varlena, size as i32);
+        let content = varlena.cast::<u8>().add(pg_sys::VARHDRSZ);
+        content.copy_from_nonoverlapping(first.as_ptr(), first.len());
+        let content = content.add(first.len());
+        content.copy_from_nonoverlapping(second.as_ptr(), second.len());
+        Some(pg_sys::Datum::from(varlena))
     }
 }
 
@@ -258,9 +292,12 @@ impl OctetBuffer {
 
 /// The SQL declarations are hand-written (`sql/install/`), so pgrx needs no name for these types; it asks all the same.
 macro_rules! sql_is_handwritten {
-    ($($type:ty),*) => {$(
+    (generic $parameter:ident, $type:ty) => {
+        sql_is_handwritten!(@ [$parameter] $type);
+    };
+    (@ [$($parameter:ident)?] $type:ty) => {
         // SAFETY: no SQL is generated from it.
-        unsafe impl ::pgrx::pgrx_sql_entity_graph::metadata::SqlTranslatable for $type {
+        unsafe impl$(<$parameter>)? ::pgrx::pgrx_sql_entity_graph::metadata::SqlTranslatable for $type {
             const TYPE_IDENT: &'static str = stringify!($type);
             const TYPE_ORIGIN: ::pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin =
                 ::pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin::External;
@@ -275,7 +312,10 @@ macro_rules! sql_is_handwritten {
                 ::pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef::Skip,
             ));
         }
-    )*};
+    };
+    ($($type:ty),*) => {
+        $(sql_is_handwritten!(@ [] $type);)*
+    };
 }
 
 pub(crate) use sql_is_handwritten;

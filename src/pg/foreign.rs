@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::slice;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 use zeroize::Zeroizing;
@@ -15,6 +16,7 @@ pub type Options = Vec<(String, Zeroizing<String>)>;
 /// A row of `pg_foreign_server`.
 pub struct Server {
     pub oid: pg_sys::Oid,
+    pub name: String,
     pub owner: pg_sys::Oid,
     /// The name of its foreign-data wrapper.
     pub wrapper: String,
@@ -27,22 +29,91 @@ pub struct Mapping {
     pub options: Options,
 }
 
-/// The server of this name; `None` where there is none.
-pub fn server(name: &str) -> Result<Option<Server>, EncodingError> {
+/// The OID of the server of this name; `None` where there is none.
+pub fn server_named(name: &str) -> Option<pg_sys::Oid> {
     let name = CString::new(encoding::from_utf8(name).into_owned()).unwrap_or_default();
-    // SAFETY: a C string, and catalog look-ups whose results are palloc'd.
+    // SAFETY: a C string, and a cached catalog look-up.
+    let oid = unsafe { pg_sys::get_foreign_server_oid(name.as_ptr(), true) };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// The server with this OID; `None` where there is none.
+pub fn server_of(oid: pg_sys::Oid) -> Result<Option<Server>, EncodingError> {
+    let missing_ok = pg_sys::FSV_MISSING_OK as u16;
+    // SAFETY: a catalog look-up whose result is palloc'd.
+    unsafe { described(pg_sys::GetForeignServerExtended(oid, missing_ok)) }
+}
+
+/// # Safety
+/// `server` was just read from the catalog, or is null.
+unsafe fn described(server: *const pg_sys::ForeignServer) -> Result<Option<Server>, EncodingError> {
+    // SAFETY: as the caller promises; the wrapper of a server exists.
     unsafe {
-        let Some(server) = pg_sys::GetForeignServerByName(name.as_ptr(), true).as_ref() else {
+        let Some(server) = server.as_ref() else {
             return Ok(None);
         };
         let wrapper = pg_sys::GetForeignDataWrapper(server.fdwid);
         Ok(Some(Server {
             oid: server.serverid,
+            name: text(server.servername)?,
             owner: server.owner,
             wrapper: text((*wrapper).fdwname)?,
             options: options(server.options)?,
         }))
     }
+}
+
+/// The OIDs of the servers of a foreign-data wrapper.
+pub fn servers_of(wrapper: &str) -> Vec<pg_sys::Oid> {
+    let wrapper = CString::new(wrapper).unwrap_or_default();
+    let mode = pg_sys::AccessShareLock as i32;
+    let mut servers = Vec::new();
+    // SAFETY: a scan of a catalog as PostgreSQL makes them, whose rows are what they say.
+    unsafe {
+        let wrapper = pg_sys::get_foreign_data_wrapper_oid(wrapper.as_ptr(), true);
+        let catalog = pg_sys::table_open(pg_sys::ForeignServerRelationId, mode);
+        let scan = pg_sys::systable_beginscan(
+            catalog,
+            pg_sys::InvalidOid,
+            false,
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null_mut(),
+        );
+        while let Some(row) = pg_sys::systable_getnext(scan).as_mut() {
+            let server: *const pg_sys::FormData_pg_foreign_server = pg_sys::GETSTRUCT(row).cast();
+            if (*server).srvfdw == wrapper {
+                servers.push((*server).oid);
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, mode);
+    }
+    servers
+}
+
+/// A number that is another one once a server or a wrapper may have changed.
+pub fn generation() -> u64 {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
+        let caches = [
+            pg_sys::SysCacheIdentifier::FOREIGNSERVEROID,
+            pg_sys::SysCacheIdentifier::FOREIGNDATAWRAPPEROID,
+        ];
+        for cache in caches {
+            // SAFETY: the callback is a static function that neither raises nor allocates.
+            unsafe {
+                pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(changed), 0.into());
+            }
+        }
+    }
+    GENERATION.load(Ordering::Relaxed)
+}
+
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+unsafe extern "C-unwind" fn changed(_: pg_sys::Datum, _: i32, _: u32) {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The mapping of a role for a server, else that of PUBLIC; `None` where there is neither.

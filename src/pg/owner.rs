@@ -10,6 +10,8 @@ use std::ptr::NonNull;
 use pgrx::pg_sys;
 use pgrx::spi::{Spi, SpiClient};
 
+use super::query::Rows;
+
 const SCHEMA: &CStr = c"utl_smtp";
 
 /// The OID of a table of the extension; `None` where it has none of this name.
@@ -42,14 +44,28 @@ fn owner(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
 /// Runs SQL as the owner of the extension's table `message`; `None` where there is no such table. What is raised or
 /// panics in here ends the (sub)transaction, which gives the role and the search path back.
 pub fn with_owner_rights<T>(run: impl FnOnce(&mut SpiClient<'_>) -> T) -> Option<T> {
+    as_owner(|| with_pinned_path(run))
+}
+
+/// The same for what is no SQL and looks up nothing by name.
+pub fn as_owner<T>(run: impl FnOnce() -> T) -> Option<T> {
     let owner = owner(table(c"message")?)?;
     let (mut role, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: as PostgreSQL does for the checks of foreign keys: the role for this call only, and a level of settings
-    // that is given up after it.
-    let level = unsafe {
+    // SAFETY: as PostgreSQL does for the checks of foreign keys: the role for this call only.
+    unsafe {
         pg_sys::GetUserIdAndSecContext(&mut role, &mut context);
         let restricted = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
         pg_sys::SetUserIdAndSecContext(owner, context | restricted as i32);
+    }
+    let result = run();
+    // SAFETY: as it was.
+    unsafe { pg_sys::SetUserIdAndSecContext(role, context) };
+    Some(result)
+}
+
+fn with_pinned_path<T>(run: impl FnOnce(&mut SpiClient<'_>) -> T) -> T {
+    // SAFETY: a level of settings that is given up after the call.
+    let level = unsafe {
         let level = pg_sys::NewGUCNestLevel();
         pg_sys::set_config_option(
             c"search_path".as_ptr(),
@@ -64,12 +80,9 @@ pub fn with_owner_rights<T>(run: impl FnOnce(&mut SpiClient<'_>) -> T) -> Option
         level
     };
     let result = Spi::connect_mut(run);
-    // SAFETY: both were begun above.
-    unsafe {
-        pg_sys::AtEOXact_GUC(false, level);
-        pg_sys::SetUserIdAndSecContext(role, context);
-    }
-    Some(result)
+    // SAFETY: it was begun above.
+    unsafe { pg_sys::AtEOXact_GUC(false, level) };
+    result
 }
 
 /// A statement that a backend parses once. It is planned anew where what it names has changed.
@@ -107,6 +120,16 @@ impl Plan {
             check(result);
             pg_sys::SPI_processed
         }
+    }
+
+    /// The same for a statement with a result.
+    pub fn rows<'a>(
+        &self,
+        client: &'a mut SpiClient<'_>,
+        values: &[Option<pg_sys::Datum>],
+    ) -> Rows<'a> {
+        self.run(client, values);
+        Rows::of_last(client)
     }
 
     fn parse(&self) -> NonNull<pg_sys::_SPI_plan> {

@@ -1,9 +1,13 @@
-//! Statements that are run once, within [`super::owner::with_owner_rights`].
+//! Statements that are run once, within [`super::owner::with_owner_rights`] or with the rights of the caller.
 
+use std::borrow::Cow;
 use std::ffi::{CString, c_char};
 
 use pgrx::spi::SpiClient;
 use pgrx::{FromDatum, pg_sys};
+
+use super::datum::{Bytes, Text};
+use super::encoding::{self, EncodingError};
 
 /// A value for `$1` and so on: its type, and `None` for NULL.
 pub type Parameter = (pg_sys::Oid, Option<pg_sys::Datum>);
@@ -45,14 +49,20 @@ pub fn run(_: &mut SpiClient<'_>, statement: &str, parameters: &[Parameter]) -> 
 /// Runs a query and gives its rows.
 pub fn rows<'a>(client: &'a mut SpiClient<'_>, query: &str, parameters: &[Parameter]) -> Rows<'a> {
     run(client, query, parameters);
-    // SAFETY: a query has set it, and it lives until the next statement or the end of SPI, which the client outlives.
-    let table = unsafe { pg_sys::SPI_tuptable.as_ref() };
-    Rows {
-        table: table.expect("a query has a result"),
-    }
+    Rows::of_last(client)
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// Those of the statement that was run last.
+    pub(super) fn of_last(_: &'a mut SpiClient<'_>) -> Self {
+        // SAFETY: a statement with a result has set it, and it lives until the next one or the end of SPI, which the client
+        // outlives.
+        let table = unsafe { pg_sys::SPI_tuptable.as_ref() };
+        Self {
+            table: table.expect("a statement with a result"),
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.table.numvals as usize
     }
@@ -94,4 +104,41 @@ macro_rules! column {
     )*};
 }
 
-column!(bool: BOOLOID, i64: INT8OID, pg_sys::Oid: OIDOID);
+column!(
+    bool: BOOLOID, i16: INT2OID, i32: INT4OID, i64: INT8OID, pg_sys::Oid: OIDOID, Text: TEXTOID
+);
+
+/// Microseconds since 2000.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Timestamp(pub pg_sys::TimestampTz);
+
+impl Column for Timestamp {
+    const TYPE: pg_sys::Oid = pg_sys::TIMESTAMPTZOID;
+
+    unsafe fn read(value: pg_sys::Datum, is_null: bool) -> Option<Self> {
+        (!is_null).then(|| Self(value.value() as i64))
+    }
+}
+
+/// A text, which may have characters that UTF-8 has not.
+pub struct StoredText(pub Result<String, EncodingError>);
+
+impl Column for StoredText {
+    const TYPE: pg_sys::Oid = pg_sys::TEXTOID;
+
+    unsafe fn read(value: pg_sys::Datum, is_null: bool) -> Option<Self> {
+        // SAFETY: as the caller promises.
+        let bytes = unsafe { Bytes::from_datum(value, is_null) }?;
+        Some(Self(encoding::to_str(bytes.get()).map(Cow::into_owned)))
+    }
+}
+
+impl Column for Vec<u8> {
+    const TYPE: pg_sys::Oid = pg_sys::BYTEAOID;
+
+    unsafe fn read(value: pg_sys::Datum, is_null: bool) -> Option<Self> {
+        // SAFETY: as the caller promises.
+        let bytes = unsafe { Bytes::from_datum(value, is_null) }?;
+        Some(bytes.get().to_vec())
+    }
+}

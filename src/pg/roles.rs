@@ -28,6 +28,13 @@ pub fn is_superuser(role: pg_sys::Oid) -> bool {
     unsafe { pg_sys::superuser_arg(role) }
 }
 
+pub fn exists(role: pg_sys::Oid) -> bool {
+    let unused = pg_sys::Datum::null();
+    let cache = pg_sys::SysCacheIdentifier::AUTHOID as i32;
+    // SAFETY: the key of this cache is an OID.
+    unsafe { pg_sys::SearchSysCacheExists(cache, role.into(), unused, unused, unused) }
+}
+
 /// The role's name, or its OID where the role is gone.
 pub fn name(role: pg_sys::Oid) -> String {
     // SAFETY: the name is a palloc'd C string, or null.

@@ -39,6 +39,12 @@ unsafe extern "C-unwind" fn ended(event: XactEvent::Type, _: *mut c_void) {
     call(ending);
 }
 
+/// Whether the transaction may only read. On a standby every one is so.
+pub fn is_read_only() -> bool {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::XactReadOnly }
+}
+
 /// Raises an error where the transaction may not write: because it is read-only, or the server is a standby. `command`
 /// names what the caller wanted.
 pub fn require_writable(command: &CStr) {

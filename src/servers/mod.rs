@@ -2,8 +2,12 @@
 //!
 //! They are read from the catalogs at each use, so ALTER and DROP count at the next one.
 
+pub mod cache;
+pub mod choice;
 pub mod options;
 pub mod token;
+
+use std::sync::Arc;
 
 use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
@@ -41,13 +45,20 @@ pub struct Mapping {
 
 impl Server {
     /// Looks a server up by name, for a role that must have USAGE on it.
-    pub fn usable(name: &str, role: pg_sys::Oid) -> Result<Self, Report> {
+    pub fn usable(name: &str, role: pg_sys::Oid) -> Result<Arc<Self>, Report> {
         Self::find(name, role)?.ok_or_else(|| unknown(name))
     }
 
     /// The same; `None` if there is no foreign server of this name.
-    pub fn find(name: &str, role: pg_sys::Oid) -> Result<Option<Self>, Report> {
-        let found = foreign::server(name).map_err(|error| Report::encoding("server", error))?;
+    pub fn find(name: &str, role: pg_sys::Oid) -> Result<Option<Arc<Self>>, Report> {
+        let Some(oid) = foreign::server_named(name) else {
+            return Ok(None);
+        };
+        if let Some(server) = cache::of(oid)? {
+            server.require_usage(role)?;
+            return Ok(Some(server));
+        }
+        let found = foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
         let Some(found) = found else {
             return Ok(None);
         };
@@ -57,15 +68,49 @@ impl Server {
         if !foreign::has_usage(role, found.oid) {
             return Err(no_usage(name, role));
         }
+        Self::read(found).map(|server| Some(Arc::new(server)))
+    }
+
+    /// The mail server with this OID, whoever may use it; `None` if there is none, or a server of another kind.
+    pub fn of(oid: pg_sys::Oid) -> Result<Option<Self>, Report> {
+        let found = foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
+        found
+            .filter(|found| found.wrapper == WRAPPER)
+            .map(Self::read)
+            .transpose()
+    }
+
+    fn read(found: foreign::Server) -> Result<Self, Report> {
         let (address, options) = ServerOptions::parse(&found.options)?;
-        Ok(Some(Self {
+        Ok(Self {
             oid: found.oid,
-            name: name.to_owned(),
+            name: found.name,
             owner: found.owner,
             address,
             digest: digest(Sha256::new(), &found.options),
             options,
-        }))
+        })
+    }
+
+    /// The refusal to use its credentials on a connection that may not be one to it.
+    pub fn refuse_connection(&self, detail: String) -> Report {
+        let message = format!("the connection is not one to mail server \"{}\"", self.name);
+        Report::new(sqlstate::INSUFFICIENT_PRIVILEGE, message)
+            .detail(detail)
+            .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
+    }
+
+    /// SHA-256 of its options.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest.clone().finalize().into()
+    }
+
+    /// Refuses a role without USAGE.
+    pub fn require_usage(&self, role: pg_sys::Oid) -> Result<(), Report> {
+        match foreign::has_usage(role, self.oid) {
+            true => Ok(()),
+            false => Err(no_usage(&self.name, role)),
+        }
     }
 
     /// Refuses a role that may not have mail sent by it: the access control list is asked for the server's owner, and a

@@ -3,6 +3,7 @@
 //! The validator and every use read them by the same tables, so what is accepted can be used. An error never repeats
 //! the value of a mapping's option: any of them may be a secret.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use oauth2_token::{ClientKey, Endpoint, KeyError, Parameters, ServiceAccount};
@@ -70,7 +71,7 @@ pub struct Address {
     pub port: u16,
 }
 
-/// The options of a server. What the queue alone uses is checked and not kept.
+/// The options of a server.
 #[derive(Default)]
 pub struct ServerOptions {
     host: Option<(Host, String)>,
@@ -88,6 +89,37 @@ pub struct ServerOptions {
     pub token_wallet: Option<Locator>,
     /// Octets.
     pub max_message_size: Option<u64>,
+    pub queue: QueueOptions,
+}
+
+/// What the queue alone uses.
+#[derive(Default)]
+pub struct QueueOptions {
+    pub paused: bool,
+    /// The server to use while this one can't be used.
+    pub fallback: Option<String>,
+    max_connections: Option<u32>,
+    max_messages_per_connection: Option<u32>,
+    max_recipients_per_message: Option<u32>,
+    pub max_messages_per_minute: Option<NonZeroU32>,
+    pub max_recipients_per_day: Option<NonZeroU32>,
+}
+
+impl QueueOptions {
+    /// Connections at once.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections.unwrap_or(20) as usize
+    }
+
+    /// Messages that a connection is used for.
+    pub fn max_messages_per_connection(&self) -> u32 {
+        self.max_messages_per_connection.unwrap_or(100)
+    }
+
+    /// Recipients of one transaction.
+    pub fn max_recipients_per_message(&self) -> usize {
+        self.max_recipients_per_message.unwrap_or(100) as usize
+    }
 }
 
 /// The options of a user mapping.
@@ -184,13 +216,34 @@ const SERVER: &[(&str, Set<ServerOptions>)] = &[
         options.token_wallet = Some(parsed(Locator::parse(value))?);
         Ok(())
     }),
-    ("paused", |_, value| boolean(value).map(|_| ())),
-    ("fallback", |_, _| Ok(())),
-    ("max_connections", |_, value| count(value)),
-    ("max_messages_per_connection", |_, value| count(value)),
-    ("max_recipients_per_message", |_, value| count(value)),
-    ("max_messages_per_minute", |_, value| count(value)),
-    ("max_recipients_per_day", |_, value| count(value)),
+    ("paused", |options, value| {
+        options.queue.paused = boolean(value)?;
+        Ok(())
+    }),
+    ("fallback", |options, value| {
+        options.queue.fallback = Some(value.to_owned());
+        Ok(())
+    }),
+    ("max_connections", |options, value| {
+        options.queue.max_connections = Some(count(value)?.get());
+        Ok(())
+    }),
+    ("max_messages_per_connection", |options, value| {
+        options.queue.max_messages_per_connection = Some(count(value)?.get());
+        Ok(())
+    }),
+    ("max_recipients_per_message", |options, value| {
+        options.queue.max_recipients_per_message = Some(count(value)?.get());
+        Ok(())
+    }),
+    ("max_messages_per_minute", |options, value| {
+        options.queue.max_messages_per_minute = Some(count(value)?);
+        Ok(())
+    }),
+    ("max_recipients_per_day", |options, value| {
+        options.queue.max_recipients_per_day = Some(count(value)?);
+        Ok(())
+    }),
     ("max_message_size", |options, value| {
         options.max_message_size = Some(number(value, 1..=MOST)?);
         Ok(())
@@ -387,8 +440,9 @@ fn number(value: &str, allowed: std::ops::RangeInclusive<u64>) -> Result<u64, In
         })
 }
 
-fn count(value: &str) -> Result<(), Invalid> {
-    number(value, 1..=MOST).map(|_| ())
+fn count(value: &str) -> Result<NonZeroU32, Invalid> {
+    let count = number(value, 1..=MOST)?;
+    Ok(NonZeroU32::new(count as u32).unwrap_or(NonZeroU32::MIN))
 }
 
 fn boolean(value: &str) -> Result<bool, Invalid> {

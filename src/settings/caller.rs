@@ -63,6 +63,11 @@ kind!(
     pg_sys::config_enum,
     <super::Trace as GucEnum>::from_ordinal
 );
+kind!(
+    super::Delivery,
+    pg_sys::config_enum,
+    <super::Delivery as GucEnum>::from_ordinal
+);
 
 kind!(Option<CString>, pg_sys::config_string, owned);
 

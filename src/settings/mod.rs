@@ -26,6 +26,8 @@ static WALLET_ROOTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>
 static ALLOW_CLEARTEXT_AUTH: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MIN_TLS_VERSION: GucSetting<TlsVersion> = GucSetting::<TlsVersion>::new(TlsVersion::Tls12);
 static SMTP_OUT_SERVER: CallerSetting<Option<CString>> = CallerSetting::<Option<CString>>::new();
+static DELIVERY: CallerSetting<Delivery> = CallerSetting::<Delivery>::new(Delivery::Immediate);
+static DELIVERY_SERVER: CallerSetting<Option<CString>> = CallerSetting::<Option<CString>>::new();
 static TRACE: CallerSetting<Trace> = CallerSetting::<Trace>::new(Trace::Off);
 
 /// Values of `utl_smtp.trace`.
@@ -37,6 +39,17 @@ pub enum Trace {
     Notice,
     #[name = c"log"]
     Log,
+}
+
+/// Values of `utl_smtp.delivery`.
+#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum Delivery {
+    /// Conversations are held.
+    #[name = c"immediate"]
+    Immediate,
+    /// Conversations are recorded, and their messages queued.
+    #[name = c"on_commit"]
+    OnCommit,
 }
 
 #[derive(Clone, Copy, PostgresGucEnum)]
@@ -85,11 +98,18 @@ pub fn min_tls_version() -> MinVersion {
     }
 }
 
+pub fn delivery() -> Delivery {
+    DELIVERY.get()
+}
+
+/// The mail server that delivers what recorded conversations queue; `None` where the setting is empty.
+pub fn delivery_server() -> Option<String> {
+    non_empty(DELIVERY_SERVER.get())
+}
+
 /// Where utl_mail sends mail to: a mail server, or hosts; `None` where the setting is empty.
 pub fn smtp_out_server() -> Option<String> {
-    let value = SMTP_OUT_SERVER.get()?;
-    let value = value.to_str().ok()?.trim().to_owned();
-    (!value.is_empty()).then_some(value)
+    non_empty(SMTP_OUT_SERVER.get())
 }
 
 pub fn trace() -> Trace {
@@ -97,7 +117,11 @@ pub fn trace() -> Trace {
 }
 
 fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
-    let value = setting.get()?.to_str().ok()?.trim().to_owned();
+    non_empty(setting.get())
+}
+
+fn non_empty(value: Option<CString>) -> Option<String> {
+    let value = value?.to_str().ok()?.trim().to_owned();
     (!value.is_empty()).then_some(value)
 }
 
@@ -152,6 +176,16 @@ fn define_user_settings() {
         c"utl_mail.smtp_out_server",
         c"Mail server of utl_mail: the name of a foreign server, or a list of hosts.",
         c"Hosts are written as \"host:port, host:port\" and tried in order; without a port it is 25.",
+    );
+    DELIVERY.define(
+        c"utl_smtp.delivery",
+        c"When mail is sent: within the call, or after the transaction has committed.",
+        c"With on_commit open_connection and connect record what is said, and each message becomes part of the queue.",
+    );
+    DELIVERY_SERVER.define(
+        c"utl_smtp.delivery_server",
+        c"Mail server that delivers what recorded conversations queue.",
+        c"The name of a foreign server. Empty: the one whose host and port are those of the connection.",
     );
     TRACE.define(
         c"utl_smtp.trace",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use smtp_core::reply::Reply;
+use smtp_core::reply::{Code, Reply};
 
 /// The enhanced status code of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,15 @@ impl Status {
         let class = reply.code().value() / 100;
         let status = reply.lines().iter().find_map(|line| Self::split(line).0);
         status.filter(|status| status.class == class)
+    }
+
+    /// The same of a reply that was stored as one line: `550 5.1.1 no such user`. None where the
+    /// line is no reply.
+    pub fn of_line(line: &str) -> Option<Self> {
+        let (code, text) = line.split_at_checked(3)?;
+        let code = Code::from_digits(code.as_bytes().try_into().ok()?)?;
+        let status = Self::split(text.strip_prefix(' ')?).0;
+        status.filter(|status| status.class == code.value() / 100)
     }
 
     /// Class, subject and detail.
@@ -86,6 +95,27 @@ mod tests {
         ] {
             let status = Status::of(&reply(text)).map(|status| status.to_string());
             assert_eq!(status.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stored_line_has_the_status_of_its_reply() {
+        for (line, expected) in [
+            ("550 5.1.1 no such user", Some("5.1.1")),
+            ("452 4.2.2 full 452 4.2.2 really", Some("4.2.2")),
+            ("550 5.2.2", Some("5.2.2")),
+            ("550 4.2.2 contradicts", None),
+            ("550 no such user", None),
+            ("550-5.1.1 not one line", None),
+            ("5505.1.1 x", None),
+            ("999 5.1.1 x", None),
+            ("no answer within 300 s", None),
+            ("\u{20ac}\u{20ac} 5.1.1", None),
+            ("55", None),
+            ("", None),
+        ] {
+            let status = Status::of_line(line).map(|status| status.to_string());
+            assert_eq!(status.as_deref(), expected, "{line}");
         }
     }
 

@@ -96,7 +96,16 @@ pub fn is_hard_bounce(outcome: &Outcome) -> bool {
 
 /// Whether a failure reply is about the mailbox: a status x.2.x (RFC 3463 §3.3), such as a full one.
 pub fn is_mailbox_failure(reply: &Reply) -> bool {
-    reply.is_failure() && Status::of(reply).is_some_and(|status| status.parts().1 == 2)
+    Status::of(reply).is_some_and(is_of_mailbox)
+}
+
+/// The same of a reply that was stored as one line (`552 5.2.2 full`), as a log has it.
+pub fn is_mailbox_failure_line(line: &str) -> bool {
+    Status::of_line(line).is_some_and(is_of_mailbox)
+}
+
+fn is_of_mailbox(status: Status) -> bool {
+    matches!(status.parts(), (4 | 5, 2, _))
 }
 
 /// Whether an address has failed softly often enough to be suppressed: each of its last `limit`

@@ -5,6 +5,7 @@ pub mod error;
 pub mod https;
 pub mod resolve;
 pub mod send;
+pub mod stop;
 pub mod stream;
 pub mod tcp;
 pub mod timeouts;

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, SigmaskHow};
 use smtp_core::memory;
 
 use crate::error::{NetError, ResolveError, Step};
+use crate::stop::BlockedSignals;
 use crate::wait::{BRIEF, Deadline, Interest, Wait, poll_for, ready_by};
 
 /// Addresses of one name that are tried.
@@ -215,24 +215,6 @@ impl Drop for Slot {
     }
 }
 
-/// Blocks every signal in this thread while it lives; a thread started meanwhile inherits that for
-/// good, so signals keep going to the thread that knows what to do with them.
-struct BlockedSignals(Option<SigSet>);
-
-impl BlockedSignals {
-    fn all() -> Self {
-        Self(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok())
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ = before.thread_set_mask();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::BorrowedFd;
@@ -241,7 +223,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use nix::sys::signal::Signal;
+    use nix::sys::signal::{SigSet, Signal};
 
     use super::*;
     use crate::wait::{Interrupted, LOOKUPS, PollWait};

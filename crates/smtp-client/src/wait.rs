@@ -140,11 +140,7 @@ impl Wait for PollWait {
 /// Waits by poll(2) until the descriptor is ready (`true`), or the time is over or a signal has
 /// come (`false`).
 pub(crate) fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -> bool {
-    let flags = match interest {
-        Interest::Readable => PollFlags::POLLIN,
-        Interest::Writable => PollFlags::POLLOUT,
-        Interest::Either => PollFlags::POLLIN | PollFlags::POLLOUT,
-    };
+    let flags = poll_flags(interest);
     // Rounded up: waking a fraction of a millisecond early would spin.
     let milliseconds = time.as_micros().div_ceil(1000);
     let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
@@ -153,6 +149,14 @@ pub(crate) fn poll_for(fd: BorrowedFd<'_>, interest: Interest, time: Duration) -
         poll(&mut [PollFd::new(fd, flags)], timeout),
         Ok(0) | Err(Errno::EINTR | Errno::EAGAIN)
     )
+}
+
+pub(crate) fn poll_flags(interest: Interest) -> PollFlags {
+    match interest {
+        Interest::Readable => PollFlags::POLLIN,
+        Interest::Writable => PollFlags::POLLOUT,
+        Interest::Either => PollFlags::POLLIN | PollFlags::POLLOUT,
+    }
 }
 
 /// Waits until the descriptor is ready, or fails with a timeout of this step.

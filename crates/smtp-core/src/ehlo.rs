@@ -8,6 +8,7 @@ use crate::reply::Reply;
 pub struct Capabilities {
     keywords: Vec<String>,
     auth: Vec<String>,
+    pipelining: bool,
 }
 
 impl Capabilities {
@@ -26,7 +27,18 @@ impl Capabilities {
             .flat_map(str::split_ascii_whitespace)
             .map(str::to_ascii_uppercase)
             .collect();
-        Self { keywords, auth }
+        let mut this = Self {
+            keywords,
+            auth,
+            pipelining: false,
+        };
+        this.pipelining = this.offers("PIPELINING");
+        this
+    }
+
+    /// Whether PIPELINING is offered (RFC 2920). It is asked for every command.
+    pub fn is_pipelining(&self) -> bool {
+        self.pipelining
     }
 
     /// Each line that offers an extension, as the server wrote it.
@@ -45,6 +57,17 @@ impl Capabilities {
             .iter()
             .filter_map(|line| line.split_ascii_whitespace().next())
             .any(|keyword| keyword.eq_ignore_ascii_case(extension))
+    }
+
+    /// The octets of the largest message that the server takes (RFC 1870 §4); `None` if it does not
+    /// say, or says that there is no limit.
+    pub fn size_limit(&self) -> Option<u64> {
+        let mut limits = self.keywords.iter().filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let keyword = words.next()?;
+            keyword.eq_ignore_ascii_case("SIZE").then(|| words.next())?
+        });
+        limits.next()?.parse().ok().filter(|limit| *limit > 0)
     }
 }
 
@@ -77,6 +100,16 @@ mod tests {
             offered.keywords(),
             ["SIZE 157286400", "auth login XOAUTH2", "STARTTLS"]
         );
+    }
+
+    #[test]
+    fn a_size_is_a_limit_unless_it_is_zero_or_missing() {
+        let limit = |text: &str| capabilities(text).size_limit();
+        assert_eq!(limit("250-mx\r\n250 SIZE 157286400\r\n"), Some(157_286_400));
+        assert_eq!(limit("250-mx\r\n250 size 1000 \r\n"), Some(1000));
+        for text in ["SIZE", "SIZE 0", "SIZE many", "SIZES 10", "DSN"] {
+            assert_eq!(limit(&format!("250-mx\r\n250 {text}\r\n")), None, "{text}");
+        }
     }
 
     #[test]

@@ -15,8 +15,8 @@
 //!     starttls: true,
 //!     max_size: None,
 //! };
-//! let (mut recorder, greeting) = Recorder::open(offer, false);
-//! assert_eq!(greeting.code().value(), 220);
+//! let mut recorder = Recorder::new(offer, false);
+//! assert_eq!(recorder.greet().code().value(), 220);
 //! let to = Mailbox::parse("ann@example.com")?;
 //! for command in [
 //!     Command::Ehlo(Domain::parse("client.example.com")?),
@@ -79,6 +79,8 @@ pub struct Recorder {
     transaction: Option<Transaction>,
     login: Option<Login>,
     username: Option<String>,
+    sent: u64,
+    received: u64,
 }
 
 #[derive(Debug)]
@@ -89,19 +91,27 @@ struct Transaction {
 }
 
 impl Recorder {
-    /// A conversation and its greeting. `encrypted`: under TLS from the beginning.
-    pub fn open(offer: Offer, encrypted: bool) -> (Self, Reply) {
-        let mut recorder = Self {
+    /// A conversation whose greeting is due. `encrypted`: under TLS from the beginning.
+    pub fn new(offer: Offer, encrypted: bool) -> Self {
+        Self {
             session: Session::recording(encrypted),
             offer,
             introduced: false,
             transaction: None,
             login: None,
             username: None,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    /// The greeting. A server without TLS declines a conversation under TLS, which is over then.
+    pub fn greet(&mut self) -> Reply {
+        let greeting = match self.session.is_encrypted() && !self.offer.starttls {
+            true => not_implemented(),
+            false => reply(220, &format!("{} ESMTP", self.offer.name)),
         };
-        let greeting = reply(220, &format!("{} ESMTP", recorder.offer.name));
-        recorder.session.hear(&greeting);
-        (recorder, greeting)
+        self.hear(greeting)
     }
 
     /// The reply to a command.
@@ -111,18 +121,32 @@ impl Recorder {
     pub fn command(&mut self, command: &Command) -> Result<Reply, CommandError> {
         let challenged = self.session.phase().is_challenge();
         self.session.issue(command)?;
+        self.sent += self.session.output().len() as u64;
         self.session.output_sent();
         let reply = match command {
             Command::Raw(raw) if challenged => self.continue_login(raw.line()),
             Command::Raw(raw) => self.raw(command.verb(), raw),
             command => self.answer(command),
         };
-        self.session.hear(&reply);
+        let reply = self.hear(reply);
         if command.verb() == Verb::StartTls && reply.code() == Code::READY {
             self.session.tls_started();
             self.transaction = None;
         }
         Ok(reply)
+    }
+
+    /// Whether [`Recorder::authenticate`] would say AUTH.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit_login(
+        &self,
+        schemes: &SchemeList,
+        credentials: &Credentials,
+    ) -> Result<(), CommandError> {
+        let exchange = self.session.open_exchange(schemes, credentials.clone());
+        exchange.map(drop)
     }
 
     /// The reply to AUTH by the first of `schemes` that is offered. The credentials are checked and
@@ -136,9 +160,7 @@ impl Recorder {
         credentials: Credentials,
     ) -> Result<Reply, CommandError> {
         self.session.authenticate(schemes, credentials)?;
-        let reply = login::accepted();
-        self.session.hear(&reply);
-        Ok(reply)
+        Ok(self.hear(login::accepted()))
     }
 
     /// Takes a piece of the message, which [`Recorder::message`] has then. True once per message as
@@ -157,6 +179,7 @@ impl Recorder {
 
     /// Call it when all of [`Recorder::message`] is kept.
     pub fn message_kept(&mut self) {
+        self.sent += self.session.output().len() as u64;
         self.session.output_sent();
     }
 
@@ -191,6 +214,16 @@ impl Recorder {
         self.username.take()
     }
 
+    /// Octets of commands and messages.
+    pub fn octets_sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Octets of replies.
+    pub fn octets_received(&self) -> u64 {
+        self.received
+    }
+
     /// The client's side of the conversation.
     pub fn session(&self) -> &Session {
         &self.session
@@ -203,6 +236,13 @@ impl Recorder {
 
     fn end(&mut self, reply: Reply) -> Reply {
         self.session.output_sent();
+        self.hear(reply)
+    }
+
+    fn hear(&mut self, reply: Reply) -> Reply {
+        // Three digits, a space or hyphen, CR LF.
+        let lines = reply.lines().iter().map(|line| line.len() as u64 + 6);
+        self.received += lines.sum::<u64>();
         self.session.hear(&reply);
         reply
     }

@@ -20,6 +20,9 @@ pub use raw_command::{RawCommand, RawCommandError};
 /// # Errors
 /// [`TextError::Unexpected`] for the first one.
 pub fn printable(text: &str) -> Result<(), TextError> {
+    if is_printable_ascii(text.as_bytes()) {
+        return Ok(());
+    }
     match text
         .chars()
         .enumerate()
@@ -28,6 +31,11 @@ pub fn printable(text: &str) -> Result<(), TextError> {
         None => Ok(()),
         Some((index, character)) => Err(TextError::Unexpected { character, index }),
     }
+}
+
+/// Whether all octets are printable ASCII: the usual case, which needs no decoding.
+pub(crate) fn is_printable_ascii(octets: &[u8]) -> bool {
+    octets.iter().all(|octet| (b' '..=b'~').contains(octet))
 }
 
 /// ESMTP parameters of MAIL or RCPT (RFC 5321 §4.1.2): `SIZE=1000 BODY=8BITMIME`.
@@ -64,6 +72,21 @@ impl Parameters {
         }
     }
 
+    /// Gives the parameter `keyword` another value, which is a number, wherever it is there.
+    pub fn set_number(&mut self, keyword: &str, number: u64) {
+        let other = |word: &str| {
+            let name = word.split('=').next().unwrap_or_default();
+            match name.eq_ignore_ascii_case(keyword) {
+                true => format!("{name}={number}"),
+                false => word.to_owned(),
+            }
+        };
+        if self.contains(keyword) {
+            let words: Vec<String> = self.0.split_ascii_whitespace().map(other).collect();
+            self.0 = words.join(" ");
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -73,6 +96,17 @@ impl Parameters {
     pub fn contains(&self, keyword: &str) -> bool {
         self.keywords()
             .any(|(name, _)| name.eq_ignore_ascii_case(keyword))
+    }
+
+    /// The parameters without those that need an extension that is not offered. An extension whose
+    /// parameter is not known here has the parameter's name.
+    #[must_use]
+    pub fn understood(&self, offers: impl Fn(&str) -> bool) -> Self {
+        let understood = self
+            .0
+            .split_ascii_whitespace()
+            .filter(|parameter| offers(extension_of(parameter)));
+        Self(understood.collect::<Vec<_>>().join(" "))
     }
 
     /// The value of the parameter `keyword`.
@@ -89,6 +123,36 @@ impl Parameters {
                 Some((name, value)) => (name, Some(value)),
                 None => (parameter, None),
             })
+    }
+}
+
+/// The extension that a parameter of MAIL or RCPT belongs to.
+fn extension_of(parameter: &str) -> &str {
+    const EXTENSIONS: [(&str, &str); 11] = [
+        // RFC 6152
+        ("BODY", "8BITMIME"),
+        // RFC 3461
+        ("RET", "DSN"),
+        ("ENVID", "DSN"),
+        ("NOTIFY", "DSN"),
+        ("ORCPT", "DSN"),
+        // RFC 2852
+        ("BY", "DELIVERBY"),
+        // RFC 4865
+        ("HOLDFOR", "FUTURERELEASE"),
+        ("HOLDUNTIL", "FUTURERELEASE"),
+        // RFC 1845
+        ("TRANSID", "CHECKPOINT"),
+        // RFC 3865
+        ("SOLICIT", "NO-SOLICITING"),
+        // RFC 4141
+        ("CONNEG", "CONPERM"),
+    ];
+    let keyword = parameter.split('=').next().unwrap_or_default();
+    let known = |(name, _): &&(&str, &str)| name.eq_ignore_ascii_case(keyword);
+    match EXTENSIONS.iter().find(known) {
+        Some((_, extension)) => extension,
+        None => keyword,
     }
 }
 

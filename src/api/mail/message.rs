@@ -81,8 +81,7 @@ fn send(arguments: &Arguments<'_>) -> Result<Option<i64>, Report> {
         let draft = given.draft(arguments.priority)?;
         Composed::new(&draft.compose(stamp()?).of_message()?)?
     };
-    deliver::send(role, &composed)?;
-    Ok(None)
+    deliver::send(role, &composed)
 }
 
 /// The arguments as texts. The empty text is NULL, as it is in Oracle.

@@ -158,7 +158,7 @@ fn send(arguments: Arguments<'_>, attached: Option<Attached<'_>>) -> Result<(), 
         draft.attachments.push(attachment(attached, &file_name)?);
     }
     let composed = Composed::new(&draft.compose(stamp()?)?)?;
-    deliver::send(role, &composed)
+    deliver::send(role, &composed).map(drop)
 }
 
 /// The text arguments. The empty text is NULL, as it is in Oracle.

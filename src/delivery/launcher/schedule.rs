@@ -83,11 +83,12 @@ impl Schedule {
     /// Does what is due; returns how long there is nothing to do.
     pub fn step(&mut self, now: Instant) -> Duration {
         self.take_requests(now);
-        if self.scan_at <= now {
-            self.scan(now);
-        }
         for (database, state) in &mut self.databases {
             state.see_whether_ended(*database, self.shared, now);
+        }
+        // A database whose worker has ended may be gone.
+        if self.scan_at <= now || self.databases.values().any(|state| state.is_due(now)) {
+            self.scan(now);
         }
         self.start_due(now);
         self.time_to_next(now)
@@ -145,8 +146,8 @@ impl Schedule {
         let mut due: Vec<(Instant, u32)> = self
             .databases
             .iter()
+            .filter(|(_, state)| state.is_due(now))
             .filter_map(|(database, state)| Some((state.due_at()?, *database)))
-            .filter(|(at, _)| *at <= now)
             .collect();
         due.sort_unstable();
         for (_, database) in due {
@@ -156,7 +157,6 @@ impl Schedule {
             if lock::database_is_wanted(database.into()) {
                 // It may be gone when its turn comes.
                 state.phase = Phase::Due(now + MOMENT);
-                self.scan_at = self.scan_at.min(now + MOMENT);
             } else if worker::is_running(database.into()) {
                 state.phase = Phase::Foreign;
             } else if let Some(handle) = worker::start(database.into(), state.asked, state.warned) {
@@ -227,6 +227,10 @@ impl Database {
             Phase::Due(at) => Some(at),
             _ => None,
         }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.due_at().is_some_and(|at| at <= now)
     }
 
     fn is_running(&self) -> bool {

@@ -5,11 +5,13 @@
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
 
-use super::sql::{BEING_SENT, CONTROL, bigint, bound, cluster, cluster_prefix, text};
-use crate::delivery::{home, wake};
-use crate::errors::{Report, sqlstate};
-use crate::pg::owner::with_owner_rights;
+use super::sql::{
+    BEING_SENT, CONTROL, bigint, boolean, bound, cluster, cluster_prefix, in_queue, text,
+};
+use crate::delivery::{control, home, wake};
+use crate::errors::Report;
 use crate::pg::query::{Parameter, rows, run};
+use crate::settings;
 
 /// The owner of a message that is in the queue or in the log: `Some(None)` if that role is gone. `None` if there is no
 /// such message.
@@ -45,7 +47,8 @@ pub fn cancel(message_id: i64, by: &str) -> Result<u64, Report> {
         let chosen = format!("m.message_id = $4 AND NOT {BEING_SENT}");
         let reason = format!("cancelled by {by}");
         let cancelled = finish(client, "cancelled", &reason, &chosen, &[bigint(message_id)]);
-        discard_finished(client, "m.message_id = $1", &[bigint(message_id)]);
+        let unclaimed = "m.message_id = $1 AND m.lease IS NULL";
+        discard_finished(client, unclaimed, &[bigint(message_id)]);
         cancelled
     })
 }
@@ -85,6 +88,31 @@ pub fn push() -> Result<(), Report> {
     Ok(())
 }
 
+/// Sends mail of this database, and lets it age.
+pub fn start() -> Result<(), Report> {
+    in_queue(|client| {
+        enable(client, true);
+        if settings::deliver() {
+            control::end_pause(client);
+        }
+    })?;
+    wake::delivery_started();
+    Ok(())
+}
+
+/// Sends no mail of this database, and lets it not age.
+pub fn stop() -> Result<(), Report> {
+    in_queue(|client| {
+        enable(client, false);
+        control::begin_pause(client);
+    })
+}
+
+fn enable(client: &mut SpiClient<'_>, enabled: bool) {
+    let enable = "UPDATE utl_smtp.delivery_control SET enabled = $1";
+    run(client, enable, &[boolean(enabled)]);
+}
+
 /// A message that another installation has queued and that was not adopted, with this one's stamp as `$n`.
 fn foreign(stamp: usize) -> String {
     format!(
@@ -97,12 +125,16 @@ fn foreign(stamp: usize) -> String {
 /// there may have arrived: that is final for at_most_once, and an attempt for others.
 pub fn adopt() -> Result<u64, Report> {
     const DOUBT: &str = "outcome unknown: the message was being sent when this copy was made";
-    let doubtful = format!("{} AND m.at_most_once AND {BEING_SENT}", foreign(4));
+    // A negative lease is of one that had not begun to send.
+    let doubtful = format!(
+        "{} AND m.at_most_once AND m.lease > 0 AND {BEING_SENT}",
+        foreign(4)
+    );
     let attempted = format!(
         "UPDATE utl_smtp.message_recipient AS r
          SET attempts = r.attempts + 1, last_attempt_at = m.last_attempt_at, last_reply = $2
          FROM utl_smtp.message AS m {CONTROL}
-         WHERE r.message_id = m.message_id AND {} AND {BEING_SENT}",
+         WHERE r.message_id = m.message_id AND {} AND m.lease > 0 AND {BEING_SENT}",
         foreign(1)
     );
     let recipients = format!(
@@ -208,22 +240,15 @@ fn finish(
     run(client, &statement, &parameters)
 }
 
-/// Deletes messages `m` that have no recipients any more, with their content. A claimed one is its worker's.
+/// Deletes messages `m` that have no recipients any more, with their content.
 fn discard_finished(client: &mut SpiClient<'_>, chosen: &str, chosen_by: &[Parameter]) {
     let statement = format!(
         "WITH gone AS (
              DELETE FROM utl_smtp.message AS m
-             WHERE {chosen} AND m.lease IS NULL
+             WHERE {chosen}
                AND NOT EXISTS (SELECT FROM utl_smtp.message_recipient AS r WHERE r.message_id = m.message_id)
              RETURNING m.message_id)
          DELETE FROM utl_smtp.message_content AS c USING gone WHERE c.message_id = gone.message_id"
     );
     run(client, &statement, chosen_by);
-}
-
-fn in_queue<T>(run: impl FnOnce(&mut SpiClient<'_>) -> T) -> Result<T, Report> {
-    with_owner_rights(run).ok_or_else(|| {
-        let message = "the extension utl_smtp of this database has no queue";
-        Report::new(sqlstate::UNDEFINED_TABLE, message).hint("ALTER EXTENSION utl_smtp UPDATE;")
-    })
 }

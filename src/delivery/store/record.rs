@@ -1,123 +1,150 @@
 //! Writing a message into the queue, at one moment of the caller's transaction.
 
-use pgrx::spi::SpiClient;
-use pgrx::{check_for_interrupts, pg_sys};
-use smtp_core::envelope::Envelope;
+use std::ffi::CStr;
 
+use pgrx::{check_for_interrupts, pg_sys};
+
+use crate::conversation::recorded::Letter;
+use crate::conversation::recorded::content::Content;
 use crate::delivery::{home, wake};
-use crate::errors::{Report, sqlstate};
+use crate::errors::Report;
 use crate::pg::datum::{OctetBuffer, text_datum};
-use crate::pg::owner::{self, Plan};
-use crate::pg::{memory, roles, sequence, transaction};
+use crate::pg::insertion::{Insertion, Target};
+use crate::pg::{memory, owner, roles, sequence, transaction};
 
 /// Octets of a piece of the content.
 const PIECE: usize = 256 * 1024;
 
-/// A message for the queue, but for its content.
-pub struct Letter<'a> {
-    pub server: pg_sys::Oid,
-    pub server_name: &'a str,
-    /// The role that it is sent for.
-    pub owner: pg_sys::Oid,
-    pub envelope: &'a Envelope,
-    /// The field Subject, decoded.
-    pub subject: Option<&'a str>,
-    /// Octets of the content.
-    pub size: u64,
-    pub at_most_once: bool,
-    /// Not before this moment; `None` is at once.
-    pub send_at: Option<pg_sys::TimestampTz>,
-}
+/// The attributes of `utl_smtp.message`.
+const MESSAGE: [pg_sys::Oid; 18] = [
+    pg_sys::INT8OID,
+    pg_sys::OIDOID,
+    pg_sys::TEXTOID,
+    pg_sys::OIDOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT8OID,
+    pg_sys::BOOLOID,
+    pg_sys::TEXTOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::INT8OID,
+    pg_sys::INT2OID,
+    pg_sys::TEXTOID,
+];
 
-/// Room for the pieces of a content, in order. See [`Content`].
-pub struct Sink<'a, 'conn> {
-    client: &'a mut SpiClient<'conn>,
-    message_id: i64,
-    piece_no: i32,
-    buffer: OctetBuffer,
-}
+/// The attributes of `utl_smtp.message_recipient`.
+const RECIPIENT: [pg_sys::Oid; 8] = [
+    pg_sys::INT8OID,
+    pg_sys::INT4OID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT4OID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TEXTOID,
+];
 
-/// Where the content of a message comes from: lines end with CR LF, dots are not doubled.
-pub trait Content {
-    /// Octets of all of it.
-    fn size(&self) -> u64;
-
-    /// Writes all of it.
-    fn write(&mut self, sink: &mut Sink<'_, '_>) -> Result<(), Report>;
-}
-
-thread_local! {
-    static MESSAGE: Plan = const {
-        Plan::new(
-            c"INSERT INTO utl_smtp.message (message_id, server, server_name, owner, owner_name, sender, parameters, \
-                subject, size, at_most_once, home, submitted_at, due_at, next_attempt_at) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
-            &[
-                pg_sys::INT8OID,
-                pg_sys::OIDOID,
-                pg_sys::TEXTOID,
-                pg_sys::OIDOID,
-                pg_sys::TEXTOID,
-                pg_sys::TEXTOID,
-                pg_sys::TEXTOID,
-                pg_sys::TEXTOID,
-                pg_sys::INT8OID,
-                pg_sys::BOOLOID,
-                pg_sys::TEXTOID,
-                pg_sys::TIMESTAMPTZOID,
-                pg_sys::TIMESTAMPTZOID,
-            ],
-        )
-    };
-    static RECIPIENT: Plan = const {
-        Plan::new(
-            c"INSERT INTO utl_smtp.message_recipient (message_id, recipient_no, recipient, parameters, next_attempt_at) \
-              VALUES ($1, $2, $3, $4, $5)",
-            &[
-                pg_sys::INT8OID,
-                pg_sys::INT4OID,
-                pg_sys::TEXTOID,
-                pg_sys::TEXTOID,
-                pg_sys::TIMESTAMPTZOID,
-            ],
-        )
-    };
-    static PIECE_OF_CONTENT: Plan = const {
-        Plan::new(
-            c"INSERT INTO utl_smtp.message_content (message_id, piece_no, piece) VALUES ($1, $2, $3)",
-            &[pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::BYTEAOID],
-        )
-    };
-}
+/// The attributes of `utl_smtp.message_content`.
+const CONTENT: [pg_sys::Oid; 3] = [pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::BYTEAOID];
 
 /// Writes a message; returns its number. It is delivered if the (sub)transaction that is current here commits.
 pub fn record(letter: &Letter<'_>, content: &mut dyn Content) -> Result<i64, Report> {
     let room = usize::try_from(content.size()).map_or(PIECE, |size| size.min(PIECE));
     let buffer = OctetBuffer::new(room)?;
-    let written = owner::with_owner_rights(|client| {
-        let message_id = sequence::next(owner::table(c"message_id").ok_or_else(no_queue)?);
-        let mut sink = Sink {
-            client,
-            message_id,
-            piece_no: 0,
-            buffer,
-        };
-        content.write(&mut sink)?;
-        sink.finish();
-        let now = transaction::now();
-        let due = letter.send_at.map_or(now, |send_at| send_at.max(now));
-        recipients(client, message_id, letter.envelope, due);
-        message(client, message_id, letter, now, due);
-        Ok(message_id)
-    });
-    let message_id = written.unwrap_or_else(|| Err(no_queue()))?;
+    let written = owner::as_owner(|| write(letter, content, buffer));
+    let message_id = written.unwrap_or_else(|| Err(Report::queue_missing()))?;
     wake::message_queued();
     Ok(message_id)
 }
 
-impl Sink<'_, '_> {
+fn write(
+    letter: &Letter<'_>,
+    content: &mut dyn Content,
+    buffer: OctetBuffer,
+) -> Result<i64, Report> {
+    let table = |name: &CStr| owner::table(name).ok_or_else(Report::queue_missing);
+    let message_id = sequence::next(table(c"message_id")?);
+    let insertion = Insertion::begin();
+    let open = |name: &CStr, types: &[pg_sys::Oid]| {
+        let target = insertion.open(table(name)?, types);
+        target.ok_or_else(Report::queue_missing)
+    };
+    let mut pieces = Pieces {
+        target: open(c"message_content", &CONTENT)?,
+        message_id,
+        piece_no: 0,
+        buffer,
+    };
+    content.each_piece(&mut |octets| pieces.put(octets))?;
+    pieces.finish();
+    let now = transaction::now();
+    let due = letter.send_at.map_or(now, |send_at| send_at.max(now));
+    let mut recipients = open(c"message_recipient", &RECIPIENT)?;
+    for (index, recipient) in letter.envelope.recipients.iter().enumerate() {
+        recipients.insert(&[
+            Some(message_id.into()),
+            Some((index as i32 + 1).into()),
+            Some(text_datum(recipient.mailbox.as_str())),
+            Some(text_datum(recipient.parameters.as_str())),
+            Some(0_i32.into()),
+            None,
+            Some(due.into()),
+            None,
+        ]);
+    }
+    recipients.close();
+    let mut messages = open(c"message", &MESSAGE)?;
+    messages.insert(&message(message_id, letter, content, (now, due)));
+    messages.close();
+    insertion.end();
+    Ok(message_id)
+}
+
+/// A row of `utl_smtp.message`.
+fn message(
+    message_id: i64,
+    letter: &Letter<'_>,
+    content: &dyn Content,
+    (now, due): (pg_sys::TimestampTz, pg_sys::TimestampTz),
+) -> [Option<pg_sys::Datum>; 18] {
+    [
+        Some(message_id.into()),
+        Some(letter.server.into()),
+        Some(text_datum(letter.server_name)),
+        Some(letter.owner.into()),
+        Some(text_datum(&roles::name(letter.owner))),
+        Some(text_datum(letter.envelope.sender.as_str())),
+        Some(text_datum(letter.envelope.parameters.as_str())),
+        content.subject().map(text_datum),
+        Some((content.size() as i64).into()),
+        Some(letter.at_most_once.into()),
+        Some(text_datum(&home::stamp())),
+        Some(now.into()),
+        Some(due.into()),
+        Some(due.into()),
+        None,
+        None,
+        Some(0_i16.into()),
+        None,
+    ]
+}
+
+/// Writes a content in pieces.
+struct Pieces {
+    target: Target,
+    message_id: i64,
+    piece_no: i32,
+    buffer: OctetBuffer,
+}
+
+impl Pieces {
     /// The next octets of the content.
-    pub fn put(&mut self, mut octets: &[u8]) {
+    fn put(&mut self, mut octets: &[u8]) {
         while !octets.is_empty() {
             octets = self.buffer.fill(octets);
             if !octets.is_empty() {
@@ -131,71 +158,18 @@ impl Sink<'_, '_> {
         if self.buffer.len() > 0 || self.piece_no == 0 {
             self.flush();
         }
+        self.target.close();
     }
 
     fn flush(&mut self) {
         check_for_interrupts!();
         memory::check();
         self.piece_no += 1;
-        let values = [
+        self.target.insert(&[
             Some(self.message_id.into()),
             Some(self.piece_no.into()),
             Some(self.buffer.datum()),
-        ];
-        PIECE_OF_CONTENT.with(|plan| plan.run(self.client, &values));
+        ]);
         self.buffer.clear();
     }
-}
-
-fn recipients(
-    client: &mut SpiClient<'_>,
-    message_id: i64,
-    envelope: &Envelope,
-    due: pg_sys::TimestampTz,
-) {
-    RECIPIENT.with(|plan| {
-        for (index, recipient) in envelope.recipients.iter().enumerate() {
-            let values = [
-                Some(message_id.into()),
-                Some((index as i32 + 1).into()),
-                Some(text_datum(recipient.mailbox.as_str())),
-                Some(text_datum(recipient.parameters.as_str())),
-                Some(due.into()),
-            ];
-            plan.run(client, &values);
-        }
-    });
-}
-
-fn message(
-    client: &mut SpiClient<'_>,
-    message_id: i64,
-    letter: &Letter<'_>,
-    now: pg_sys::TimestampTz,
-    due: pg_sys::TimestampTz,
-) {
-    let values = [
-        Some(message_id.into()),
-        Some(letter.server.into()),
-        Some(text_datum(letter.server_name)),
-        Some(letter.owner.into()),
-        Some(text_datum(&roles::name(letter.owner))),
-        Some(text_datum(letter.envelope.sender.as_str())),
-        Some(text_datum(letter.envelope.parameters.as_str())),
-        letter.subject.map(text_datum),
-        Some((letter.size as i64).into()),
-        Some(letter.at_most_once.into()),
-        Some(text_datum(&home::stamp())),
-        Some(now.into()),
-        Some(due.into()),
-    ];
-    MESSAGE.with(|plan| plan.run(client, &values));
-}
-
-fn no_queue() -> Report {
-    Report::new(
-        sqlstate::UNDEFINED_TABLE,
-        "the extension utl_smtp of this database has no queue",
-    )
-    .hint("ALTER EXTENSION utl_smtp UPDATE;")
 }

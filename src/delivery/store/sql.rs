@@ -2,10 +2,13 @@
 //!
 //! No backslash in any: a caller may have set standard_conforming_strings to off.
 
-use pgrx::pg_sys;
+use pgrx::spi::SpiClient;
+use pgrx::{IntoDatum, pg_sys};
 
+use crate::errors::Report;
 use crate::pg::cluster;
-use crate::pg::datum::text_datum;
+use crate::pg::datum::{Text, text_datum};
+use crate::pg::owner::with_owner_rights;
 use crate::pg::query::Parameter;
 
 /// Whether a recipient `r` of a message `m` is in the hands of a worker: it was due when the message was claimed. Never NULL.
@@ -71,4 +74,20 @@ pub fn cluster() -> Parameter {
 /// How `message.home` begins in all databases of this cluster.
 pub fn cluster_prefix() -> String {
     format!("{} ", cluster::system_identifier())
+}
+
+/// An array.
+pub fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Option<pg_sys::Datum> {
+    let values: Vec<Text> = values.map(|value| Text(value.to_owned())).collect();
+    values.into_datum()
+}
+
+/// An array.
+pub fn bigints(values: impl Iterator<Item = i64>) -> Option<pg_sys::Datum> {
+    values.collect::<Vec<_>>().into_datum()
+}
+
+/// Runs statements with the rights of the tables' owner.
+pub fn in_queue<T>(run: impl FnOnce(&mut SpiClient<'_>) -> T) -> Result<T, Report> {
+    with_owner_rights(run).ok_or_else(Report::queue_missing)
 }

@@ -4,6 +4,7 @@ use crate::environment::Environment;
 use postgres::error::DbError;
 use postgres::{Client, Config, NoTls};
 use std::ops::{Deref, DerefMut};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -79,6 +80,20 @@ impl Cluster {
             pid,
             notices,
         })
+    }
+
+    /// Runs one of PostgreSQL's programs, such as `pg_dump`, as the superuser.
+    #[track_caller]
+    pub fn program(&self, name: &str, arguments: &[&str]) {
+        let output = Command::new(format!("{}/{name}", self.bin))
+            .args(["-h", &self.host, "-U", &self.superuser])
+            .args(["-p", &self.port.to_string()])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{name}: {said}");
     }
 
     /// The template database with the extension, which every test copies.

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use e2e::cluster::{Cluster, Database};
 use e2e::issuer::Issuer;
 use e2e::mail::MailServer;
+use e2e::openssl::OpensslFixtures;
 use smtp_core::phase::TRANSITIONS;
 
 /// The pages create and drop roles of the same names, so they take turns.
@@ -36,7 +37,8 @@ fn the_reference_has_a_section_for_each_routine_and_no_other() {
          JOIN pg_proc AS p ON p.oid = objid JOIN pg_namespace AS n ON n.oid = pronamespace
          WHERE classid = 'pg_proc'::regclass AND deptype = 'e'
            AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'utl_smtp')
-           AND proname <> 'host_access' AND proname NOT LIKE 'host\\_ace\\_%' AND proname NOT LIKE 'acl\\_%'",
+           AND proname NOT IN ('host_access', 'system_identifier')
+           AND NOT proname LIKE ANY ('{host\\\\_ace\\\\_%, acl\\\\_%, approved\\\\_sender\\\\_%, view\\\\_%}')",
     );
     let text = page("docs/reference.md");
     let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
@@ -386,7 +388,7 @@ fn script(text: &str) -> (String, usize) {
 fn for_the_test_server(script: &str) -> String {
     let mail = MailServer::shared();
     let (_, domain) = mail.user.split_once('@').unwrap();
-    let mut script = for_the_test_issuer(script)
+    let mut script = with_a_dkim_key(&for_the_test_issuer(script))
         .replace("'mail.example.com'", "'127.0.0.1'")
         .replace(
             "'file:/etc/postgresql/wallets/mail'",
@@ -411,6 +413,18 @@ fn for_the_test_server(script: &str) -> String {
             .replace(&format!("port '{literal}'"), &format!("port '{port}'"));
     }
     script
+}
+
+/// Replaces the file of a private key by a key.
+fn with_a_dkim_key(script: &str) -> String {
+    const FILE: &str = "pg_read_file('/etc/postgresql/dkim/example.com.pem')";
+    if !script.contains(FILE) {
+        return script.to_owned();
+    }
+    let key = OpensslFixtures::new()
+        .key("dkim", "-algorithm RSA -pkeyopt rsa_keygen_bits:2048")
+        .read("dkim.key");
+    script.replace(FILE, &format!("'{key}'"))
 }
 
 /// Replaces the mail servers, token endpoints and credentials of the providers by those of the tests.

@@ -137,7 +137,17 @@ fn a_mailbox_fails_by_a_status_of_mailboxes() {
         ("550 4.2.2 contradicts", false),
     ] {
         assert_eq!(is_mailbox_failure(&reply(text)), expected, "{text}");
+        let line = text.replace("550-", "550 ").replace('\n', " ");
+        assert_eq!(is_mailbox_failure_line(&line), expected, "{line}");
     }
+}
+
+#[test]
+fn a_reason_of_this_side_is_no_mailbox_failure() {
+    assert!(!is_mailbox_failure_line(
+        "no answer within 300 s, reading the reply to RCPT TO"
+    ));
+    assert!(!is_mailbox_failure_line(""));
 }
 
 #[test]

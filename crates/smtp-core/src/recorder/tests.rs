@@ -13,7 +13,13 @@ fn offer() -> Offer {
 }
 
 fn recorder() -> Recorder {
-    Recorder::open(offer(), false).0
+    open(offer(), false)
+}
+
+fn open(offer: Offer, encrypted: bool) -> Recorder {
+    let mut recorder = Recorder::new(offer, encrypted);
+    assert_eq!(recorder.greet().code().value(), 220);
+    recorder
 }
 
 fn greeted() -> Recorder {
@@ -79,10 +85,13 @@ fn ehlo_offers_what_is_there_for_mail() {
         max_size: None,
         ..offer()
     };
-    let (mut recorder, _) = Recorder::open(without, false);
+    let mut recorder = open(without.clone(), false);
     assert_eq!(offered(&mut recorder), format!("{always}\n{AUTH}"));
     assert_eq!(say(&mut recorder, &Command::StartTls), 502);
     assert!(!recorder.session().is_encrypted());
+    let mut recorder = Recorder::new(without, true);
+    assert_eq!(recorder.greet().code().value(), 502);
+    assert_eq!(recorder.session().phase(), Phase::Closed);
 }
 
 #[test]

@@ -208,6 +208,20 @@ fn only_an_empty_path_is_the_null_sender() {
 }
 
 #[test]
+fn a_number_among_the_parameters_can_be_corrected() {
+    for (text, expected) in [
+        ("", ""),
+        ("BODY=8BITMIME", "BODY=8BITMIME"),
+        ("RET=HDRS size=1 SIZEX=2", "RET=HDRS size=30 SIZEX=2"),
+        ("SIZE", "SIZE=30"),
+    ] {
+        let mut parameters = Parameters::parse(text).unwrap();
+        parameters.set_number("SIZE", 30);
+        assert_eq!(parameters.as_str(), expected);
+    }
+}
+
+#[test]
 fn parameters_are_printable_ascii() {
     for bad in [
         "BODY=8BITMIME\r\nDATA",
@@ -350,4 +364,20 @@ proptest! {
             prop_assert!(!command.verb().is_empty());
         }
     }
+}
+
+#[test]
+fn parameters_of_extensions_that_are_not_offered_are_left_out() {
+    let given = Parameters::parse("SIZE=10 body=8BITMIME RET=HDRS X-OWN").unwrap();
+    let understood = |offered: &[&str]| {
+        let offers = |extension: &str| {
+            offered
+                .iter()
+                .any(|offered| offered.eq_ignore_ascii_case(extension))
+        };
+        given.understood(offers).as_str().to_owned()
+    };
+    assert_eq!(understood(&[]), "");
+    assert_eq!(understood(&["DSN", "8BITMIME"]), "body=8BITMIME RET=HDRS");
+    assert_eq!(understood(&["size", "x-own"]), "SIZE=10 X-OWN");
 }

@@ -95,16 +95,7 @@ fn dropping_the_extension_under_a_call_is_a_plain_error() {
 }
 
 fn program(name: &str, arguments: &[&str]) {
-    let cluster = Cluster::shared();
-    let output = Command::new(format!("{}/{name}", cluster.bin))
-        .args(["-h", &cluster.host, "-U", &cluster.superuser])
-        .args(["-p", &cluster.port.to_string()])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{name}: {said}");
+    Cluster::shared().program(name, arguments);
 }
 
 fn entries(session: &mut Session) -> Vec<String> {

@@ -8,12 +8,23 @@ use smtp_core::data::DataEncoder;
 use smtp_core::session::PIECE;
 use smtp_core::text::ReversePath;
 
-use super::store::record::{Content, Sink};
 use crate::errors::Report;
 use crate::pg::encoding::MessageText;
 
 /// The right side of a Message-ID where the sender has no domain.
 const NO_DOMAIN: &str = "localhost";
+
+/// Where the content of a message comes from: lines end with CR LF, dots are not doubled.
+pub trait Content {
+    /// Octets of all of it.
+    fn size(&self) -> u64;
+
+    /// The field Subject, decoded.
+    fn subject(&self) -> Option<&str>;
+
+    /// Lends all of it in order.
+    fn each_piece(&mut self, lend: &mut dyn FnMut(&[u8])) -> Result<(), Report>;
+}
 
 /// The fields that are put before a message. `sender`: the argument of MAIL.
 pub fn missing_fields(scan: &HeaderScan, sender: &ReversePath) -> Result<String, Report> {
@@ -41,7 +52,7 @@ impl<'a> Whole<'a> {
     pub fn new(text: &'a MessageText<'a>, sender: &ReversePath) -> Result<Self, Report> {
         let mut scan = HeaderScan::default();
         let mut size = 0;
-        each_piece(text, |octets| {
+        encoded(text, &mut |octets| {
             scan.feed(octets);
             size += octets.len() as u64;
         });
@@ -53,10 +64,6 @@ impl<'a> Whole<'a> {
             subject: scan.subject(),
         })
     }
-
-    pub fn subject(&self) -> Option<&str> {
-        self.subject.as_deref()
-    }
 }
 
 impl Content for Whole<'_> {
@@ -64,25 +71,29 @@ impl Content for Whole<'_> {
         self.size
     }
 
-    fn write(&mut self, sink: &mut Sink<'_, '_>) -> Result<(), Report> {
-        sink.put(self.fields.as_bytes());
-        each_piece(self.text, |octets| sink.put(octets));
+    fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    fn each_piece(&mut self, lend: &mut dyn FnMut(&[u8])) -> Result<(), Report> {
+        lend(self.fields.as_bytes());
+        encoded(self.text, lend);
         Ok(())
     }
 }
 
 /// Lends the octets of a message with the line ends that it is sent with.
-fn each_piece(text: &MessageText<'_>, mut lend: impl FnMut(&[u8])) {
+fn encoded(text: &MessageText<'_>, lend: &mut dyn FnMut(&[u8])) {
     let mut encoder = DataEncoder::plain();
-    let mut encoded = Vec::new();
+    let mut octets = Vec::new();
     for piece in text.pieces() {
         for piece in piece.chunks(PIECE) {
             check_for_interrupts!();
-            encoder.encode(piece, &mut encoded);
-            lend(&encoded);
-            encoded.clear();
+            encoder.encode(piece, &mut octets);
+            lend(&octets);
+            octets.clear();
         }
     }
-    encoder.finish(&mut encoded);
-    lend(&encoded);
+    encoder.finish(&mut octets);
+    lend(&octets);
 }

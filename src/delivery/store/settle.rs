@@ -1,0 +1,368 @@
+//! Settling: what became of claimed messages, written down.
+//!
+//! Each statement has the lease as its guard: what was taken away from this worker meanwhile stays as it is.
+
+use std::collections::HashSet;
+
+use pgrx::pg_sys;
+use pgrx::spi::SpiClient;
+use pgrx::{IntoDatum, datum::TimestampWithTimeZone};
+
+use super::claim::moment;
+use crate::pg::datum::Text;
+use crate::pg::owner::Plan;
+use crate::pg::query::Rows;
+
+/// What became of a message.
+pub struct Settlement {
+    pub message_id: i64,
+    /// Whether the message had no recipients but these when it was claimed.
+    pub is_whole: bool,
+    pub recipients: Vec<Settled>,
+}
+
+/// What became of a recipient.
+pub struct Settled {
+    pub number: i32,
+    pub result: Outcome,
+    /// Whether this was an attempt.
+    pub tried: bool,
+    /// `None`: as it was.
+    pub reply: Option<String>,
+    /// The server that was talked to.
+    pub remote: Option<String>,
+}
+
+/// The end of it, or not.
+pub enum Outcome {
+    /// In this state of the log.
+    Final(&'static str),
+    /// The next attempt is not before this moment.
+    Deferred(pg_sys::TimestampTz),
+    /// As before.
+    Waiting,
+}
+
+impl Settlement {
+    /// Whether the message is over with it.
+    fn ends_it(&self) -> bool {
+        let is_final = |settled: &Settled| matches!(settled.result, Outcome::Final(_));
+        self.is_whole && self.recipients.iter().all(is_final)
+    }
+}
+
+/// Moves to the log, as `l`: recipients `r`, which the statement's first part has deleted, of messages `m`.
+macro_rules! into_log {
+    () => {
+        "INSERT INTO utl_smtp.delivery_log AS l
+             (message_id, recipient_no, recipient, state, server, server_name, owner, owner_name, sender, subject, size,
+              submitted_at, attempts, finished_at, last_reply, remote)
+         SELECT m.message_id, r.recipient_no, r.recipient, r.state, m.server, m.server_name, m.owner, m.owner_name,
+                m.sender, m.subject, m.size, m.submitted_at, r.attempts, $3, r.reply, r.remote "
+    };
+}
+
+macro_rules! verdicts {
+    () => {
+        "SELECT v.* FROM ROWS FROM (pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),
+                                    pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))
+                         AS v (message_id, recipient_no, state, tried, reply, remote)"
+    };
+}
+
+thread_local! {
+    /// Messages that are over.
+    static WHOLE: Plan = const {
+        Plan::new(
+            c_text!(
+                "WITH verdict AS MATERIALIZED (", verdicts!(), "),
+                 m AS (
+                     DELETE FROM utl_smtp.message AS m WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1)
+                     RETURNING m.*),
+                 content AS (
+                     DELETE FROM utl_smtp.message_content AS c USING m WHERE c.message_id = m.message_id),
+                 r AS (
+                     DELETE FROM utl_smtp.message_recipient AS r USING verdict AS v
+                     WHERE r.message_id = v.message_id AND r.recipient_no = v.recipient_no
+                       AND r.message_id IN (SELECT m.message_id FROM m)
+                     RETURNING r.message_id, r.recipient_no, r.recipient, r.attempts + v.tried AS attempts,
+                               v.state, coalesce(v.reply, r.last_reply) AS reply, v.remote)",
+                into_log!(), "FROM r JOIN m ON m.message_id = r.message_id ON CONFLICT DO NOTHING"
+            ),
+            VERDICT_TYPES,
+        )
+    };
+    /// Those of these messages that are still this worker's, and that nobody has locked.
+    static OWN: Plan = const {
+        Plan::new(
+            c"SELECT m.message_id FROM utl_smtp.message AS m
+              WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1) FOR UPDATE SKIP LOCKED",
+            &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+        )
+    };
+    /// Recipients that are over, of messages that have others.
+    static FINAL: Plan = const {
+        Plan::new(
+            c_text!(
+                "WITH verdict AS MATERIALIZED (", verdicts!(), "),
+                 r AS (
+                     DELETE FROM utl_smtp.message_recipient AS r USING verdict AS v
+                     WHERE r.message_id = v.message_id AND r.recipient_no = v.recipient_no
+                     RETURNING r.message_id, r.recipient_no, r.recipient, r.attempts + v.tried AS attempts,
+                               v.state, coalesce(v.reply, r.last_reply) AS reply, v.remote)",
+                into_log!(),
+                "FROM r JOIN utl_smtp.message AS m ON m.message_id = r.message_id AND m.message_id = ANY ($2)
+                 WHERE m.lease IN ($1, -$1) ON CONFLICT DO NOTHING"
+            ),
+            VERDICT_TYPES,
+        )
+    };
+    /// Recipients that are tried again.
+    static DEFERRED: Plan = const {
+        Plan::new(
+            c"UPDATE utl_smtp.message_recipient AS r
+              SET attempts = r.attempts + v.tried, last_attempt_at = $1, next_attempt_at = v.next_attempt_at,
+                  last_reply = coalesce(v.reply, r.last_reply)
+              FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+                              pg_catalog.unnest($5), pg_catalog.unnest($6))
+                   AS v (message_id, recipient_no, next_attempt_at, tried, reply)
+              WHERE r.message_id = v.message_id AND r.recipient_no = v.recipient_no",
+            &[
+                pg_sys::TIMESTAMPTZOID,
+                pg_sys::INT8ARRAYOID,
+                pg_sys::INT4ARRAYOID,
+                pg_sys::TIMESTAMPTZARRAYOID,
+                pg_sys::INT4ARRAYOID,
+                pg_sys::TEXTARRAYOID,
+            ],
+        )
+    };
+    /// Messages without recipients.
+    static EMPTY: Plan = const {
+        Plan::new(
+            c"WITH m AS (
+                  DELETE FROM utl_smtp.message AS m
+                  WHERE m.message_id = ANY ($1)
+                    AND NOT EXISTS (SELECT FROM utl_smtp.message_recipient AS r WHERE r.message_id = m.message_id)
+                  RETURNING m.message_id)
+              DELETE FROM utl_smtp.message_content AS c USING m WHERE c.message_id = m.message_id",
+            &[pg_sys::INT8ARRAYOID],
+        )
+    };
+    /// The others, of which some were tried.
+    static GIVEN_BACK: Plan = const {
+        Plan::new(
+            c"UPDATE utl_smtp.message AS m
+              SET lease = NULL, crashes = CASE WHEN m.message_id = ANY ($2) THEN 0 ELSE m.crashes END,
+                  next_attempt_at = (SELECT coalesce(pg_catalog.min(r.next_attempt_at), m.next_attempt_at)
+                                     FROM utl_smtp.message_recipient AS r WHERE r.message_id = m.message_id)
+              WHERE m.message_id = ANY ($1)",
+            &[pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
+        )
+    };
+    /// Messages that were not tried.
+    static RELEASED: Plan = const {
+        Plan::new(
+            c"UPDATE utl_smtp.message AS m SET lease = NULL
+              WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1)",
+            &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+        )
+    };
+    static HELD: Plan = const {
+        Plan::new(
+            c"UPDATE utl_smtp.message AS m SET lease = NULL, held_reason = 'copy'
+              WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1)",
+            &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+        )
+    };
+}
+
+const VERDICT_TYPES: &[pg_sys::Oid] = &[
+    pg_sys::INT8OID,
+    pg_sys::INT8ARRAYOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::INT8ARRAYOID,
+    pg_sys::INT4ARRAYOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::INT4ARRAYOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::TEXTARRAYOID,
+];
+
+/// Who settles, and when.
+#[derive(Clone, Copy)]
+pub struct Settler {
+    pub lease: i64,
+    pub now: pg_sys::TimestampTz,
+}
+
+/// Writes down what became of messages. Returns those that somebody else has locked: they are to be settled later.
+pub fn settle(client: &mut SpiClient<'_>, by: Settler, settled: &[Settlement]) -> HashSet<i64> {
+    let (whole, parts): (Vec<_>, Vec<_>) =
+        settled.iter().partition(|settlement| settlement.ends_it());
+    log(client, by, &whole, &WHOLE);
+    if parts.is_empty() {
+        return HashSet::new();
+    }
+    let numbers: Vec<i64> = parts.iter().map(|part| part.message_id).collect();
+    let own: HashSet<i64> = OWN
+        .with(|plan| {
+            let values = [Some(by.lease.into()), numbers.clone().into_datum()];
+            ids(plan.rows(client, &values))
+        })
+        .collect();
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter(|part| own.contains(&part.message_id))
+        .collect();
+    log(client, by, &parts, &FINAL);
+    defer(client, by, &parts);
+    give_back(client, &parts);
+    let lost = numbers.into_iter().filter(|number| !own.contains(number));
+    locked_by_others(client, by, lost.collect())
+}
+
+/// Gives messages back that were not tried.
+pub fn release(client: &mut SpiClient<'_>, lease: i64, numbers: &[i64]) {
+    if !numbers.is_empty() {
+        let values = [Some(lease.into()), numbers.to_vec().into_datum()];
+        RELEASED.with(|plan| plan.run(client, &values));
+    }
+}
+
+/// Holds messages that another installation has queued.
+pub fn hold(client: &mut SpiClient<'_>, lease: i64, numbers: &[i64]) {
+    if !numbers.is_empty() {
+        let values = [Some(lease.into()), numbers.to_vec().into_datum()];
+        HELD.with(|plan| plan.run(client, &values));
+    }
+}
+
+/// Moves the recipients that are over to the log.
+fn log(
+    client: &mut SpiClient<'_>,
+    by: Settler,
+    settled: &[&Settlement],
+    plan: &'static std::thread::LocalKey<Plan>,
+) {
+    let mut verdicts = Verdicts::default();
+    for settlement in settled {
+        for recipient in &settlement.recipients {
+            if let Outcome::Final(state) = recipient.result {
+                verdicts.push(settlement.message_id, recipient, state);
+            }
+        }
+    }
+    if verdicts.messages.is_empty() {
+        return;
+    }
+    let mut numbers = verdicts.messages.clone();
+    numbers.dedup();
+    let values = [
+        Some(by.lease.into()),
+        numbers.into_datum(),
+        Some(by.now.into()),
+        verdicts.messages.into_datum(),
+        verdicts.recipients.into_datum(),
+        verdicts.states.into_datum(),
+        verdicts.tried.into_datum(),
+        verdicts.replies.into_datum(),
+        verdicts.remotes.into_datum(),
+    ];
+    plan.with(|plan| plan.run(client, &values));
+}
+
+/// As columns.
+#[derive(Default)]
+struct Verdicts {
+    messages: Vec<i64>,
+    recipients: Vec<i32>,
+    states: Vec<Text>,
+    tried: Vec<i32>,
+    replies: Vec<Option<Text>>,
+    remotes: Vec<Option<Text>>,
+}
+
+impl Verdicts {
+    fn push(&mut self, message_id: i64, recipient: &Settled, state: &str) {
+        self.messages.push(message_id);
+        self.recipients.push(recipient.number);
+        self.states.push(Text(state.to_owned()));
+        self.tried.push(recipient.tried.into());
+        self.replies.push(recipient.reply.clone().map(Text));
+        self.remotes.push(recipient.remote.clone().map(Text));
+    }
+}
+
+fn defer(client: &mut SpiClient<'_>, by: Settler, settled: &[&Settlement]) {
+    let mut columns = Verdicts::default();
+    let mut times: Vec<TimestampWithTimeZone> = Vec::new();
+    for settlement in settled {
+        for recipient in &settlement.recipients {
+            if let Outcome::Deferred(time) = recipient.result {
+                columns.push(settlement.message_id, recipient, "");
+                times.push(moment(time));
+            }
+        }
+    }
+    if times.is_empty() {
+        return;
+    }
+    let values = [
+        Some(by.now.into()),
+        columns.messages.into_datum(),
+        columns.recipients.into_datum(),
+        times.into_datum(),
+        columns.tried.into_datum(),
+        columns.replies.into_datum(),
+    ];
+    DEFERRED.with(|plan| plan.run(client, &values));
+}
+
+fn give_back(client: &mut SpiClient<'_>, settled: &[&Settlement]) {
+    if settled.is_empty() {
+        return;
+    }
+    let numbers = || settled.iter().map(|settlement| settlement.message_id);
+    let was_tried = |settlement: &&&Settlement| {
+        settlement
+            .recipients
+            .iter()
+            .any(|recipient| recipient.tried)
+    };
+    let tried = settled
+        .iter()
+        .filter(was_tried)
+        .map(|settlement| settlement.message_id);
+    let numbers: Vec<i64> = numbers().collect();
+    EMPTY.with(|plan| plan.run(client, &[numbers.clone().into_datum()]));
+    let values = [
+        numbers.into_datum(),
+        tried.collect::<Vec<i64>>().into_datum(),
+    ];
+    GIVEN_BACK.with(|plan| plan.run(client, &values));
+}
+
+/// Those of these messages that are this worker's all the same.
+fn locked_by_others(client: &mut SpiClient<'_>, by: Settler, numbers: Vec<i64>) -> HashSet<i64> {
+    thread_local! {
+        static LOCKED: Plan = const {
+            Plan::new(
+                c"SELECT m.message_id FROM utl_smtp.message AS m
+                  WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1)",
+                &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+            )
+        };
+    }
+    if numbers.is_empty() {
+        return HashSet::new();
+    }
+    LOCKED.with(|plan| {
+        let values = [Some(by.lease.into()), numbers.into_datum()];
+        ids(plan.rows(client, &values)).collect()
+    })
+}
+
+fn ids(rows: Rows<'_>) -> impl Iterator<Item = i64> {
+    (0..rows.len()).filter_map(move |row| rows.get(row, 1))
+}

@@ -1,0 +1,15 @@
+//! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
+
+mod contents;
+mod copies;
+mod dumps;
+mod installations;
+mod processes;
+mod recorded;
+mod recording;
+mod rows;
+mod senders;
+mod suppression;
+mod transactions;
+mod watching;
+mod workers;
