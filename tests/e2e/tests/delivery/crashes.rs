@@ -176,11 +176,7 @@ fn assert_delivery(session: &mut Session, case: &Case) {
     assert_alike(&copies);
     let attempts = if case.is_claimed() { 2 } else { 1 };
     let sent = |attempts| Some(("sent".to_owned(), attempts, Some("250 kept".to_owned())));
-    assert_eq!(
-        result(session, &sender),
-        sent(attempts),
-        "{sender}"
-    );
+    assert_eq!(result(session, &sender), sent(attempts), "{sender}");
 
     let once = case.sender(true);
     let copies = case.recorder.copies_from(&once);

@@ -11,6 +11,7 @@ mod recorded;
 mod recording;
 mod rows;
 mod senders;
+mod sending;
 mod suppression;
 mod transactions;
 mod watching;
