@@ -65,10 +65,18 @@ thread_local! {
     };
     static COUNTS: Plan = const {
         Plan::new(
-            c"SELECT pg_catalog.count(*) FILTER (WHERE m.held_reason IS NULL AND r.attempts = 0),
-                     pg_catalog.count(*) FILTER (WHERE m.held_reason IS NULL AND r.attempts > 0),
-                     pg_catalog.count(*) FILTER (WHERE m.held_reason IS NOT NULL)
-              FROM utl_smtp.message AS m JOIN utl_smtp.message_recipient AS r ON r.message_id = m.message_id",
+            // Without a join of all: there may be millions, of which few are held.
+            c"WITH every AS (
+                  SELECT pg_catalog.count(*) FILTER (WHERE r.attempts = 0) AS queued,
+                         pg_catalog.count(*) FILTER (WHERE r.attempts > 0) AS deferred
+                  FROM utl_smtp.message_recipient AS r),
+              held AS (
+                  SELECT pg_catalog.count(*) FILTER (WHERE r.attempts = 0) AS queued,
+                         pg_catalog.count(*) FILTER (WHERE r.attempts > 0) AS deferred
+                  FROM utl_smtp.message AS m JOIN utl_smtp.message_recipient AS r ON r.message_id = m.message_id
+                  WHERE m.held_reason IS NOT NULL)
+              SELECT every.queued - held.queued, every.deferred - held.deferred, held.queued + held.deferred
+              FROM every CROSS JOIN held",
             &[],
         )
     };
