@@ -1,8 +1,12 @@
 //! The DKIM keys of the database, in `utl_smtp.dkim_key`, and signing with them.
 //!
 //! Reading keys needs PostgreSQL, and signing does not: the worker's main thread calls [`keys_of`] with the domains that
-//! [`dkim_sign::MessageHasher::authors`] finds in the first piece of a message; a plain thread turns the keys into signers
-//! ([`Key::signer`]), hashes the message piece by piece, and puts [`fields`] in front of it.
+//! [`dkim_sign::MessageHasher::authors`] finds in the first pieces of a message. A plain thread turns the keys into signers
+//! ([`Key::signer`]), hashes the message piece by piece, and sends [`fields`] in front of it.
+//!
+//! A queued message with several From fields ([`dkim_sign::MessageError::SeveralFrom`]) fails. One whose authors are not
+//! known for another reason, or have no key, is sent without a signature; so is one with a key that is unusable, but for
+//! the signatures of the others.
 
 use std::fmt;
 

@@ -287,6 +287,19 @@ fn authors_are_unknown_until_the_header_ends() {
 }
 
 #[test]
+fn what_is_read_on_one_thread_is_signed_on_another() {
+    let mut hasher = MessageHasher::new();
+    hasher.feed(FROM.as_bytes());
+    let signer = ed25519();
+    let expected = field(FROM);
+    let thread = std::thread::spawn(move || {
+        let message = hasher.finish().unwrap();
+        signer.sign(&message, common::TIME).unwrap()
+    });
+    assert_eq!(thread.join().unwrap(), expected);
+}
+
+#[test]
 fn names_are_domain_names() {
     for (text, expected) in [
         ("Example.COM", "example.com"),

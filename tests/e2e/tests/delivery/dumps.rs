@@ -30,7 +30,8 @@ fn copy_of(database: &Database, options: &[&str]) -> Database {
     copy
 }
 
-const QUEUE: &str = "SELECT m::text FROM utl_smtp.message AS m
+/// A worker may have held the messages of a copy.
+const QUEUE: &str = "SELECT (to_jsonb(m) - 'held_reason')::text FROM utl_smtp.message AS m
     UNION ALL SELECT r::text FROM utl_smtp.message_recipient AS r
     UNION ALL SELECT c::text FROM utl_smtp.message_content AS c
     UNION ALL SELECT s::text FROM utl_smtp.suppression AS s ORDER BY 1";

@@ -1,12 +1,17 @@
-//! Delivery: the queue and the processes that send what is in it.
+//! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
 
+mod contents;
 mod copies;
-mod processes;
-mod workers;
-//! The queue: watching it, operating it, the suppression list, approved senders.
-
+mod crashes;
 mod dumps;
+mod installations;
+mod kills;
+mod processes;
+mod recorded;
+mod recording;
 mod rows;
 mod senders;
 mod suppression;
+mod transactions;
 mod watching;
+mod workers;

@@ -6,6 +6,7 @@ use e2e::{Database, Session};
 pub struct Fixture {
     pub database: Database,
     pub superuser: Session,
+    home: String,
 }
 
 /// A message for the queue.
@@ -21,34 +22,39 @@ impl Fixture {
         let mut superuser = database.superuser();
         superuser.run(
             "UPDATE utl_smtp.delivery_control SET enabled = false;
-             CREATE SERVER office FOREIGN DATA WRAPPER utl_smtp OPTIONS (host 'mail.example.com')",
+             CREATE SERVER office FOREIGN DATA WRAPPER utl_smtp OPTIONS (host 'mail.example.com');
+             CREATE USER MAPPING FOR PUBLIC SERVER office",
         );
+        // Another one would be held by the worker.
+        superuser.run("BEGIN");
+        superuser
+            .run("SELECT utl_smtp.submit('office', '', ARRAY['bob@example.com'], 'content'::text)");
+        let home = superuser.value("SELECT home FROM utl_smtp.message");
+        superuser.run("ROLLBACK");
         Self {
             database,
             superuser,
+            home,
         }
     }
 
     /// Queues a message of this installation.
     pub fn queue(&mut self, message: &Message<'_>) {
-        let home = "(SELECT system_identifier FROM pg_control_system()) || ' '
-                    || (SELECT oid FROM pg_database WHERE datname = current_database()) || ' 1-1 1'";
-        self.queue_from(home, message);
+        let home = self.home.clone();
+        self.queue_from(&home, message);
     }
 
-    /// Queues a message of the installation that an expression names.
+    /// Queues a message of an installation.
     pub fn queue_from(&mut self, home: &str, message: &Message<'_>) {
         let session = &mut self.superuser;
         session
             .execute(
-                &format!(
                     "INSERT INTO utl_smtp.message (message_id, server, server_name, owner, owner_name, sender,
                          parameters, subject, size, at_most_once, home, submitted_at, due_at, next_attempt_at)
                      SELECT $1, s.oid, s.srvname, r.oid, r.rolname, 'app@example.com', '', 'Secret subject', 1000,
-                            false, {home}, now(), now(), now()
-                     FROM pg_foreign_server AS s, pg_roles AS r WHERE s.srvname = 'office' AND r.rolname = $2"
-                ),
-                &[&message.id, &message.owner],
+                            false, $3, now(), now(), now()
+                     FROM pg_foreign_server AS s, pg_roles AS r WHERE s.srvname = 'office' AND r.rolname = $2",
+                &[&message.id, &message.owner, &home],
             )
             .unwrap();
         session
@@ -86,7 +92,7 @@ impl Fixture {
             .unwrap();
     }
 
-    /// Puts a final result into the log. `$1` in `finished` is not used: it is an expression.
+    /// Puts a final result into the log. `finished` is an expression.
     pub fn log(&mut self, id: i64, owner: &str, state: &str, finished: &str, reply: &str) {
         let sql = format!(
             "INSERT INTO utl_smtp.delivery_log (message_id, recipient_no, recipient, state, server, server_name, owner,

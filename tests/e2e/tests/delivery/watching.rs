@@ -476,7 +476,7 @@ fn a_renamed_role_keeps_its_messages_and_a_new_one_of_the_old_name_gets_none() {
     // Of a role that is gone only superusers see anything, under its last name known.
     fixture
         .superuser
-        .run(&format!("DROP ROLE {renamed}; DROP SERVER bureau"));
+        .run(&format!("DROP ROLE {renamed}; DROP SERVER bureau CASCADE"));
     assert_eq!(count(&mut new, "mail_queue"), 0);
     for view in ["mail_queue", "mail_log"] {
         let named: String = fixture.superuser.value(&format!(
@@ -495,7 +495,7 @@ fn a_renamed_role_keeps_its_messages_and_a_new_one_of_the_old_name_gets_none() {
 fn rows_of_another_cluster_belong_to_the_role_of_the_same_name() {
     let mut fixture = Fixture::new();
     let [app, eve] = ["app", "eve"].map(|name| fixture.database.role(name));
-    fixture.queue_from("'1 1 1-1 1'", &message(1, &app, ONE));
+    fixture.queue_from("1 1 1-1 1", &message(1, &app, ONE));
     fixture.log(2, &app, "sent", "now()", "250 ok");
     fixture.superuser.run(&format!(
         "UPDATE utl_smtp.message SET owner = '{eve}'::regrole, server = 1;
@@ -520,7 +520,7 @@ fn adopting_binds_owners_and_servers_by_name_and_sends_what_a_copy_holds() {
     let mut fixture = Fixture::new();
     let app = fixture.database.role("app");
     for id in 1..=4 {
-        fixture.queue_from("'1 1 1-1 1'", &message(id, &app, TWO));
+        fixture.queue_from("1 1 1-1 1", &message(id, &app, TWO));
     }
     fixture.superuser.run(
         "UPDATE utl_smtp.message SET owner = 1, server = 1, held_reason = 'copy', due_at = '2020-01-01';
@@ -567,14 +567,16 @@ fn adopting_binds_owners_and_servers_by_name_and_sends_what_a_copy_holds() {
 fn refusing_to_adopt_cancels_what_a_copy_holds_and_nothing_else() {
     let mut fixture = Fixture::new();
     let app = fixture.database.role("app");
-    fixture.queue_from("'1 1 1-1 1'", &message(1, &app, ONE));
+    fixture.queue_from("1 1 1-1 1", &message(1, &app, ONE));
     fixture.superuser.run("SELECT utl_smtp.adopt_queue(true)");
-    fixture.queue_from("'1 1 1-1 1'", &message(2, &app, TWO));
+    fixture.queue_from("1 1 1-1 1", &message(2, &app, TWO));
     // One that a failover left to this installation.
-    fixture.queue_from("'1 1 1-1 2'", &message(3, &app, ONE));
     fixture.superuser.run(
-        "INSERT INTO utl_smtp.adopted_home SELECT home, '1 1 1-1 2' FROM utl_smtp.message WHERE message_id = 1;
-         UPDATE utl_smtp.message SET held_reason = 'copy', lease = 3, last_attempt_at = clock_timestamp()
+        "INSERT INTO utl_smtp.adopted_home SELECT home, '1 1 1-1 2' FROM utl_smtp.message WHERE message_id = 1",
+    );
+    fixture.queue_from("1 1 1-1 2", &message(3, &app, ONE));
+    fixture.superuser.run(
+        "UPDATE utl_smtp.message SET held_reason = 'copy', lease = 3, last_attempt_at = clock_timestamp()
          WHERE message_id = 2",
     );
     fixture
