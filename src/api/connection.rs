@@ -23,6 +23,7 @@ use crate::conversation::{Problem, login, wallet_cache};
 use crate::delivery::store::record as store;
 use crate::errors::{OfArgument, Report, sqlstate};
 use crate::pg::datum::{Bytes, Text};
+use crate::pg::result_set::ResultSet;
 use crate::pg::{memory, roles};
 use crate::servers::{Server, choice};
 use crate::settings::{self, Delivery};
@@ -117,36 +118,35 @@ fn close_all_connections() -> i32 {
     closed
 }
 
+/// What is returned for each connection.
+type Row = (
+    name!(handle, i64),
+    name!(host, Text),
+    name!(address, Option<Inet>),
+    name!(port, i32),
+    name!(phase, Text),
+    name!(tls_version, Option<Text>),
+    name!(cipher, Option<Text>),
+    name!(peer_subject, Option<Text>),
+    name!(peer_not_after, Option<TimestampWithTimeZone>),
+    name!(authenticated_as, Option<Text>),
+    name!(auth_scheme, Option<Text>),
+    name!(capabilities, Option<Vec<Text>>),
+    name!(messages_sent, i64),
+    name!(bytes_sent, i64),
+    name!(bytes_received, i64),
+    name!(opened_at, Option<TimestampWithTimeZone>),
+    name!(last_reply, Option<Text>),
+    name!(c, ConnectionRow),
+    name!(server, Option<Text>),
+    name!(delivery, Text),
+);
+
 /// `utl_smtp.connections`: those that the current role may use.
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity)]
-fn connections() -> TableIterator<
-    'static,
-    (
-        name!(handle, i64),
-        name!(host, Text),
-        name!(address, Option<Inet>),
-        name!(port, i32),
-        name!(phase, Text),
-        name!(tls_version, Option<Text>),
-        name!(cipher, Option<Text>),
-        name!(peer_subject, Option<Text>),
-        name!(peer_not_after, Option<TimestampWithTimeZone>),
-        name!(authenticated_as, Option<Text>),
-        name!(auth_scheme, Option<Text>),
-        name!(capabilities, Option<Vec<Text>>),
-        name!(messages_sent, i64),
-        name!(bytes_sent, i64),
-        name!(bytes_received, i64),
-        name!(opened_at, Option<TimestampWithTimeZone>),
-        name!(last_reply, Option<Text>),
-        name!(c, ConnectionRow),
-        name!(server, Option<Text>),
-        name!(delivery, Text),
-    ),
-> {
+fn connections() -> ResultSet<Row> {
     admit().unwrap_or_else(|report| report.raise());
-    TableIterator::new(mine(|session| {
+    ResultSet(mine(|session| {
         memory::check();
         let dialogue = &session.dialogue;
         let (conversation, statistics) = (dialogue.session(), dialogue.statistics());

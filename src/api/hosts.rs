@@ -8,6 +8,7 @@ use super::arguments::required;
 use crate::access::list;
 use crate::errors::{OfArgument, Report, hints};
 use crate::pg::datum::{Bytes, Text};
+use crate::pg::result_set::ResultSet;
 use crate::pg::roles;
 
 /// `utl_smtp.canonical_host_pattern`: the one spelling under which the list keeps a host.
@@ -35,23 +36,22 @@ fn host_access(
     Some(Text(verdict.to_string()))
 }
 
+/// An entry that concerns the current role.
+type Row = (
+    name!(host, Text),
+    name!(lower_port, Option<i32>),
+    name!(upper_port, Option<i32>),
+    name!(ace_order, i32),
+    name!(privilege, Text),
+    name!(grant_type, Text),
+);
+
 /// `utl_smtp.host_ace_applicable`: what `utl_smtp.user_host_aces` is made of. Anybody may call it:
 /// it returns what concerns the current role and nothing else.
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity)]
-fn host_ace_applicable() -> TableIterator<
-    'static,
-    (
-        name!(host, Text),
-        name!(lower_port, Option<i32>),
-        name!(upper_port, Option<i32>),
-        name!(ace_order, i32),
-        name!(privilege, Text),
-        name!(grant_type, Text),
-    ),
-> {
+fn host_ace_applicable() -> ResultSet<Row> {
     let entries = list::applicable(roles::current());
-    TableIterator::new(entries.into_iter().map(|entry| {
+    let row = |entry: list::Applicable| {
         let (lower_port, upper_port) = entry.ports.unzip();
         (
             Text(entry.host),
@@ -61,7 +61,8 @@ fn host_ace_applicable() -> TableIterator<
             Text(entry.privilege),
             Text(entry.grant_type.to_string()),
         )
-    }))
+    };
+    ResultSet(entries.into_iter().map(row).collect())
 }
 
 /// `dbms_network_acl_utility.domains`

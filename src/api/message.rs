@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use pgrx::prelude::*;
-use smtp_core::command::Command;
-use smtp_core::envelope::Envelope;
+use smtp_core::envelope::{Envelope, Recipient};
 use smtp_core::reply::Reply;
-use smtp_core::text::{Mailbox, Parameters, ReversePath};
+use smtp_core::text::{Mailbox, ReversePath};
 
 use super::arguments::{elements, required};
 use super::conversation::esmtp_parameters;
@@ -18,37 +17,39 @@ use crate::conversation::registry::Handle;
 use crate::errors::{Delivery, OfArgument, Report, not_sent};
 use crate::pg::datum::{Bytes, Text, TextArray};
 use crate::pg::encoding::MessageText;
+use crate::pg::result_set::ResultSet;
 use crate::pg::roles;
 
 /// Recipients of one transaction: what every server has to take (RFC 5321 §4.5.3.1.8).
 pub(super) const MAX_RECIPIENTS: usize = 100;
 
+/// What is returned for each recipient.
+type Row = (name!(recipient, Text), name!(code, i32), name!(text, Text));
+
 /// `utl_smtp.send_message`, with a message of type text.
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity)]
 fn send_message(
     c: Option<Handle>,
     sender: Option<Bytes<'_>>,
     recipients: Option<TextArray<'_>>,
     message: Option<Bytes<'_>>,
     parameters: Option<Bytes<'_>>,
-) -> TableIterator<'static, (name!(recipient, Text), name!(code, i32), name!(text, Text))> {
+) -> ResultSet<Row> {
     let addressed = Addressed::parse(sender, recipients, parameters);
-    TableIterator::new(send(c, addressed, text("message", message)))
+    ResultSet(send(c, addressed, text("message", message)))
 }
 
 /// `utl_smtp.send_message`, with a message of type bytea.
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity)]
 fn send_raw_message(
     c: Option<Handle>,
     sender: Option<Bytes<'_>>,
     recipients: Option<TextArray<'_>>,
     message: Option<Bytes<'_>>,
     parameters: Option<Bytes<'_>>,
-) -> TableIterator<'static, (name!(recipient, Text), name!(code, i32), name!(text, Text))> {
+) -> ResultSet<Row> {
     let addressed = Addressed::parse(sender, recipients, parameters);
-    TableIterator::new(send(c, addressed, octets("message", message)))
+    ResultSet(send(c, addressed, octets("message", message)))
 }
 
 /// An envelope, and its recipients as the caller wrote them.
@@ -75,13 +76,16 @@ impl Addressed {
             },
             recipients: Vec::new(),
         };
+        let given = elements(RECIPIENTS, recipients)?;
+        let several = given.len() > 1;
         let mut seen = HashSet::new();
-        for (index, given) in elements(RECIPIENTS, recipients)?.into_iter().enumerate() {
+        for (index, given) in given.into_iter().enumerate() {
             let mailbox = Mailbox::parse(&given).of_element(RECIPIENTS, index + 1)?;
-            let line = Command::Rcpt(mailbox.clone(), Parameters::default()).line();
-            line.of_element(RECIPIENTS, index + 1)?;
-            if seen.insert(mailbox.canonical()) {
-                addressed.envelope.recipients.push(mailbox.into());
+            let recipient = Recipient::from(mailbox);
+            let length = recipient.require_line_length();
+            length.of_element(RECIPIENTS, index + 1)?;
+            if !several || seen.insert(recipient.mailbox.canonical()) {
+                addressed.envelope.recipients.push(recipient);
                 addressed.recipients.push(given.into_owned());
             }
         }
@@ -94,7 +98,7 @@ fn send(
     c: Option<Handle>,
     addressed: Result<Addressed, Report>,
     message: Result<MessageText<'_>, Report>,
-) -> Vec<(Text, i32, Text)> {
+) -> Vec<Row> {
     let arguments = addressed.and_then(|addressed| Ok((addressed, message?)));
     let (addressed, message) = arguments.unwrap_or_else(|report| report.raise());
     let Addressed {

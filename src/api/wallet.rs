@@ -13,41 +13,27 @@ use crate::errors::Report;
 use crate::pg::datum::{Bytes, Text};
 use crate::pg::memory;
 use crate::pg::notices::warn;
+use crate::pg::result_set::ResultSet;
 
 const SECONDS_A_DAY: i64 = 86_400;
 
+/// What is returned for each certificate.
 type Row = (
-    Text,
-    Text,
-    Option<Text>,
-    Text,
-    Option<Text>,
-    Option<TimestampWithTimeZone>,
-    Option<TimestampWithTimeZone>,
-    Option<i32>,
-    Text,
+    name!(file, Text),
+    name!(kind, Text),
+    name!(subject, Option<Text>),
+    name!(issuer, Text),
+    name!(serial, Option<Text>),
+    name!(not_before, Option<TimestampWithTimeZone>),
+    name!(not_after, Option<TimestampWithTimeZone>),
+    name!(days_left, Option<i32>),
+    name!(sha256_fingerprint, Text),
 );
 
 /// `utl_smtp.wallet_certificates`
 #[pg_extern(sql = false)]
-#[allow(clippy::type_complexity)]
-fn wallet_certificates(
-    wallet_path: Option<Bytes<'_>>,
-) -> TableIterator<
-    'static,
-    (
-        name!(file, Text),
-        name!(kind, Text),
-        name!(subject, Option<Text>),
-        name!(issuer, Text),
-        name!(serial, Option<Text>),
-        name!(not_before, Option<TimestampWithTimeZone>),
-        name!(not_after, Option<TimestampWithTimeZone>),
-        name!(days_left, Option<i32>),
-        name!(sha256_fingerprint, Text),
-    ),
-> {
-    TableIterator::new(rows(wallet_path).unwrap_or_else(|report| report.raise()))
+fn wallet_certificates(wallet_path: Option<Bytes<'_>>) -> ResultSet<Row> {
+    ResultSet(rows(wallet_path).unwrap_or_else(|report| report.raise()))
 }
 
 fn rows(wallet_path: Option<Bytes<'_>>) -> Result<Vec<Row>, Report> {

@@ -221,9 +221,15 @@ impl Service {
             if let Some(outcome) = self.reason_to_leave(now) {
                 return outcome;
             }
+            background::report_activity(Some("delivering mail"));
             let next = self.work(now);
+            background::report_activity(None);
             background::report_statistics();
-            let until = next.min(self.tick_at);
+            // With nothing to do, it wakes no oftener than it must.
+            let until = match self.engine.is_idle() {
+                true => self.tick_at,
+                false => next.min(self.tick_at),
+            };
             let descriptor = self
                 .paused_until
                 .is_none()
@@ -244,7 +250,8 @@ impl Service {
             self.engine.wake();
         }
         let engine = &mut self.engine;
-        match background::catch(|| engine.run_once(now)) {
+        let next = background::catch(|| engine.run_once(now));
+        match next.and_then(|next| engine.take_failure().map_or(Ok(next), Err)) {
             Ok(next) => next,
             Err(failure) => self.pause(&failure, now),
         }

@@ -41,7 +41,7 @@ pub struct Report {
     hint: Option<String>,
     context: Option<String>,
     /// The reply that is returned instead where the caller checks replies.
-    reply: Option<Reply>,
+    reply: Option<Box<Reply>>,
 }
 
 /// The SQLSTATEs, which `utl_smtp.invalid_operation()` and its like return too.
@@ -169,7 +169,7 @@ impl Report {
             report = report.detail(format!("The server replied: {reply}"));
         }
         report.hint = hints::for_reply(reply).map(str::to_owned);
-        report.reply = Some(reply.clone());
+        report.reply = Some(Box::new(reply.clone()));
         report
     }
 
@@ -187,7 +187,7 @@ impl Report {
     pub fn not_available(reason: &str) -> Self {
         let message = "ORA-29278: SMTP transient error: 421 Service not available";
         let mut report = Self::new(sqlstate::TRANSIENT_ERROR, message).detail(sentence(reason));
-        report.reply = Some(Reply::not_available(reason));
+        report.reply = Some(Box::new(Reply::not_available(reason)));
         report
     }
 
@@ -205,16 +205,23 @@ impl Report {
     /// permissions and arguments.
     pub fn into_reply(self) -> Result<Reply, Self> {
         match self.reply {
-            Some(reply) => Ok(reply),
+            Some(reply) => Ok(*reply),
             None => Err(self),
         }
     }
 
     /// What `quit` returns for a connection that was lost, whatever the reason.
     pub fn into_farewell(self) -> Reply {
-        self.reply.unwrap_or_else(|| {
-            Reply::not_available(self.detail.as_deref().unwrap_or(&self.message))
-        })
+        match self.reply {
+            Some(reply) => *reply,
+            None => Reply::not_available(self.detail.as_deref().unwrap_or(&self.message)),
+        }
+    }
+
+    /// The extension of the database is older than its queue.
+    pub fn queue_missing() -> Self {
+        let message = "the extension utl_smtp of this database has no queue";
+        Self::new(sqlstate::UNDEFINED_TABLE, message).hint("ALTER EXTENSION utl_smtp UPDATE;")
     }
 
     /// PostgreSQL gives this backend no more files.

@@ -38,7 +38,8 @@ impl Report {
         let hint = "The final dot was sent, and what became of the message is not known: sending it again may deliver it twice.";
         self.hint = Some(hint.to_owned());
         let reply = self.reply.take();
-        self.reply = reply.map(|reply| reply.with_remark("the message may have been accepted"));
+        let remark = "the message may have been accepted";
+        self.reply = reply.map(|reply| Box::new(reply.with_remark(remark)));
         self
     }
 }

@@ -292,9 +292,12 @@ impl OctetBuffer {
 
 /// The SQL declarations are hand-written (`sql/install/`), so pgrx needs no name for these types; it asks all the same.
 macro_rules! sql_is_handwritten {
-    ($($type:ty),*) => {$(
+    (generic $parameter:ident, $type:ty) => {
+        sql_is_handwritten!(@ [$parameter] $type);
+    };
+    (@ [$($parameter:ident)?] $type:ty) => {
         // SAFETY: no SQL is generated from it.
-        unsafe impl ::pgrx::pgrx_sql_entity_graph::metadata::SqlTranslatable for $type {
+        unsafe impl$(<$parameter>)? ::pgrx::pgrx_sql_entity_graph::metadata::SqlTranslatable for $type {
             const TYPE_IDENT: &'static str = stringify!($type);
             const TYPE_ORIGIN: ::pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin =
                 ::pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin::External;
@@ -309,7 +312,10 @@ macro_rules! sql_is_handwritten {
                 ::pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef::Skip,
             ));
         }
-    )*};
+    };
+    ($($type:ty),*) => {
+        $(sql_is_handwritten!(@ [] $type);)*
+    };
 }
 
 pub(crate) use sql_is_handwritten;

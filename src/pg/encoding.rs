@@ -94,6 +94,9 @@ const LONGEST_CHARACTER: usize = 4;
 /// Cuts text between characters.
 fn pieces(mut text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     std::iter::from_fn(move || {
+        if text.is_empty() {
+            return None;
+        }
         let length = text.len().min(PIECE + LONGEST_CHARACTER) as i32;
         // SAFETY: the text is valid for this length.
         let cut = unsafe { pg_sys::pg_mbcliplen(text.as_ptr().cast(), length, PIECE as i32) };

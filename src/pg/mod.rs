@@ -18,6 +18,7 @@ pub mod owner;
 pub mod query;
 pub mod record_array;
 pub mod report;
+pub mod result_set;
 pub mod roles;
 pub mod row_set;
 pub mod sequence;

@@ -4,17 +4,17 @@
 //! sees neither the plan nor the rows that the query left out.
 
 use std::ffi::{CString, c_char};
-use std::ptr::null_mut;
 
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
+use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::spi::SpiClient;
-use pgrx::{is_a, pg_sys};
 
 use super::datum::sql_is_handwritten;
 use super::owner;
 use super::query::Parameter;
+use super::result_set::{hand_over, result_information, tuplestore};
 
 /// The rows of a query that only reads, for a function that is declared to return a set of them. PostgreSQL refuses rows
 /// that are not of the declared types.
@@ -33,34 +33,19 @@ impl OwnersRows {
     /// Fills a tuplestore and hands it to the executor.
     ///
     /// # Safety
-    /// `call` is the call of a function with a catalog entry that returns a set of rows.
+    /// `call` is the call under way of a function that is declared to return a set of rows.
     unsafe fn materialize(&self, call: pg_sys::FunctionCallInfo) {
-        // SAFETY: as the caller promises: where the executor wants a set, resultinfo says how it takes it.
+        // SAFETY: as the caller promises.
         unsafe {
-            let set: *mut pg_sys::ReturnSetInfo = (*call).resultinfo.cast();
-            let takes = |mode: u32| (*set).allowedModes & mode as i32 != 0;
-            assert!(
-                !set.is_null()
-                    && is_a(set.cast(), pg_sys::NodeTag::T_ReturnSetInfo)
-                    && takes(pg_sys::SetFunctionReturnMode::SFRM_Materialize),
-                "the caller takes no set of rows"
-            );
-            let memory = (*(*set).econtext).ecxt_per_query_memory;
-            let before = pg_sys::MemoryContextSwitchTo(memory);
-            let mut descriptor = null_mut();
-            pg_sys::get_call_result_type(call, null_mut(), &mut descriptor);
-            let random = takes(pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random);
-            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
-            pg_sys::MemoryContextSwitchTo(before);
-
+            let info = result_information(call);
+            let memory = (*info.econtext).ecxt_per_query_memory;
+            let (store, descriptor) = (tuplestore(info), info.expectedDesc);
             let run = |client: &mut SpiClient<'_>| {
                 let receiver = receiver(store, memory, descriptor);
                 self.run(client, receiver);
             };
             owner::with_owner_rights(run).expect("the function belongs to the extension");
-            (*set).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
-            (*set).setResult = store;
-            (*set).setDesc = descriptor;
+            hand_over(info, store);
         }
     }
 

@@ -15,7 +15,6 @@ use smtp_core::phase::Phase;
 use smtp_core::reply::Reply;
 use smtp_core::session::{PIECE, Progress};
 use smtp_core::transaction::{Outcome, Step, Transaction};
-use zeroize::Zeroizing;
 
 use crate::connection::{Cause, Connection, Failure, Io, MANY_LINES, closed};
 use crate::error::NetError;
@@ -271,9 +270,8 @@ impl Sending<'_> {
     /// a server that waits for somebody to take them goes on reading.
     fn drain(&mut self) -> Result<(), Cause> {
         self.connection.emit(self.io);
-        // Taken out: whatever happens on the way, nothing is sent twice.
-        let output = Zeroizing::new(self.connection.session.output().to_vec());
-        self.connection.session.output_sent();
+        // Whatever happens on the way, nothing is sent twice.
+        let output = self.connection.session.take_output();
         self.connection.statistics.bytes_sent += output.len() as u64;
         let mut left = output.as_slice();
         while self.ended.is_none() {
@@ -293,6 +291,7 @@ impl Sending<'_> {
                 stream.wait_for_either(self.io.wait, self.deadline)?;
             }
         }
+        self.connection.session.reuse(output);
         Ok(())
     }
 

@@ -119,43 +119,73 @@ impl Command {
     /// # Errors
     /// If it is longer than a server must accept.
     pub fn line(&self) -> Result<String, LineTooLong> {
-        let line = match self {
-            Command::Helo(domain) => ["HELO ", domain.as_str()].concat(),
-            Command::Ehlo(domain) => ["EHLO ", domain.as_str()].concat(),
-            Command::StartTls => "STARTTLS".to_owned(),
+        Ok(self.pieces()?.concat())
+    }
+
+    /// The line in pieces, without its CRLF.
+    pub(crate) fn pieces(&self) -> Result<Pieces<'_>, LineTooLong> {
+        let pieces = match self {
+            Command::Helo(domain) => words("HELO ", domain.as_str()),
+            Command::Ehlo(domain) => words("EHLO ", domain.as_str()),
+            Command::StartTls => words("STARTTLS", ""),
             Command::Mail(from, parameters) => {
-                let mut line = path_line("MAIL FROM", from.as_str(), parameters);
                 // RFC 6531 §3.4
-                if from.needs_smtputf8() && !parameters.contains("SMTPUTF8") {
-                    line.push_str(" SMTPUTF8");
-                }
-                line
+                let added = match from.needs_smtputf8() && !parameters.contains("SMTPUTF8") {
+                    true => " SMTPUTF8",
+                    false => "",
+                };
+                path("MAIL FROM:<", from.as_str(), parameters, added)
             }
-            Command::Rcpt(to, parameters) => path_line("RCPT TO", to.as_str(), parameters),
-            Command::Data => "DATA".to_owned(),
-            Command::Rset => "RSET".to_owned(),
-            Command::Noop => "NOOP".to_owned(),
-            Command::Vrfy(recipient) => format!("VRFY {recipient}"),
-            Command::Help(None) => "HELP".to_owned(),
-            Command::Help(Some(command)) => format!("HELP {command}"),
-            Command::Quit => "QUIT".to_owned(),
-            Command::Raw(raw) => return Ok(raw.line().to_owned()),
+            Command::Rcpt(to, parameters) => rcpt(to, parameters),
+            Command::Data => words("DATA", ""),
+            Command::Rset => words("RSET", ""),
+            Command::Noop => words("NOOP", ""),
+            Command::Vrfy(recipient) => words("VRFY ", recipient),
+            Command::Help(None) => words("HELP", ""),
+            Command::Help(Some(command)) => words("HELP ", command),
+            Command::Quit => words("QUIT", ""),
+            Command::Raw(raw) => return Ok(words(raw.line(), "")),
         };
-        if line.len() > limits::COMMAND_LINE {
-            return Err(LineTooLong {
-                verb: self.verb(),
-                length: line.len(),
-            });
-        }
-        Ok(line)
+        require_length(self.verb(), &pieces)?;
+        Ok(pieces)
     }
 }
 
-fn path_line(verb: &str, path: &str, parameters: &Parameters) -> String {
-    match parameters.as_str() {
-        "" => [verb, ":<", path, ">"].concat(),
-        parameters => [verb, ":<", path, "> ", parameters].concat(),
+/// A line in pieces, of which some are empty.
+pub(crate) type Pieces<'a> = [&'a str; 6];
+
+/// Refuses a RCPT whose line would be too long.
+pub(crate) fn require_rcpt_length(
+    to: &Mailbox,
+    parameters: &Parameters,
+) -> Result<(), LineTooLong> {
+    require_length(Verb::Rcpt, &rcpt(to, parameters))
+}
+
+fn require_length(verb: Verb, pieces: &Pieces<'_>) -> Result<(), LineTooLong> {
+    let length = pieces.iter().map(|piece| piece.len()).sum();
+    match length > limits::COMMAND_LINE {
+        true => Err(LineTooLong { verb, length }),
+        false => Ok(()),
     }
+}
+
+fn words<'a>(first: &'a str, second: &'a str) -> Pieces<'a> {
+    [first, second, "", "", "", ""]
+}
+
+fn rcpt<'a>(to: &'a Mailbox, parameters: &'a Parameters) -> Pieces<'a> {
+    path("RCPT TO:<", to.as_str(), parameters, "")
+}
+
+fn path<'a>(
+    verb: &'a str,
+    path: &'a str,
+    parameters: &'a Parameters,
+    added: &'a str,
+) -> Pieces<'a> {
+    let space = if parameters.is_empty() { "" } else { " " };
+    [verb, path, ">", space, parameters.as_str(), added]
 }
 
 impl fmt::Display for Verb {

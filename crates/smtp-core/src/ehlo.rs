@@ -8,6 +8,7 @@ use crate::reply::Reply;
 pub struct Capabilities {
     keywords: Vec<String>,
     auth: Vec<String>,
+    pipelining: bool,
 }
 
 impl Capabilities {
@@ -26,7 +27,18 @@ impl Capabilities {
             .flat_map(str::split_ascii_whitespace)
             .map(str::to_ascii_uppercase)
             .collect();
-        Self { keywords, auth }
+        let mut this = Self {
+            keywords,
+            auth,
+            pipelining: false,
+        };
+        this.pipelining = this.offers("PIPELINING");
+        this
+    }
+
+    /// Whether PIPELINING is offered (RFC 2920). It is asked for every command.
+    pub fn is_pipelining(&self) -> bool {
+        self.pipelining
     }
 
     /// Each line that offers an extension, as the server wrote it.

@@ -1,5 +1,6 @@
 //! The envelope of a message: the arguments of MAIL and RCPT (RFC 5321 §3.3).
 
+use crate::command::{LineTooLong, require_rcpt_length};
 use crate::text::{Mailbox, Parameters, ReversePath};
 
 /// The envelope of one message.
@@ -45,6 +46,16 @@ pub struct Recipient {
     pub mailbox: Mailbox,
     /// The parameters of RCPT TO.
     pub parameters: Parameters,
+}
+
+impl Recipient {
+    /// Refuses a recipient whose RCPT no server has to accept.
+    ///
+    /// # Errors
+    /// If its line is too long, as [`Command::line`](crate::command::Command::line) would say.
+    pub fn require_line_length(&self) -> Result<(), LineTooLong> {
+        require_rcpt_length(&self.mailbox, &self.parameters)
+    }
 }
 
 impl From<Mailbox> for Recipient {

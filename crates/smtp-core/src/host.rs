@@ -187,23 +187,24 @@ pub(crate) fn ascii_name(text: &str) -> Result<String, NameError> {
     if name.len() > limits::DOMAIN {
         return Err(NameError::TooLong);
     }
-    name.split('.').try_for_each(check_label)?;
+    let mut labels = name.as_bytes().split(|octet| *octet == b'.');
+    labels.try_for_each(check_label)?;
     Ok(name.to_owned())
 }
 
-fn check_label(label: &str) -> Result<(), NameError> {
+fn check_label(label: &[u8]) -> Result<(), NameError> {
     if label.is_empty() {
         return Err(NameError::EmptyLabel);
     }
     if label.len() > 63 {
         return Err(NameError::LongLabel);
     }
-    if label.starts_with('-') || label.ends_with('-') {
+    if label.starts_with(b"-") || label.ends_with(b"-") {
         return Err(NameError::Hyphen);
     }
-    let allowed = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
-    match label.chars().find(|character| !allowed(*character)) {
-        Some(character) => Err(NameError::Character(character)),
+    let allowed = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+    match label.iter().find(|octet| !allowed(**octet)) {
+        Some(octet) => Err(NameError::Character(char::from(*octet))),
         None => Ok(()),
     }
 }

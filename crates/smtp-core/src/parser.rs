@@ -113,7 +113,7 @@ impl ReplyParser {
         }
         self.code = None;
         self.octets = 0;
-        Ok(Some(Reply::new(code, std::mem::take(&mut self.lines))))
+        Ok(Some(Reply::new(code, self.lines.drain(..))))
     }
 }
 

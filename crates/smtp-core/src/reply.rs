@@ -6,6 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::text::is_printable_ascii;
+
 /// A reply code from 200 to 599. RFC 5321 §4.2 defines no others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Code(u16);
@@ -28,7 +30,7 @@ pub enum Class {
 pub struct Reply {
     code: Code,
     /// Shared by clones: keeping the last reply copies no text.
-    lines: Arc<Vec<String>>,
+    lines: Arc<[String]>,
 }
 
 impl Code {
@@ -84,20 +86,20 @@ impl Code {
 
 impl Reply {
     /// A reply of at least one line.
-    pub(crate) fn new(code: Code, lines: Vec<String>) -> Self {
-        let lines = Arc::new(lines);
+    pub(crate) fn new(code: Code, lines: impl IntoIterator<Item = String>) -> Self {
+        let lines = lines.into_iter().collect();
         Self { code, lines }
     }
 
     /// The reply that stands for a missing or lost connection, with the reason.
     pub fn not_available(reason: &str) -> Self {
         let text = format!("Service not available: {}", reason.replace('\n', " "));
-        Self::new(Code::NOT_AVAILABLE, vec![text])
+        Self::new(Code::NOT_AVAILABLE, [text])
     }
 
     /// A reply of one line that no server sent, for an outcome that has to look like a reply.
     pub fn instead(code: Code, text: &str) -> Self {
-        Self::new(code, vec![text.replace('\n', " ")])
+        Self::new(code, [text.replace('\n', " ")])
     }
 
     /// The same with a remark at the end of its text.
@@ -139,7 +141,7 @@ impl Reply {
     }
 
     pub(crate) fn lines_mut(&mut self) -> &mut [String] {
-        Arc::make_mut(&mut self.lines).as_mut_slice()
+        Arc::make_mut(&mut self.lines)
     }
 }
 
@@ -170,8 +172,10 @@ impl fmt::Display for Reply {
 /// Converts bytes of a peer to text that is safe to show: control characters and invalid UTF-8
 /// become `?`.
 pub(crate) fn sanitise(bytes: &[u8]) -> String {
-    if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
-        return String::from_utf8_lossy(bytes).into_owned();
+    if is_printable_ascii(bytes)
+        && let Ok(text) = str::from_utf8(bytes)
+    {
+        return text.to_owned();
     }
     String::from_utf8_lossy(bytes)
         .chars()
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn display_gives_every_line_its_code() {
-        let reply = Reply::new(Code::OK, vec!["one".into(), "two".into()]);
+        let reply = Reply::new(Code::OK, ["one".into(), "two".into()]);
         assert_eq!(reply.to_string(), "250-one\n250 two");
         assert_eq!(reply.text(), "two");
     }

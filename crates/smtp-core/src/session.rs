@@ -239,7 +239,8 @@ impl Session {
     /// Whether commands may be sent in groups: the server's last EHLO offered PIPELINING (RFC
     /// 2920).
     pub fn is_pipelining(&self) -> bool {
-        self.offers("PIPELINING")
+        let offered = self.capabilities.as_ref();
+        offered.is_some_and(Capabilities::is_pipelining)
     }
 
     /// Whether the server's last EHLO offered an extension, by its keyword.
@@ -263,6 +264,19 @@ impl Session {
         self.output.clear();
     }
 
+    /// Takes the output out, for a caller that must not send anything twice whatever happens on the way.
+    pub fn take_output(&mut self) -> Zeroizing<Vec<u8>> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// Gives back the room of an output that was taken out and sent.
+    pub fn reuse(&mut self, mut sent: Zeroizing<Vec<u8>>) {
+        if self.output.is_empty() {
+            sent.clear();
+            self.output = sent;
+        }
+    }
+
     /// Puts a command into the output; its reply is then due.
     ///
     /// While replies are due, a command may join the group if the server offers PIPELINING and the
@@ -274,9 +288,12 @@ impl Session {
     /// Why the command can't be sent. The session is then as it was.
     pub fn issue(&mut self, command: &Command) -> Result<(), CommandError> {
         self.admit(command)?;
-        let line = Zeroizing::new(command.line()?);
+        let line = command.pieces()?;
         self.transcribe(command, &line);
-        self.say(&line);
+        for piece in line {
+            self.output.extend_from_slice(piece.as_bytes());
+        }
+        self.output.extend_from_slice(b"\r\n");
         let verb = self.verb(command);
         match verb {
             Verb::Helo | Verb::Ehlo => self.hello_sent = true,
@@ -290,7 +307,7 @@ impl Session {
         self.expect(Due {
             verb,
             may_be_followed: grouped && !self.phase.is_challenge(),
-            smtputf8: verb == Verb::Mail && has_smtputf8(&line),
+            smtputf8: verb == Verb::Mail && has_smtputf8(command),
         });
         Ok(())
     }
@@ -430,9 +447,14 @@ impl Session {
     }
 }
 
-/// Whether the line of a MAIL has the parameter SMTPUTF8.
-fn has_smtputf8(line: &str) -> bool {
-    let parameters = line.rsplit('>').next().unwrap_or_default();
+/// Whether a MAIL has the parameter SMTPUTF8.
+fn has_smtputf8(mail: &Command) -> bool {
+    let parameters = match mail {
+        Command::Mail(from, _) if from.needs_smtputf8() => return true,
+        Command::Mail(_, parameters) => parameters.as_str(),
+        Command::Raw(raw) => raw.line().rsplit('>').next().unwrap_or_default(),
+        _ => return false,
+    };
     parameters
         .split_ascii_whitespace()
         .any(|word| word.eq_ignore_ascii_case("SMTPUTF8"))

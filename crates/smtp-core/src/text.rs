@@ -20,6 +20,9 @@ pub use raw_command::{RawCommand, RawCommandError};
 /// # Errors
 /// [`TextError::Unexpected`] for the first one.
 pub fn printable(text: &str) -> Result<(), TextError> {
+    if is_printable_ascii(text.as_bytes()) {
+        return Ok(());
+    }
     match text
         .chars()
         .enumerate()
@@ -28,6 +31,11 @@ pub fn printable(text: &str) -> Result<(), TextError> {
         None => Ok(()),
         Some((index, character)) => Err(TextError::Unexpected { character, index }),
     }
+}
+
+/// Whether all octets are printable ASCII: the usual case, which needs no decoding.
+pub(crate) fn is_printable_ascii(octets: &[u8]) -> bool {
+    octets.iter().all(|octet| (b' '..=b'~').contains(octet))
 }
 
 /// ESMTP parameters of MAIL or RCPT (RFC 5321 §4.1.2): `SIZE=1000 BODY=8BITMIME`.
@@ -61,6 +69,21 @@ impl Parameters {
         if !self.contains(keyword) {
             let space = if self.0.is_empty() { "" } else { " " };
             self.0.extend([space, keyword]);
+        }
+    }
+
+    /// Gives the parameter `keyword` another value, which is a number, wherever it is there.
+    pub fn set_number(&mut self, keyword: &str, number: u64) {
+        let other = |word: &str| {
+            let name = word.split('=').next().unwrap_or_default();
+            match name.eq_ignore_ascii_case(keyword) {
+                true => format!("{name}={number}"),
+                false => word.to_owned(),
+            }
+        };
+        if self.contains(keyword) {
+            let words: Vec<String> = self.0.split_ascii_whitespace().map(other).collect();
+            self.0 = words.join(" ");
         }
     }
 

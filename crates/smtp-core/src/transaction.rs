@@ -292,7 +292,8 @@ impl<'a> Transaction<'a> {
     /// Each round decides about at least one recipient, so there is a last one.
     fn begin_round(&mut self) {
         let size = self.next_round.len().min(self.max_recipients);
-        self.round = self.next_round.drain(..size).collect();
+        let later = self.next_round.split_off(size);
+        self.round = std::mem::replace(&mut self.next_round, later);
         self.position = 0;
         self.data_started = false;
         self.stage = match size {

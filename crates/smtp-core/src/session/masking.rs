@@ -1,18 +1,19 @@
 //! What the transcript and the replies must not show: the secrets of an AUTH exchange.
 
 use super::Session;
-use crate::command::{Command, Verb};
+use crate::command::{Command, Pieces, Verb};
 use crate::exchange::Secrets;
 use crate::reply::MASK;
 
 impl Session {
     /// Adds a line to the transcript. In an AUTH exchange that the caller drives, everything from
     /// AUTH to the next line that is certainly a command is secret.
-    pub(super) fn transcribe(&mut self, command: &Command, line: &str) {
+    pub(super) fn transcribe(&mut self, command: &Command, line: &Pieces<'_>) {
         let Command::Raw(raw) = command else {
             self.forget_secrets();
-            return self.transcript.client(|| line.to_owned());
+            return self.transcript.client(|| line.concat());
         };
+        let line = raw.line();
         if !self.phase.is_challenge() && command.verb() == Verb::RawAuth {
             self.forget_secrets();
             self.caller_driven_auth = true;

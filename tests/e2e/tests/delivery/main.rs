@@ -1,13 +1,17 @@
-//! Delivery: the queue, watching and operating it, the suppression list, approved senders; the processes that send what is
-//! in the queue, copies of it, crashes.
+//! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
 
+mod contents;
 mod copies;
 mod crashes;
 mod dumps;
+mod installations;
 mod kills;
 mod processes;
+mod recorded;
+mod recording;
 mod rows;
 mod senders;
 mod suppression;
+mod transactions;
 mod watching;
 mod workers;

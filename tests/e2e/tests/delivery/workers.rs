@@ -1,8 +1,9 @@
 //! The launcher and the workers: when there are any, what makes them leave, and that they come back.
 
 use super::processes::*;
-use e2e::process::{self, wait_until};
-use e2e::{OwnCluster, Session};
+use e2e::process::{self, BOUND, wait_until};
+use e2e::{OwnCluster, Peer, Script, Session, Sink};
+use std::time::{Duration, Instant};
 
 #[test]
 fn the_first_message_starts_a_launcher_and_a_worker() {
@@ -62,7 +63,9 @@ fn after_a_restart_without_preload_the_next_message_starts_a_launcher() {
     session.run("SELECT utl_smtp.start_delivery()");
     // Mail of other databases is seen, too.
     await_worker(&mut session, "other");
-    assert_eq!(session.value::<String>(state), "idle");
+    wait_until("there is no mail in this one", || {
+        session.value::<String>(state) == "idle"
+    });
 }
 
 fn restart(cluster: &OwnCluster, mode: &str) {
@@ -207,9 +210,9 @@ fn an_error_in_the_worker_ends_neither_it_nor_its_work() {
     wait_until("it waits outside of a transaction", || {
         !watcher.value::<bool>(in_transaction)
     });
-    std::thread::sleep(std::time::Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(5));
     session.run("COMMIT");
-    assert!(process::processor_time(worker) - before < std::time::Duration::from_secs(2));
+    assert!(process::processor_time(worker) - before < Duration::from_secs(2));
     // The same error is not logged again and again.
     assert!(errors() < 10, "{} lines", errors());
     session.run("UPDATE utl_smtp.worker_state SET state = NULL");
@@ -352,4 +355,351 @@ fn who_may_start_and_stop_delivery() {
     }
     let enabled = "SELECT enabled FROM utl_smtp.delivery_control";
     assert!(!database.superuser().value::<bool>(enabled));
+}
+
+/// A worker that looks for mail once a second would send a quarter of it within a quarter of a second.
+#[test]
+fn a_commit_wakes_the_worker() {
+    for settings in BOTH {
+        let cluster = OwnCluster::start(settings);
+        let sink = Sink::start("");
+        let mut session = create_database(&cluster, "postgres");
+        session.run(&to(sink.port()));
+        session.run(SUBMIT);
+        sent(&mut session, 1);
+        let mut prompt = 0;
+        const MAILS: i64 = 40;
+        for count in 2..MAILS + 2 {
+            session.run("BEGIN");
+            session.run(SUBMIT);
+            // Not in step with the looks.
+            std::thread::sleep(Duration::from_millis(37 * count as u64 % 1000));
+            session.run("COMMIT");
+            let began = Instant::now();
+            while sink.messages().len() < count as usize {
+                assert!(began.elapsed() < BOUND);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            prompt += i64::from(began.elapsed() < Duration::from_millis(250));
+        }
+        assert!(prompt > MAILS * 6 / 10, "{prompt} of {MAILS} were prompt");
+    }
+}
+
+/// Lets the mail server `office` be at this port.
+fn to(port: u16) -> String {
+    format!("ALTER SERVER office OPTIONS (SET port '{port}')")
+}
+
+/// Waits until so many messages are sent.
+#[track_caller]
+fn sent(session: &mut Session, count: i64) {
+    wait_until(format_args!("{count} messages are sent"), || {
+        let sent = "SELECT count(*) FROM utl_smtp.mail_log WHERE state = 'sent'";
+        session.value::<i64>(sent) == count
+    });
+}
+
+/// COMMIT PREPARED of another session wakes nobody, and the worker must not have left before.
+#[test]
+fn mail_of_a_prepared_transaction_is_sent_when_it_is_committed() {
+    for settings in BOTH {
+        let prepared = ["max_prepared_transactions = 2"];
+        let settings: Vec<&str> = prepared.iter().chain(settings).copied().collect();
+        let cluster = OwnCluster::start(&settings);
+        let sink = Sink::start("");
+        let mut session = create_database(&cluster, "postgres");
+        session.run(&to(sink.port()));
+        session.run("BEGIN");
+        session.run(SUBMIT);
+        session.run("PREPARE TRANSACTION 'mail'");
+        drop(session);
+        let mut session = cluster.superuser();
+        let worker = await_worker(&mut session, "postgres");
+        // A new worker that has no mail leaves at once, were it not for the transaction.
+        terminate(&mut session, worker);
+        let worker = await_worker(&mut session, "postgres");
+        running(&mut session);
+        session.run("COMMIT PREPARED 'mail'");
+        sent(&mut session, 1);
+        assert_eq!(worker_of(&mut session, "postgres"), Some(worker));
+    }
+}
+
+/// Every point at which a worker can wait for a mail server.
+fn waiting() -> Vec<(&'static str, Script)> {
+    let hello = || Script::greeting().on("EHLO", "250 mail");
+    let data = || {
+        hello()
+            .on("MAIL FROM", "250 ok")
+            .on("RCPT TO", "250 ok")
+            .on("DATA", "354 go on")
+    };
+    vec![
+        ("the greeting", Script::new().hold()),
+        ("EHLO", Script::greeting().line().hold()),
+        ("MAIL", hello().line().hold()),
+        (
+            "DATA",
+            hello()
+                .on("MAIL FROM", "250 ok")
+                .on("RCPT TO", "250 ok")
+                .line()
+                .hold(),
+        ),
+        ("the final dot", data().body().hold()),
+    ]
+}
+
+#[test]
+fn nothing_waits_for_a_worker_that_waits_for_a_mail_server() {
+    for settings in BOTH {
+        let cluster = OwnCluster::start(settings);
+        for (point, script) in waiting() {
+            println!("waits for {point}");
+            let peer = Peer::start_each(vec![script; 40]);
+            let mut session = create_database(&cluster, "busy");
+            session.run(&to(peer.port()));
+            session.run(SUBMIT);
+            peer.await_hold();
+            let mut watcher = cluster.connect("postgres", &cluster.superuser);
+            let waits = "SELECT xact_start IS NULL AND backend_xmin IS NULL AND backend_xid IS NULL FROM pg_stat_activity WHERE backend_type = 'utl_smtp delivery' AND datname = 'busy'";
+            wait_until("no transaction is open", || watcher.value::<bool>(waits));
+            let locks = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE backend_type = 'utl_smtp delivery' AND datname = 'busy' AND locktype <> 'advisory'";
+            wait_until("it holds no lock", || watcher.value::<i64>(locks) == 0);
+            // In its own database, which it need not leave.
+            session.run("ALTER TABLE utl_smtp.message ADD COLUMN x integer; ALTER TABLE utl_smtp.message DROP COLUMN x");
+            drop(session);
+            for statement in [
+                "CREATE DATABASE unconcerned",
+                "DROP DATABASE unconcerned",
+                "CREATE DATABASE copy TEMPLATE busy",
+                "DROP DATABASE copy",
+                "ALTER DATABASE busy RENAME TO renamed",
+                "DROP DATABASE renamed",
+            ] {
+                cluster
+                    .connect("postgres", &cluster.superuser)
+                    .run(statement);
+            }
+        }
+        let mut session = create_database(&cluster, "postgres");
+        let peer = Peer::start_each(vec![waiting().remove(4).1; 4]);
+        session.run(&to(peer.port()));
+        session.run(SUBMIT);
+        peer.await_hold();
+        session.run("DROP EXTENSION utl_smtp CASCADE");
+        await_no_worker(&mut session, "postgres");
+        drop(session);
+        assert_no_crash(&cluster);
+        cluster.shut_down();
+    }
+}
+
+/// The worker has taken over a message; the commit that says so waits for a standby that never comes.
+#[test]
+fn a_shutdown_does_not_wait_for_a_worker_that_waits_for_a_standby() {
+    for settings in BOTH {
+        let cluster = OwnCluster::start(settings);
+        let sink = Sink::start("");
+        let mut session = create_database(&cluster, "postgres");
+        session.run(&to(sink.port()));
+        session.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+        session.run("SELECT pg_reload_conf()");
+        session.run("SET synchronous_commit = local");
+        session.run(SUBMIT);
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'utl_smtp delivery'";
+        wait_until("it waits", || session.value::<i64>(waits) == 1);
+        let worker = worker_of(&mut session, "postgres").unwrap();
+        terminate(&mut session, worker);
+        wait_until("the next one waits", || session.value::<i64>(waits) == 1);
+        drop(session);
+        cluster.shut_down();
+        assert_no_crash(&cluster);
+    }
+}
+
+#[test]
+fn databases_take_turns_where_there_are_fewer_slots_than_databases() {
+    let cluster = OwnCluster::start(&[
+        PRELOAD,
+        "max_worker_processes = 2",
+        "max_logical_replication_workers = 0",
+    ]);
+    let sink = Sink::start("");
+    let mut sessions: Vec<Session> = ["first", "second", "third"]
+        .into_iter()
+        .map(|name| {
+            let mut session = create_database(&cluster, name);
+            session.run(SUBMIT);
+            session
+        })
+        .collect();
+    for session in &mut sessions {
+        session.run(&to(sink.port()));
+        session.run("SELECT utl_smtp.push_queue()");
+    }
+    for session in &mut sessions {
+        sent(session, 1);
+    }
+    let warnings = log_lines(&cluster, "WARNING:  databases with queued mail take turns");
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+}
+
+#[test]
+fn who_queues_mail_is_told_that_no_worker_can_be_started() {
+    let cluster = OwnCluster::start(&["max_worker_processes = 0"]);
+    let mut session = create_database(&cluster, "postgres");
+    session.run(SUBMIT);
+    assert_eq!(
+        session.notice_texts(),
+        ["queued mail is not sent: all slots for background workers are taken"]
+    );
+    assert!(
+        session.notices()[0]
+            .hint()
+            .unwrap()
+            .starts_with("Raise max_worker_processes")
+    );
+    let sink = Sink::start("");
+    session.run(&format!(
+        "SELECT utl_smtp.open_connection('127.0.0.1', {}, 10)",
+        sink.port()
+    ));
+}
+
+/// A database's settings are meant for its users.
+#[test]
+fn no_setting_of_a_database_or_a_role_changes_a_worker() {
+    let cluster = OwnCluster::start(&[PRELOAD]);
+    let sink = Sink::start("");
+    let mut session = create_database(&cluster, "postgres");
+    session.run(&to(sink.port()));
+    for object in ["DATABASE postgres", "ROLE postgres", "ROLE ALL"] {
+        for setting in [
+            "synchronous_commit = off",
+            "default_transaction_read_only = on",
+            "default_transaction_isolation = serializable",
+            "default_transaction_deferrable = on",
+            "statement_timeout = 1",
+            "lock_timeout = 1",
+            "idle_in_transaction_session_timeout = 1",
+            "search_path = evil, public",
+            "row_security = on",
+            "session_replication_role = replica",
+            "standard_conforming_strings = off",
+            "datestyle = 'sql, dmy'",
+            "intervalstyle = sql_standard",
+            "bytea_output = escape",
+            "client_encoding = latin1",
+            "enable_indexscan = off",
+        ] {
+            session.run(&format!("ALTER {object} SET {setting}"));
+        }
+    }
+    session.run(
+        "CREATE SCHEMA evil; CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT 1/0; SELECT NULL::timestamptz $$",
+    );
+    session.run(SUBMIT);
+    sent(&mut session, 1);
+    assert_eq!(log_lines(&cluster, "ERROR"), Vec::<String>::new());
+    assert_eq!(log_lines(&cluster, "WARNING"), Vec::<String>::new());
+    session.run("SET default_transaction_read_only = off; DROP SCHEMA evil CASCADE");
+}
+
+#[test]
+fn an_idle_worker_costs_two_looks_a_second_and_writes_nothing() {
+    let cluster = OwnCluster::start(&[PRELOAD, "autovacuum = off"]);
+    let sink = Sink::start("");
+    let mut session = create_database(&cluster, "postgres");
+    session.run(&to(sink.port()));
+    session.run(SUBMIT);
+    sent(&mut session, 1);
+    wait_until("the worker is idle", || {
+        let idle = "SELECT state = 'idle' FROM utl_smtp.worker_state";
+        session.value::<Option<bool>>(idle) == Some(true)
+    });
+    let worker = worker_of(&mut session, "postgres").unwrap();
+    let launcher = await_launcher(&mut session);
+    session.run("CHECKPOINT");
+    let written = "SELECT pg_current_wal_insert_lsn()::text || ' ' || pg_current_snapshot()::text";
+    // A running server writes a line about itself now and then.
+    let quiet = (0..5).any(|_| {
+        let before: String = session.value(written);
+        let (began, sleeps) = (Instant::now(), [worker, launcher].map(process::sleeps));
+        std::thread::sleep(Duration::from_secs(8));
+        let seconds = began.elapsed().as_secs_f64();
+        let [worker, launcher] = [(worker, sleeps[0]), (launcher, sleeps[1])]
+            .map(|(pid, before)| (process::sleeps(pid) - before) as f64 / seconds);
+        println!("sleeps a second: {worker} {launcher}");
+        worker < 2.5 && launcher < 0.5 && session.value::<String>(written) == before
+    });
+    assert!(quiet);
+}
+
+/// Autovacuum goes by these numbers.
+#[test]
+fn statistics_and_activity_show_what_a_worker_does() {
+    let cluster = OwnCluster::start(&[PRELOAD]);
+    let sink = Sink::start("");
+    let mut session = create_database(&cluster, "postgres");
+    session.run(&to(sink.port()));
+    for _ in 0..10 {
+        session.run(SUBMIT);
+    }
+    sent(&mut session, 10);
+    wait_until("the worker's writes are counted", || {
+        session.value::<i64>(
+            "SELECT n_tup_del FROM pg_stat_user_tables WHERE relid = 'utl_smtp.message'::regclass",
+        ) == 10
+    });
+    let row = session
+        .query_one(
+            "SELECT state, query, application_name, datname::text, usename::text FROM pg_stat_activity WHERE backend_type = 'utl_smtp delivery'",
+            &[],
+        )
+        .unwrap();
+    let texts: Vec<String> = (0..5).map(|column| row.get(column)).collect();
+    assert_eq!(
+        texts[1..],
+        [
+            "delivering mail",
+            "utl_smtp delivery",
+            "postgres",
+            "postgres"
+        ]
+    );
+}
+
+/// Each commit wakes the worker, and each is a PANIC if that fails.
+#[test]
+fn commits_while_workers_come_and_go_lose_nothing() {
+    for settings in BOTH {
+        let cluster = OwnCluster::start(settings);
+        let sink = Sink::start("");
+        create_database(&cluster, "postgres").run(&to(sink.port()));
+        const EACH: i64 = 40;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut session = cluster.superuser();
+                        for _ in 0..EACH {
+                            session.run(SUBMIT);
+                            std::thread::sleep(Duration::from_millis(20));
+                        }
+                    })
+                })
+                .collect();
+            let mut session = cluster.superuser();
+            while threads.iter().any(|thread| !thread.is_finished()) {
+                session.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'utl_smtp %'");
+                std::thread::sleep(Duration::from_millis(300));
+            }
+        });
+        let mut session = cluster.superuser();
+        sent(&mut session, 4 * EACH);
+        assert_eq!(sink.messages().len() as i64, 4 * EACH);
+        assert_no_crash(&cluster);
+    }
 }
