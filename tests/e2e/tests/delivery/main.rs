@@ -4,6 +4,7 @@ mod contents;
 mod copies;
 mod dumps;
 mod installations;
+mod ported;
 mod processes;
 mod recorded;
 mod recording;
