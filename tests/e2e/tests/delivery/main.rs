@@ -6,6 +6,7 @@ mod crashes;
 mod dumps;
 mod installations;
 mod kills;
+mod ported;
 mod processes;
 mod recorded;
 mod recording;
