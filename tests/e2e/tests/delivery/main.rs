@@ -2,8 +2,10 @@
 
 mod contents;
 mod copies;
+mod crashes;
 mod dumps;
 mod installations;
+mod kills;
 mod processes;
 mod recorded;
 mod recording;
