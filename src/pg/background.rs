@@ -153,8 +153,9 @@ pub fn begin(database: Option<pg_sys::Oid>) {
     }
 }
 
-// As signal handlers, without pgrx's guard.
+// Signal handlers, which go without pgrx's guard, and what never returns, which pgrx does not say for 18.
 unsafe extern "C-unwind" {
+    fn proc_exit(code: c_int) -> !;
     fn SignalHandlerForConfigReload(signal: c_int);
     fn StatementCancelHandler(signal: c_int);
 }
@@ -358,11 +359,11 @@ pub fn at_exit(call: fn()) {
 /// Ends the process. PostgreSQL forgets it.
 pub fn exit() -> ! {
     // SAFETY: does not return.
-    unsafe { pg_sys::proc_exit(0) }
+    unsafe { proc_exit(0) }
 }
 
 /// Ends the process. PostgreSQL starts it again, if it is registered so.
 pub fn exit_to_restart() -> ! {
     // SAFETY: does not return.
-    unsafe { pg_sys::proc_exit(1) }
+    unsafe { proc_exit(1) }
 }

@@ -2,8 +2,10 @@
 
 mod contents;
 mod copies;
+mod crashes;
 mod dumps;
 mod installations;
+mod kills;
 mod ported;
 mod processes;
 mod recorded;

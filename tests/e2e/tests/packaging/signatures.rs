@@ -74,17 +74,13 @@ fn required(name: &str) -> (&str, bool) {
     (inner.unwrap_or(name), inner.is_none())
 }
 
-/// The columns of `TableIterator<'static, (name!(a, T), …)>`; `None` for any other type.
-fn columns(returned: &syn::Type) -> Option<Vec<(String, String)>> {
-    let syn::Type::Path(path) = returned else {
-        return None;
-    };
-    let last = path.path.segments.last()?;
-    if last.ident != "TableIterator" {
+/// The columns of `ResultSet<Row>`, whose row is the file's `type Row = (name!(a, T), …)`; `None` for any other type.
+fn columns(returned: &syn::Type, row: Option<&syn::Type>) -> Option<Vec<(String, String)>> {
+    if type_name(returned) != "ResultSet<Row>" {
         return None;
     }
-    let Some(syn::Type::Tuple(row)) = type_parameters(last).next() else {
-        panic!("a table of no row");
+    let Some(syn::Type::Tuple(row)) = row else {
+        panic!("a set of no row");
     };
     let column = |one: &syn::Type| {
         let syn::Type::Macro(named) = one else {
@@ -110,14 +106,19 @@ fn in_rust() -> BTreeMap<String, Signature> {
                 continue;
             }
             let source = std::fs::read_to_string(&path).unwrap();
-            for item in syn::parse_file(&source).unwrap().items {
+            let items = syn::parse_file(&source).unwrap().items;
+            let row = items.iter().find_map(|item| match item {
+                syn::Item::Type(alias) if alias.ident == "Row" => Some(&*alias.ty),
+                _ => None,
+            });
+            for item in &items {
                 let syn::Item::Fn(function) = item else {
                     continue;
                 };
                 let is_extern = |one: &syn::Attribute| one.path().is_ident("pg_extern");
                 if function.attrs.iter().any(is_extern) {
                     let name = function.sig.ident.to_string();
-                    let twice = found.insert(name, rust_signature(&function.sig));
+                    let twice = found.insert(name, rust_signature(&function.sig, row));
                     assert!(twice.is_none(), "{}: {twice:?}", path.display());
                 }
             }
@@ -126,7 +127,7 @@ fn in_rust() -> BTreeMap<String, Signature> {
     found
 }
 
-fn rust_signature(signature: &syn::Signature) -> Signature {
+fn rust_signature(signature: &syn::Signature, row: Option<&syn::Type>) -> Signature {
     let argument = |one: &syn::FnArg| {
         let syn::FnArg::Typed(one) = one else {
             panic!("self");
@@ -139,7 +140,7 @@ fn rust_signature(signature: &syn::Signature) -> Signature {
     let unnamed = |name: &str| (String::new(), name.to_owned());
     let (results, returns_set) = match &signature.output {
         syn::ReturnType::Default => (vec![unnamed("()")], false),
-        syn::ReturnType::Type(_, returned) => match columns(returned) {
+        syn::ReturnType::Type(_, returned) => match columns(returned, row) {
             Some(columns) => (columns, true),
             None => match type_name(returned).as_str() {
                 // PostgreSQL compares the columns at each call.
