@@ -21,6 +21,7 @@ fn sql_types(rust: &str) -> &'static [&'static str] {
     match rust {
         "Bytes" => &["text", "bytea"],
         "Text" => &["text"],
+        "Value" => &["text", "bytea"],
         "TextArray" | "Vec<Text>" | "Vec<String>" | "Vec<Option<String>>" => &["text[]"],
         "bool" => &["boolean"],
         "i32" => &["integer"],
