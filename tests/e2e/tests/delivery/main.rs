@@ -11,6 +11,7 @@ mod recorded;
 mod recording;
 mod rows;
 mod senders;
+mod storm;
 mod suppression;
 mod transactions;
 mod watching;
