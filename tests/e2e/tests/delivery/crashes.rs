@@ -7,6 +7,7 @@ use e2e::process::{self, wait_until};
 use e2e::recorder::{Copy, Point};
 use e2e::{Action, OwnCluster, Recorder, Session, Step};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -220,18 +221,21 @@ fn the_message_in_flight_at_three_crashes_is_held_and_no_other() {
     let recorder = Recorder::start();
     create_server(&mut session, "office", &recorder);
     recorder.hold(Step::Dot);
-    session.run(&format!(
-        "SELECT utl_smtp.submit('office', CASE n WHEN 10 THEN '{POISON}' ELSE n || '@example.com' END,
-                                ARRAY['bob@example.com'], 'hello')
-         FROM generate_series(1, 100) AS n"
-    ));
+    session.run(&submit("office", POISON));
+    recorder.await_held(Step::Dot, 1);
+    session.run(
+        "SELECT utl_smtp.submit('office', n || '@example.com', ARRAY['bob@example.com'], 'hello')
+         FROM generate_series(1, 99) AS n",
+    );
     recorder.await_held(Step::Dot, 20);
     let suspects: HashSet<String> = senders(&recorder.copies());
+    assert!(suspects.contains(POISON));
     let flight = Arc::new(Flight::default());
-    let known = recorder.connections();
+    let known = Arc::new(AtomicUsize::new(recorder.connections()));
     let (watched, flying) = (suspects.clone(), Arc::clone(&flight));
+    let of_the_dead = Arc::clone(&known);
     recorder.play(move |point| {
-        if point.connection < known {
+        if point.connection < of_the_dead.load(Ordering::SeqCst) {
             return Action::Hold;
         }
         if watched.contains(&point.sender) {
@@ -246,7 +250,9 @@ fn the_message_in_flight_at_three_crashes_is_held_and_no_other() {
         if crash > 1 {
             recorder_has(&recorder, POISON, crash);
         }
+        known.store(recorder.connections(), Ordering::SeqCst);
         Kill::Worker.strike(&cluster);
+        flight.end();
     }
     let mut session = kills::connect(&cluster);
     let left = "SELECT count(*) FILTER (WHERE state <> 'held'), count(*) FROM utl_smtp.mail_queue";
@@ -297,6 +303,11 @@ impl Flight {
             _ => flight.0.insert(point.sender.clone()),
         };
         flight.1 = flight.1.max(flight.0.len());
+    }
+
+    /// The worker has ended.
+    fn end(&self) {
+        self.0.lock().unwrap().0.clear();
     }
 
     /// How many there were at once, at most.
