@@ -56,6 +56,14 @@ thread_local! {
             &[],
         )
     };
+    static BEGIN_COUNTS: Plan = const {
+        Plan::new(
+            c"UPDATE utl_smtp.worker_state AS w
+              SET connections = 0, queued = NULL, deferred = NULL, held = NULL, counted_at = NULL
+              WHERE w.connections <> 0 OR w.counted_at IS NOT NULL",
+            &[],
+        )
+    };
     static FORGET: Plan = const {
         Plan::new(
             c"DELETE FROM utl_smtp.server_state AS s
@@ -108,6 +116,7 @@ thread_local! {
 /// Takes back what an earlier worker has shown.
 pub fn begin(client: &mut SpiClient<'_>) {
     BEGIN.with(|plan| plan.run(client, &[]));
+    BEGIN_COUNTS.with(|plan| plan.run(client, &[]));
     FORGET.with(|plan| plan.run(client, &[]));
 }
 

@@ -12,6 +12,7 @@ mod recorded;
 mod recording;
 mod rows;
 mod senders;
+mod sending;
 mod signing;
 mod storm;
 mod suppression;
