@@ -85,38 +85,15 @@ COMMENT ON COLUMN utl_smtp.approved_sender.principal IS 'the role, of which memb
 COMMENT ON COLUMN utl_smtp.approved_sender.sender IS 'an address, *@domain or *, as utl_smtp.canonical_sender spells it';
 
 CREATE FUNCTION utl_smtp.approve_sender(principal text, sender text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-BEGIN
-    IF sender IS NULL THEN
-        RAISE EXCEPTION USING
-            ERRCODE = '22023',
-            MESSAGE = 'argument "sender" must not be null',
-            HINT = 'Give an address, *@example.com or *.';
-    END IF;
-    INSERT INTO utl_smtp.approved_sender (principal, sender)
-    VALUES (utl_smtp.acl_principal(principal), utl_smtp.canonical_sender(sender))
-    ON CONFLICT DO NOTHING;
-END
-$body$;
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'approve_sender_wrapper';
 REVOKE ALL ON FUNCTION utl_smtp.approve_sender(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION utl_smtp.approve_sender(text, text) IS
 'lets a role, or PUBLIC, send as an address, as all of a domain (*@example.com) or as anybody (*), where utl_smtp.require_approved_sender is on';
 
 CREATE FUNCTION utl_smtp.revoke_sender(principal text, sender text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    role CONSTANT regrole := utl_smtp.acl_principal(principal);
-    pattern CONSTANT text := utl_smtp.canonical_sender(sender);
-BEGIN
-    DELETE FROM utl_smtp.approved_sender AS approved
-    WHERE approved.principal = role AND approved.sender = pattern COLLATE "C";
-    IF NOT FOUND THEN
-        RAISE NOTICE 'sender "%" is not approved for "%", skipping', sender, principal;
-    END IF;
-END
-$body$;
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'revoke_sender_wrapper';
 REVOKE ALL ON FUNCTION utl_smtp.revoke_sender(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION utl_smtp.revoke_sender(text, text) IS
 'takes back what approve_sender allowed with the same arguments; what another entry allows stays allowed';

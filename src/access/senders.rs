@@ -8,7 +8,7 @@ use super::quote;
 use crate::errors::{Report, sqlstate};
 use crate::pg::datum::text_datum;
 use crate::pg::owner::with_owner_rights;
-use crate::pg::query::rows;
+use crate::pg::query::{rows, run};
 use crate::pg::roles;
 use crate::settings;
 
@@ -80,6 +80,29 @@ pub fn canonical_pattern(sender: &str) -> Result<String, TextError> {
         });
     }
     Ok(CanonicalAddress::from(&mailbox).as_str().to_owned())
+}
+
+/// Approves a sender, as [`canonical_pattern`] spells it, for a role or PUBLIC.
+pub fn approve(principal: Option<&str>, pattern: &str) -> Result<(), Report> {
+    let insert = "INSERT INTO utl_smtp.approved_sender (principal, sender)
+         VALUES (utl_smtp.acl_principal($1), $2) ON CONFLICT DO NOTHING";
+    change(insert, principal, pattern).map(|_| ())
+}
+
+/// Takes an approval back; returns whether there was one.
+pub fn revoke(principal: Option<&str>, pattern: &str) -> Result<bool, Report> {
+    let delete = "DELETE FROM utl_smtp.approved_sender AS approved
+         WHERE approved.principal = (SELECT utl_smtp.acl_principal($1)) AND approved.sender = $2";
+    Ok(change(delete, principal, pattern)? > 0)
+}
+
+fn change(statement: &str, principal: Option<&str>, pattern: &str) -> Result<u64, Report> {
+    let parameters = [
+        (pg_sys::TEXTOID, principal.map(text_datum)),
+        (pg_sys::TEXTOID, Some(text_datum(pattern))),
+    ];
+    with_owner_rights(|client| run(client, statement, &parameters))
+        .ok_or_else(Report::queue_missing)
 }
 
 /// Whether an entry of the role, of one whose privileges it has, or of PUBLIC allows the sender.

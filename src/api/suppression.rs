@@ -1,15 +1,17 @@
 //! The suppression list and approved senders, by hand.
 
 use mail_queue::suppression::CanonicalAddress;
+use pgrx::PgLogLevel;
 use pgrx::prelude::*;
 use smtp_core::text::Mailbox;
 
-use super::arguments::required;
+use super::arguments::{optional, required};
 use super::{admit, caller};
 use crate::access::senders;
 use crate::delivery::store::suppression;
 use crate::errors::{OfArgument, Report};
 use crate::pg::datum::{Bytes, Text};
+use crate::pg::notices;
 use crate::pg::transaction::require_writable;
 
 /// Why an address may be put on the list by hand.
@@ -25,11 +27,37 @@ fn canonical_address(address: Option<Bytes<'_>>) -> Option<Text> {
 /// `utl_smtp.canonical_sender`: the one spelling under which `approved_sender` keeps a sender.
 #[pg_extern(sql = false)]
 fn canonical_sender(sender: Option<Bytes<'_>>) -> Text {
-    const SENDER: &str = "sender";
-    let pattern = required(SENDER, sender)
-        .and_then(|sender| senders::canonical_pattern(&sender).of_argument(SENDER))
-        .map_err(|report| report.hint("Give an address, *@example.com or *."));
-    Text(pattern.unwrap_or_else(|report| report.raise()))
+    Text(pattern(sender).unwrap_or_else(|report| report.raise()))
+}
+
+/// `utl_smtp.approve_sender`
+#[pg_extern(sql = false)]
+fn approve_sender(principal: Option<Bytes<'_>>, sender: Option<Bytes<'_>>) {
+    let approved = caller().and_then(|_| {
+        admit()?;
+        let (principal, sender) = (optional("principal", principal)?, pattern(sender)?);
+        require_writable(c"approve_sender()");
+        senders::approve(principal.as_deref(), &sender)
+    });
+    approved.unwrap_or_else(|report| report.raise());
+}
+
+/// `utl_smtp.revoke_sender`
+#[pg_extern(sql = false)]
+fn revoke_sender(principal: Option<Bytes<'_>>, sender: Option<Bytes<'_>>) {
+    let revoked = caller().and_then(|_| {
+        admit()?;
+        let (principal, sender) = (optional("principal", principal)?, pattern(sender)?);
+        require_writable(c"revoke_sender()");
+        if !senders::revoke(principal.as_deref(), &sender)? {
+            let principal = principal.unwrap_or_default();
+            let message =
+                format!("sender \"{sender}\" is not approved for \"{principal}\", skipping");
+            notices::send(PgLogLevel::NOTICE, &message, None);
+        }
+        Ok(())
+    });
+    revoked.unwrap_or_else(|report| report.raise());
 }
 
 /// `utl_smtp.suppress`
@@ -74,4 +102,11 @@ fn parse(address: Option<Bytes<'_>>) -> Result<CanonicalAddress, Report> {
     const ADDRESS: &str = "address";
     let mailbox = Mailbox::parse(&required(ADDRESS, address)?).of_argument(ADDRESS)?;
     Ok(CanonicalAddress::from(&mailbox))
+}
+
+fn pattern(sender: Option<Bytes<'_>>) -> Result<String, Report> {
+    const SENDER: &str = "sender";
+    required(SENDER, sender)
+        .and_then(|sender| senders::canonical_pattern(&sender).of_argument(SENDER))
+        .map_err(|report| report.hint("Give an address, *@example.com or *."))
 }

@@ -259,7 +259,8 @@ impl Service {
             self.engine.wake();
         }
         let engine = &mut self.engine;
-        match background::catch(|| engine.run_once(now)) {
+        let next = background::catch(|| engine.run_once(now));
+        match next.and_then(|next| engine.take_failure().map_or(Ok(next), Err)) {
             Ok(next) => next,
             Err(failure) => self.pause(&failure, now),
         }

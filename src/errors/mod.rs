@@ -218,6 +218,12 @@ impl Report {
         }
     }
 
+    /// The extension of the database is older than its queue.
+    pub fn queue_missing() -> Self {
+        let message = "the extension utl_smtp of this database has no queue";
+        Self::new(sqlstate::UNDEFINED_TABLE, message).hint("ALTER EXTENSION utl_smtp UPDATE;")
+    }
+
     /// PostgreSQL gives this backend no more files.
     pub fn no_descriptor() -> Self {
         let message = "too many open files in this backend";
@@ -252,7 +258,7 @@ impl From<OutOfMemory> for Report {
 
 /// PostgreSQL's style for DETAIL and HINT: a capital letter and a full stop. The crates below write
 /// fragments.
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters
         .next()

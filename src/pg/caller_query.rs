@@ -96,7 +96,8 @@ unsafe fn prepare(query: &CStr) -> Result<pg_sys::SPIPlanPtr, QueryError> {
             return Err(QueryError::Refused(pg_sys::SPI_ERROR_ARGUMENT));
         }
         let statements = (*cached).stmt_list;
-        // A rule turns a statement that writes into any number of others.
+        // A rule turns a statement that writes into any number of others. Into one query: PostgreSQL still asks for the
+        // right to write, and refuses it in a read-only transaction.
         let judged = match length(statements) {
             1 => judge((*(*statements).elements).ptr_value.cast()),
             _ => Err(QueryError::Writes("a statement with rules".to_owned())),
@@ -127,9 +128,7 @@ unsafe fn judge(statement: *mut pg_sys::PlannedStmt) -> Result<(), QueryError> {
         let tag = pg_sys::CreateCommandTag(statement.cast());
         let name = CStr::from_ptr(pg_sys::GetCommandTagName(tag));
         let is_utility = (*statement).commandType == pg_sys::CmdType::CMD_UTILITY;
-        // What a rule has put in place of another statement has no result.
-        let reads = pg_sys::CommandIsReadOnly(statement) && (*statement).canSetTag;
-        (is_utility, reads, name)
+        (is_utility, pg_sys::CommandIsReadOnly(statement), name)
     };
     let name = || name.to_string_lossy().into_owned();
     match (is_utility, reads) {

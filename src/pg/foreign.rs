@@ -110,6 +110,25 @@ pub fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
 
+/// A number that is another one once a server, a wrapper or a user mapping may have changed.
+pub fn generation_with_mappings() -> u64 {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
+        let cache = pg_sys::SysCacheIdentifier::USERMAPPINGOID;
+        // SAFETY: the callback is a static function that neither raises nor allocates.
+        unsafe {
+            pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(mapping_changed), 0.into());
+        }
+    }
+    generation().wrapping_add(MAPPINGS.load(Ordering::Relaxed))
+}
+
+static MAPPINGS: AtomicU64 = AtomicU64::new(0);
+
+unsafe extern "C-unwind" fn mapping_changed(_: pg_sys::Datum, _: i32, _: u32) {
+    MAPPINGS.fetch_add(1, Ordering::Relaxed);
+}
+
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 unsafe extern "C-unwind" fn changed(_: pg_sys::Datum, _: i32, _: u32) {

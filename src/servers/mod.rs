@@ -100,6 +100,12 @@ impl Server {
             .hint("Nothing was sent. utl_smtp.connect opens a connection to the server.")
     }
 
+    /// The OID of the mail server of this name; `None` if there is none.
+    pub fn oid_of(name: &str) -> Option<pg_sys::Oid> {
+        let oid = foreign::server_named(name)?;
+        cache::of(oid).ok()?.map(|server| server.oid)
+    }
+
     /// SHA-256 of its options.
     pub fn digest(&self) -> [u8; 32] {
         self.digest.clone().finalize().into()

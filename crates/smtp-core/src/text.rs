@@ -72,6 +72,21 @@ impl Parameters {
         }
     }
 
+    /// Gives the parameter `keyword` another value, which is a number, wherever it is there.
+    pub fn set_number(&mut self, keyword: &str, number: u64) {
+        let other = |word: &str| {
+            let name = word.split('=').next().unwrap_or_default();
+            match name.eq_ignore_ascii_case(keyword) {
+                true => format!("{name}={number}"),
+                false => word.to_owned(),
+            }
+        };
+        if self.contains(keyword) {
+            let words: Vec<String> = self.0.split_ascii_whitespace().map(other).collect();
+            self.0 = words.join(" ");
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -270,10 +270,10 @@ impl Draft {
         admitted.map_err(|error| failed(error.into()))?;
         require_writable()?;
         self.step(io, |draft| {
-            let envelope = draft.recorder.end_data().map_err(failed)?;
+            let mut envelope = draft.recorder.end_data().map_err(failed)?;
             draft.keep()?;
             let message = std::mem::take(&mut draft.message);
-            match draft.enqueue(message, &envelope) {
+            match draft.enqueue(message, &mut envelope) {
                 Ok(Some(id)) => {
                     draft.statistics.messages_sent += 1;
                     draft.queued = Some(id);
@@ -399,12 +399,14 @@ impl Draft {
     }
 
     /// `None` where the server takes no message of this size.
-    fn enqueue(&self, message: Message, envelope: &Envelope) -> Result<Option<i64>, Report> {
+    fn enqueue(&self, message: Message, envelope: &mut Envelope) -> Result<Option<i64>, Report> {
         let fields = missing_fields(&message.scan, &envelope.sender)?;
         let size = message.octets + fields.len() as u64;
         if self.max_size.is_some_and(|most| size > most) {
             return Ok(None);
         }
+        // What was declared is short of the fields that are added.
+        envelope.parameters.set_number("SIZE", size);
         let letter = Letter {
             server: self.server,
             server_name: &self.server_name,

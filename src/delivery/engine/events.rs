@@ -2,127 +2,120 @@
 
 use std::time::Instant;
 
-use mail_queue::retry::Next;
+use mail_queue::backoff::Ticket;
 use mail_queue::server::ServerFailure;
 use mail_queue::verdict::Verdict;
-use mail_queue::{clock, state};
 use pgrx::pg_sys;
 
-use super::job::{Closed, Done, Event, GroupId, NotOpened, RecipientVerdict};
+use super::hand_out::{InHand, Member};
+use super::job::{Closed, ConnectionId, Done, Event, GroupId, NotOpened, RecipientResult};
 use super::judge::{Obstacle, Scope};
-use super::server_queue::LastError;
-use super::{Engine, InHand, jitter, schedule};
+use super::server_queue::{Aging, FailureTime};
+use super::{Engine, jitter, schedule};
 use crate::delivery::store::claim::DOUBT;
-use crate::delivery::store::settle::{Outcome, Settled, Settlement};
 use crate::pg::{notices, transaction};
 
 impl Engine {
     pub(super) fn take_events(&mut self) {
         for event in self.channel.take() {
             match event {
-                Event::Opened(id) => self.opened(id),
+                Event::Opened(connection) => self.opened(connection),
                 Event::NotOpened(report) => self.not_opened(report),
                 Event::Done(done) => self.done(done),
-                Event::Closed(closed) => self.closed(closed),
+                Event::Closed(closed) => self.closed(&closed),
                 Event::Question(question) => self.questions.add(question),
             }
         }
     }
 
-    fn opened(&mut self, id: GroupId) {
-        let Some(member) = self.groups.get_mut(&id) else {
+    fn opened(&mut self, connection: ConnectionId) {
+        let Some(slot) = self.slots.get_mut(&connection) else {
             return;
         };
-        member.opening = member.opening.saturating_sub(1);
-        member.is_proven = true;
-        if let Some(queue) = self.queues.get_mut(&member.server) {
-            queue.is_proven = true;
+        slot.is_ready = true;
+        let group = slot.group;
+        if let Some(member) = self.groups.get_mut(&group) {
+            member.opening -= 1;
+            member.is_proven = true;
+            if let Some(queue) = self.queues.get_mut(&member.server) {
+                queue.is_proven = true;
+            }
         }
+        self.keep_to_limit();
     }
 
     fn not_opened(&mut self, report: NotOpened) {
-        let Some(member) = self.groups.get_mut(&report.group) else {
+        let Some((group, ticket)) = self.free_slot(report.connection) else {
             return;
         };
-        member.connections -= 1;
-        member.opening = member.opening.saturating_sub(1);
-        let server = member.server;
         if let Some(message_id) = report.message_id {
+            self.forget_job(message_id);
             self.give_back(message_id);
         }
         match report.failure {
-            Some((failure, text)) => {
-                member_scope(self, report.group, failure).map_or((), |scope| {
-                    let obstacle = Obstacle {
-                        scope,
-                        failure,
-                        text,
-                    };
-                    self.server_failed(server, &obstacle, Some(report.ticket));
-                });
-            }
-            None => {
-                if let Some(queue) = self.queues.get_mut(&server) {
-                    queue.backoff.abandon(report.ticket);
-                }
-            }
+            Some(failure) => self.connection_failed(group, ticket, failure),
+            None => self.abandon(group, ticket),
         }
+        self.drop_if_empty(group);
     }
 
     fn done(&mut self, done: Done) {
-        let Some(in_hand) = self.take_in_hand(done.message_id) else {
+        let Some(slot) = self.slots.get(&done.connection) else {
             return;
         };
-        let server = in_hand.server;
-        let verdicts = done.verdicts.into_iter();
-        let remote = Some(done.remote);
-        self.settled(
-            done.message_id,
-            in_hand,
-            verdicts.collect(),
-            remote.as_deref(),
-        );
+        let (group, ticket) = (slot.group, slot.ticket);
+        self.forget_job(done.message_id);
+        if self.suspect == Some(done.message_id) {
+            self.suspect = None;
+        }
+        if let Some(in_hand) = self.take_in_hand(done.message_id) {
+            let remote = Some(&*done.remote);
+            self.note_results(done.message_id, in_hand, done.results, remote);
+        }
         match done.failure {
-            Some((failure, text)) => {
-                if let Some(scope) = member_scope(self, done.group, failure) {
-                    let obstacle = Obstacle {
-                        scope,
-                        failure,
-                        text,
-                    };
-                    self.server_failed(server, &obstacle, Some(done.ticket));
-                }
-            }
+            Some(failure) => self.connection_failed(group, ticket, failure),
             None => {
-                let mapping = self
-                    .groups
-                    .get(&done.group)
-                    .map(|member| member.key.mapping);
-                if let Some(queue) = self.queues.get_mut(&server) {
-                    queue.succeed(done.ticket, mapping.flatten());
+                let Some(member) = self.groups.get(&group) else {
+                    return;
+                };
+                if let Some(queue) = self.queues.get_mut(&member.server) {
+                    queue.succeed(ticket, member.key.mapping);
                     queue.rate.count(Instant::now());
                 }
             }
         }
     }
 
-    fn closed(&mut self, closed: Closed) {
-        if let Some(message_id) = closed.message_id
-            && let Some(in_hand) = self.take_in_hand(message_id)
-        {
-            // The thread has panicked: nobody knows how far it got.
-            let verdicts = in_doubt(&in_hand, "the connection's thread ended");
-            self.settled(message_id, in_hand, verdicts, None);
-        }
-        let Some(member) = self.groups.get_mut(&closed.group) else {
+    fn closed(&mut self, closed: &Closed) {
+        let Some((group, ticket)) = self.free_slot(closed.connection) else {
             return;
         };
-        member.connections -= 1;
-        if let Some(queue) = self.queues.get_mut(&member.server) {
-            queue.backoff.abandon(closed.ticket);
+        if let Some(message_id) = closed.message_id {
+            self.forget_job(message_id);
+            if let Some(in_hand) = self.take_in_hand(message_id) {
+                // The thread has panicked: nobody knows how far it got.
+                let results = in_doubt(&in_hand, "the connection's thread ended");
+                self.note_results(message_id, in_hand, results, None);
+            }
         }
-        if member.is_retired && member.connections == 0 {
-            self.groups.remove(&closed.group);
+        self.abandon(group, ticket);
+        self.drop_if_empty(group);
+    }
+
+    fn abandon(&mut self, group: GroupId, ticket: Ticket) {
+        if let Some(member) = self.groups.get(&group)
+            && let Some(queue) = self.queues.get_mut(&member.server)
+        {
+            queue.backoff.abandon(ticket);
+        }
+    }
+
+    /// A message is in no connection's hands any more.
+    fn forget_job(&mut self, message_id: i64) {
+        if let Some(in_hand) = self.in_hand.get(&message_id)
+            && let Some(member) = self.groups.get_mut(&in_hand.group)
+        {
+            member.jobs = member.jobs.saturating_sub(1);
         }
     }
 
@@ -136,88 +129,90 @@ impl Engine {
 
     /// Gives a message back that was not tried.
     pub(super) fn give_back(&mut self, message_id: i64) {
-        if let Some(in_hand) = self.take_in_hand(message_id) {
-            if let Some(queue) = self.queues.get_mut(&in_hand.server) {
-                queue.start_anew();
-            }
-            match in_hand.others.is_empty() {
-                true => self.unsettled.released.push(message_id),
-                false => self.unsettled.settlements.push(Settlement {
-                    message_id,
-                    is_whole: false,
-                    recipients: in_hand.others,
-                }),
-            }
-            self.unsettled.since.get_or_insert_with(Instant::now);
+        if self.suspect == Some(message_id) {
+            self.suspect = None;
+        }
+        let Some(in_hand) = self.take_in_hand(message_id) else {
+            return;
+        };
+        if let Some(member) = self.groups.get(&in_hand.group)
+            && let Some(queue) = self.queues.get_mut(&member.server)
+        {
+            queue.limits.give_back(in_hand.addressees.len());
+        }
+        match in_hand.settled.is_empty() {
+            true => self.unsettled.release(message_id),
+            false => self.note_settlement(in_hand.server, message_id, false, in_hand.settled),
+        }
+        if let Some(queue) = self.queues.get_mut(&in_hand.server) {
+            queue.start_anew();
         }
     }
 
-    /// Takes note of what became of a message.
-    fn settled(
+    fn connection_failed(
         &mut self,
-        message_id: i64,
-        in_hand: InHand,
-        verdicts: Vec<RecipientVerdict>,
-        remote: Option<&str>,
+        group: GroupId,
+        ticket: Ticket,
+        (failure, text): (ServerFailure, String),
     ) {
-        let (schedule, now) = (schedule(), transaction::now());
-        let age = clock::age(now, in_hand.due_at);
-        let mut recipients = in_hand.others;
-        let numbers = in_hand.numbers.iter();
-        for (number, RecipientVerdict { verdict, reply }) in numbers.zip(verdicts) {
-            let next = schedule.next(verdict, in_hand.at_most_once, age, jitter());
-            recipients.push(Settled {
-                number: *number,
-                result: match next {
-                    Next::Final(state) => Outcome::Final(name(state)),
-                    Next::Defer(delay) => Outcome::Deferred(clock::later(now, delay)),
-                    Next::Wait => Outcome::Waiting,
-                },
-                tried: verdict != Verdict::NotTried,
-                reply,
-                remote: remote.map(str::to_owned),
-            });
-        }
-        let is_waiting = |settled: &Settled| matches!(settled.result, Outcome::Waiting);
-        match recipients.iter().all(is_waiting) {
-            true => {
-                self.unsettled.released.push(message_id);
-                if let Some(queue) = self.queues.get_mut(&in_hand.server) {
-                    queue.start_anew();
-                }
+        let Some(member) = self.groups.get(&group) else {
+            return;
+        };
+        let scope = match failure {
+            ServerFailure::Auth | ServerFailure::Token | ServerFailure::Mapping => {
+                Scope::Login(member.key.mapping)
             }
-            false => self.unsettled.settlements.push(Settlement {
-                message_id,
-                is_whole: in_hand.is_whole,
-                recipients,
-            }),
+            ServerFailure::Usage | ServerFailure::Access => Scope::Owner(member.owner),
+            _ => Scope::Server,
+        };
+        let server = member.server;
+        let obstacle = Obstacle {
+            scope,
+            failure,
+            text,
+            options: Some(member.key.options),
+        };
+        let of_server = (scope == Scope::Server).then_some(ticket);
+        self.server_failed(server, obstacle, of_server);
+        if of_server.is_none() {
+            self.abandon(group, ticket);
         }
-        self.unsettled.since.get_or_insert_with(Instant::now);
     }
 
     /// The server can't be used: its mail waits, and what is claimed of it is given back.
     pub(super) fn server_failed(
         &mut self,
         server: pg_sys::Oid,
-        obstacle: &Obstacle,
-        ticket: Option<mail_queue::backoff::Ticket>,
+        obstacle: Obstacle,
+        ticket: Option<Ticket>,
     ) {
-        let moment = self.moment();
+        let schedule = schedule();
+        let time = FailureTime {
+            moment: self.moment(),
+            wall: transaction::now(),
+            schedule: &schedule,
+            jitter: jitter(),
+        };
         let queue = self.queues.entry(server).or_default();
-        let begins = queue.fail(obstacle, ticket, &schedule(), jitter(), moment);
-        queue.last_error = Some(LastError {
-            text: obstacle.text.clone(),
-            at: transaction::now(),
-        });
-        if begins {
-            self.warn_of(server, obstacle);
+        if queue.fail(&obstacle, ticket, &time) {
+            warn_of(server, queue.name(), &obstacle);
         }
-        let groups: Vec<GroupId> = self
-            .groups
-            .iter()
-            .filter(|(_, member)| member.server == server && is_about(member, obstacle.scope))
-            .map(|(id, _)| *id)
-            .collect();
+        let is_concerned = |member: &Member| {
+            member.server == server
+                && match obstacle.scope {
+                    Scope::Server => true,
+                    Scope::Login(mapping) => member.key.mapping == mapping,
+                    Scope::Owner(owner) => member.owner == owner,
+                }
+        };
+        let groups = self.groups.iter();
+        let groups = groups.filter(|(_, member)| is_concerned(member));
+        let groups: Vec<GroupId> = groups.map(|(id, _)| *id).collect();
+        let mut aging = queue.aging.iter();
+        if !aging.any(|aging| aging.obstacle.scope == obstacle.scope) {
+            let owners = queue.blocks.owners_of(obstacle.scope);
+            queue.aging.push(Aging { obstacle, owners });
+        }
         for id in groups {
             self.drain(id);
         }
@@ -229,7 +224,10 @@ impl Engine {
             return;
         };
         member.is_proven = false;
-        for job in member.group.take_back() {
+        let waiting = member.group.take_back();
+        member.jobs = member.jobs.saturating_sub(waiting.len());
+        let reserved = std::mem::take(&mut member.reserved);
+        for job in waiting.into_iter().chain(reserved) {
             self.give_back(job.message_id);
         }
     }
@@ -237,38 +235,18 @@ impl Engine {
     /// Has all connections of a group closed, and another group take its place.
     pub(super) fn retire(&mut self, id: GroupId) {
         self.drain(id);
-        let Some(member) = self.groups.get_mut(&id) else {
-            return;
-        };
-        member.group.retire();
-        member.is_retired = true;
-        if member.connections == 0 {
-            self.groups.remove(&id);
+        if let Some(member) = self.groups.get_mut(&id) {
+            member.group.retire();
+            member.is_retired = true;
         }
+        self.drop_if_empty(id);
     }
 
-    fn warn_of(&self, server: pg_sys::Oid, obstacle: &Obstacle) {
-        let name = self
-            .groups
-            .values()
-            .find(|member| member.server == server)
-            .map(|member| member.group.login.server.name.clone());
-        let name = name.map_or_else(
-            || format!("with OID {server}"),
-            |name| format!("\"{name}\""),
-        );
-        let whose = match obstacle.scope {
-            Scope::Server => "its mail waits",
-            Scope::Login(_) => "mail that is sent by this login waits",
-            Scope::Owner(_) => "mail of one role waits",
-        };
-        notices::warn(
-            &format!(
-                "mail server {name} can't be used, and {whose}: {}",
-                obstacle.text
-            ),
-            None,
-        );
+    fn drop_if_empty(&mut self, id: GroupId) {
+        let member = self.groups.get(&id);
+        if member.is_some_and(|member| member.is_retired && member.connections == 0) {
+            self.groups.remove(&id);
+        }
     }
 
     /// All that is in hand is given back, or in doubt.
@@ -280,49 +258,28 @@ impl Engine {
         let numbers: Vec<i64> = self.in_hand.keys().copied().collect();
         for message_id in numbers {
             if let Some(in_hand) = self.take_in_hand(message_id) {
-                let verdicts = in_doubt(&in_hand, "the worker was stopped");
-                self.settled(message_id, in_hand, verdicts, None);
+                let results = in_doubt(&in_hand, "the worker was stopped");
+                self.note_results(message_id, in_hand, results, None);
             }
         }
     }
 }
 
-/// Whom a failure that a connection met concerns.
-fn member_scope(engine: &Engine, id: GroupId, failure: ServerFailure) -> Option<Scope> {
-    let member = engine.groups.get(&id)?;
-    Some(match failure {
-        ServerFailure::Auth | ServerFailure::Token | ServerFailure::Mapping => {
-            Scope::Login(member.key.mapping)
-        }
-        ServerFailure::Usage | ServerFailure::Access => Scope::Owner(member.owner),
-        _ => Scope::Server,
-    })
-}
-
-fn is_about(member: &super::Member, scope: Scope) -> bool {
-    match scope {
-        Scope::Server => true,
-        Scope::Login(mapping) => member.key.mapping == mapping,
-        Scope::Owner(owner) => member.owner == owner,
-    }
-}
-
-fn in_doubt(in_hand: &InHand, reason: &str) -> Vec<RecipientVerdict> {
-    let verdict = |_: &i32| RecipientVerdict {
-        verdict: Verdict::InDoubt,
-        reply: Some(format!("{DOUBT}: {reason}")),
+fn warn_of(server: pg_sys::Oid, name: Option<&str>, obstacle: &Obstacle) {
+    let name = name.map_or_else(
+        || format!("with OID {server}"),
+        |name| format!("\"{name}\""),
+    );
+    let whose = match obstacle.scope {
+        Scope::Server => "its mail waits",
+        Scope::Login(_) => "the mail that goes there by one login waits",
+        Scope::Owner(_) => "the mail of one role waits",
     };
-    in_hand.numbers.iter().map(verdict).collect()
+    let message = format!("mail server {name} can't be used, and {whose}");
+    notices::warn(&message, Some(&obstacle.text));
 }
 
-fn name(state: state::FinalState) -> &'static str {
-    use state::FinalState::{Cancelled, Expired, Failed, Sent, Suppressed, Unknown};
-    match state {
-        Sent => "sent",
-        Failed => "failed",
-        Suppressed => "suppressed",
-        Expired => "expired",
-        Cancelled => "cancelled",
-        Unknown => "unknown",
-    }
+fn in_doubt(in_hand: &InHand, reason: &str) -> Vec<RecipientResult> {
+    let result = |_| RecipientResult::of(Verdict::InDoubt, format!("{DOUBT}: {reason}"));
+    in_hand.addressees.iter().map(result).collect()
 }

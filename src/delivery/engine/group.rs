@@ -26,8 +26,6 @@ pub struct Group {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
-    /// Connections without a message.
-    idle: usize,
     /// Connections that have to go when they are idle.
     surplus: usize,
     /// All connections have to go.
@@ -43,24 +41,15 @@ impl Group {
         }
     }
 
-    /// Adds messages.
-    pub fn push(&self, jobs: Vec<Job>) {
-        let count = jobs.len();
-        self.lock().waiting.extend(jobs);
-        for _ in 0..count {
-            self.changed.notify_one();
-        }
+    /// Adds a message.
+    pub fn push(&self, job: Job) {
+        self.lock().waiting.push_back(job);
+        self.changed.notify_one();
     }
 
     /// Takes all messages back that no connection has begun with.
     pub fn take_back(&self) -> Vec<Job> {
         self.lock().waiting.drain(..).collect()
-    }
-
-    /// Messages that wait, and connections that wait for one.
-    pub fn load(&self) -> (usize, usize) {
-        let state = self.lock();
-        (state.waiting.len(), state.idle)
     }
 
     /// Has a connection closed as soon as it is idle.
@@ -100,10 +89,8 @@ impl Group {
             if left.is_zero() {
                 return None;
             }
-            state.idle += 1;
             let waited = self.changed.wait_timeout(state, left);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
         }
     }
 

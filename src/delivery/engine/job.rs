@@ -1,7 +1,7 @@
 //! What a connection's thread is to do, and what it reports.
 
-use mail_queue::backoff::Ticket;
 use mail_queue::server::ServerFailure;
+use mail_queue::suppression::Counted;
 use mail_queue::verdict::Verdict;
 use smtp_core::envelope::Envelope;
 
@@ -10,6 +10,10 @@ use super::remote::Question;
 /// A group of connections of a worker, see [`super::group::Group`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct GroupId(pub u64);
+
+/// A connection of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConnectionId(pub u64);
 
 /// A message to be sent.
 pub struct Job {
@@ -30,48 +34,64 @@ pub enum JobContent {
 
 /// What a thread reports.
 pub enum Event {
-    /// A connection is ready for its first message.
-    Opened(GroupId),
-    /// There is no connection; the thread ends.
+    /// The connection is ready for its first message.
+    Opened(ConnectionId),
+    /// It could not be opened; the thread ends.
     NotOpened(NotOpened),
     /// A message was tried.
     Done(Done),
-    /// A connection is closed; the thread ends.
+    /// The connection is closed; the thread ends.
     Closed(Closed),
     /// The thread waits for an answer.
     Question(Question),
 }
 
+/// A connection that could not be opened.
 pub struct NotOpened {
-    pub group: GroupId,
-    pub ticket: Ticket,
+    pub connection: ConnectionId,
     /// `None`: the worker stops.
     pub failure: Option<(ServerFailure, String)>,
-    /// The message that was to be sent over it, by a connection that had to be replaced.
+    /// The message that was to be sent over it, in place of a connection that had been closed.
     pub message_id: Option<i64>,
 }
 
+/// A message that was tried.
 pub struct Done {
     pub message_id: i64,
-    pub group: GroupId,
-    pub ticket: Ticket,
+    pub connection: ConnectionId,
     /// For each recipient of the envelope.
-    pub verdicts: Vec<RecipientVerdict>,
+    pub results: Vec<RecipientResult>,
     /// The server failed meanwhile.
     pub failure: Option<(ServerFailure, String)>,
     /// `host[address]:port`
     pub remote: String,
 }
 
-pub struct RecipientVerdict {
+/// What came of one recipient.
+pub struct RecipientResult {
     pub verdict: Verdict,
     /// The server's reply, or what happened.
     pub reply: Option<String>,
+    /// For the suppression list.
+    pub counted: Option<Counted<()>>,
+    pub is_mailbox_failure: bool,
 }
 
+impl RecipientResult {
+    /// Without an answer of a server.
+    pub fn of(verdict: Verdict, reply: String) -> Self {
+        Self {
+            verdict,
+            reply: Some(reply),
+            counted: None,
+            is_mailbox_failure: false,
+        }
+    }
+}
+
+/// A connection that was closed.
 pub struct Closed {
-    pub group: GroupId,
-    pub ticket: Ticket,
+    pub connection: ConnectionId,
     /// The thread died with this message in its hands.
     pub message_id: Option<i64>,
 }

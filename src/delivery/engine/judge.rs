@@ -1,24 +1,30 @@
-//! Judging a message anew before it is sent: anybody with rights on the tables may have written it, and since it was
-//! queued, roles, servers, rights and rules may have changed. Within the transaction that claims it.
+//! Judging a message anew before it is sent: since it was queued, roles, servers, rights and rules may have changed, and
+//! anybody with rights on the tables may have written it. Within the transaction that claims it.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use mail_queue::server::ServerFailure;
+use mail_queue::state::FinalState;
+use mail_queue::suppression::CanonicalAddress;
 use pgrx::pg_sys;
-use smtp_core::command::Command;
-use smtp_core::envelope::{Envelope, Recipient};
-use smtp_core::text::{Mailbox, Parameters, ReversePath};
+use pgrx::spi::SpiClient;
 
 use super::group::Login;
-use super::job::{Job, JobContent};
+use super::hand_out::Addressee;
+use super::job::Job;
+use super::letter::Letter;
+use super::results::final_without_attempt;
 use crate::access::{self, Privilege};
 use crate::conversation::opening::Opening;
-use crate::delivery::store::claim::{Claimed, ClaimedRecipient};
+use crate::delivery::store::claim::{self, Claimed};
+use crate::delivery::store::settle::Settled;
+use crate::delivery::store::suppression;
 use crate::errors::Report;
-use crate::pg::query::StoredText;
-use crate::servers::{Mapping, Server};
+use crate::pg::roles;
+use crate::servers::options::Security;
+use crate::servers::{Mapping, Server, cache};
 
 /// Whom a failure to use a server concerns.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -31,12 +37,14 @@ pub enum Scope {
     Owner(pg_sys::Oid),
 }
 
-/// Why a server can't be used for a message.
-#[derive(Clone)]
+/// Why a server can't be used.
+#[derive(Clone, Debug)]
 pub struct Obstacle {
     pub scope: Scope,
     pub failure: ServerFailure,
     pub text: String,
+    /// Of the connection that met it, see [`WayKey::options`].
+    pub options: Option<[u8; 32]>,
 }
 
 impl Obstacle {
@@ -45,6 +53,7 @@ impl Obstacle {
             scope,
             failure,
             text: report.line(),
+            options: None,
         }
     }
 }
@@ -58,35 +67,72 @@ pub struct Way {
     pub key: WayKey,
 }
 
-/// Mail with equal keys may share connections.
+/// Mail with equal keys may share connections to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct WayKey {
     pub mapping: Option<pg_sys::Oid>,
     /// The owner, where rules deny him addresses that others may be connected to.
     pub owner: Option<pg_sys::Oid>,
-    /// Of the options of server and mapping.
-    digest: [u8; 32],
+    /// SHA-256 of the options of server and mapping.
+    pub options: [u8; 32],
 }
 
 impl WayKey {
     /// Whether this is the same login by other options.
     pub fn is_outdated_by(&self, other: &Self) -> bool {
-        (self.mapping, self.owner) == (other.mapping, other.owner) && self.digest != other.digest
+        (self.mapping, self.owner) == (other.mapping, other.owner) && self.options != other.options
     }
 }
 
+/// The ways that there are connections for.
+pub type KnownWays = HashSet<(pg_sys::Oid, WayKey)>;
+
 impl Way {
-    /// What connections are opened with.
-    pub fn login(&self) -> Result<Login, Obstacle> {
+    /// With what connections are opened by, where there are none yet.
+    pub fn with_login(self, known: &KnownWays) -> Result<(Self, Option<Login>), Obstacle> {
+        if known.contains(&(self.server.oid, self.key)) {
+            return Ok((self, None));
+        }
         let opening = Opening::of_server(&self.server, self.mapping.as_deref(), self.owner, None);
         let opening = opening
             .map_err(|report| Obstacle::new(Scope::Server, report.server_failure(), &report))?;
-        Ok(Login {
+        let login = Login {
             server: Arc::clone(&self.server),
             mapping: self.mapping.clone(),
             opening,
-        })
+        };
+        Ok((self, Some(login)))
     }
+}
+
+/// A message that was claimed and judged.
+pub struct Judged {
+    pub message_id: i64,
+    pub owner: pg_sys::Oid,
+    pub due_at: pg_sys::TimestampTz,
+    pub at_most_once: bool,
+    pub has_others: bool,
+    pub sentence: Sentence,
+}
+
+/// What is to be done with a message.
+pub enum Sentence {
+    Send(Box<Sendable>),
+    /// It is over, for these recipients.
+    Settle(Vec<Settled>),
+    /// The server can't be used for it.
+    Wait(Obstacle),
+    /// Another installation has queued it.
+    Hold,
+}
+
+/// A message that can be sent.
+pub struct Sendable {
+    pub job: Job,
+    pub addressees: Vec<Addressee>,
+    pub settled: Vec<Settled>,
+    pub way: Way,
+    pub login: Option<Login>,
 }
 
 /// Answers that hold for the rest of a transaction.
@@ -94,22 +140,11 @@ impl Way {
 pub struct Judge {
     servers: HashMap<pg_sys::Oid, Result<Arc<Server>, Obstacle>>,
     ways: HashMap<(pg_sys::Oid, pg_sys::Oid), Result<Way, Obstacle>>,
-}
-
-/// What a message is, once its words are parsed.
-pub enum Letter {
-    /// It can be sent, but for these recipients.
-    Sendable {
-        job: Job,
-        /// Of the recipients in the envelope.
-        numbers: Vec<i32>,
-        unsendable: Vec<(i32, String)>,
-    },
-    /// It can't, for this reason.
-    Nonsense(String),
+    adopted: HashMap<String, bool>,
 }
 
 impl Judge {
+    /// A server that its owner may have mail sent by.
     pub fn server(&mut self, oid: pg_sys::Oid) -> Result<Arc<Server>, Obstacle> {
         match self.servers.entry(oid) {
             Entry::Occupied(known) => known.get().clone(),
@@ -126,38 +161,168 @@ impl Judge {
         self.ways.insert((server, owner), way.clone());
         way
     }
+
+    /// The server that mail goes to while this one can't be used. Never one of weaker security.
+    pub fn fallback(&mut self, server: &Server) -> Option<Arc<Server>> {
+        let name = server.options.queue.fallback.as_deref()?;
+        let fallback = self.server(Server::oid_of(name)?).ok()?;
+        let is_weaker = fallback.options.security == Security::None
+            && server.options.security != Security::None;
+        let is_usable = !is_weaker && fallback.oid != server.oid && !fallback.options.queue.paused;
+        is_usable.then_some(fallback)
+    }
+
+    /// Judges messages that were claimed. `by`: the server that they go by. `stamp`: this installation.
+    pub fn messages(
+        &mut self,
+        client: &mut SpiClient<'_>,
+        claimed: Vec<Claimed>,
+        by: pg_sys::Oid,
+        stamp: &str,
+        known: &KnownWays,
+    ) -> Vec<Judged> {
+        let mut letters: Vec<(Claimed, Result<Letter, Sentence>)> = claimed
+            .into_iter()
+            .map(|mut claimed| {
+                let letter = self.letter(client, &mut claimed, stamp);
+                (claimed, letter)
+            })
+            .collect();
+        suppress(client, &mut letters);
+        let judged = letters.into_iter().map(|(claimed, letter)| {
+            let sentence = letter.map(|letter| self.sentence(letter, by, claimed.owner, known));
+            Judged {
+                message_id: claimed.message_id,
+                owner: claimed.owner,
+                due_at: claimed.due_at,
+                at_most_once: claimed.at_most_once,
+                has_others: claimed.has_others,
+                sentence: sentence.unwrap_or_else(|sentence| sentence),
+            }
+        });
+        judged.collect()
+    }
+
+    fn letter(
+        &mut self,
+        client: &mut SpiClient<'_>,
+        claimed: &mut Claimed,
+        stamp: &str,
+    ) -> Result<Letter, Sentence> {
+        if !self.is_own(client, claimed, stamp) {
+            return Err(Sentence::Hold);
+        }
+        let failed = |reason: &str, claimed: &Claimed| {
+            let settled = claimed.recipients.iter().map(|recipient| {
+                let reason = format!("not sent: {reason}");
+                final_without_attempt(recipient.number, FinalState::Failed, reason)
+            });
+            Sentence::Settle(settled.collect())
+        };
+        if !roles::exists(claimed.owner) {
+            return Err(failed("its owner was dropped", claimed));
+        }
+        Letter::parse(claimed).map_err(|reason| failed(&reason, claimed))
+    }
+
+    /// Whether this installation, or one that it goes on for, has queued a message.
+    pub fn is_own(&mut self, client: &mut SpiClient<'_>, claimed: &Claimed, stamp: &str) -> bool {
+        let home = claimed.home.0.as_deref().unwrap_or_default();
+        if home == stamp {
+            return true;
+        }
+        if let Some(known) = self.adopted.get(home) {
+            return *known;
+        }
+        let adopted = claim::is_adopted(client, stamp, home);
+        self.adopted.insert(home.to_owned(), adopted);
+        adopted
+    }
+
+    fn sentence(
+        &mut self,
+        letter: Letter,
+        by: pg_sys::Oid,
+        owner: pg_sys::Oid,
+        known: &KnownWays,
+    ) -> Sentence {
+        if letter.addressees.is_empty() {
+            return Sentence::Settle(letter.settled);
+        }
+        match self.way(by, owner).and_then(|way| way.with_login(known)) {
+            Ok((way, login)) => Sentence::Send(Box::new(Sendable {
+                job: letter.job,
+                addressees: letter.addressees,
+                settled: letter.settled,
+                way,
+                login,
+            })),
+            Err(obstacle) => Sentence::Wait(obstacle),
+        }
+    }
+}
+
+/// The suppression list is asked once for all messages.
+fn suppress(client: &mut SpiClient<'_>, letters: &mut [(Claimed, Result<Letter, Sentence>)]) {
+    let sendable = letters
+        .iter()
+        .filter_map(|(_, letter)| letter.as_ref().ok());
+    let addresses: Vec<CanonicalAddress> = sendable
+        .flat_map(|letter| &letter.addressees)
+        .map(|addressee| addressee.address.clone())
+        .collect();
+    let marks = suppression::suppressed(client, &addresses);
+    if !marks.contains(&true) {
+        return;
+    }
+    let hit = addresses.into_iter().zip(&marks);
+    let hit: Vec<_> = hit
+        .filter_map(|(address, hit)| hit.then_some(address))
+        .collect();
+    suppression::note_hits(client, &hit);
+    let mut marks = &marks[..];
+    for (_, letter) in letters {
+        if let Ok(letter) = letter {
+            let (own, rest) = marks.split_at(letter.addressees.len());
+            letter.suppress(own);
+            marks = rest;
+        }
+    }
 }
 
 fn server(oid: pg_sys::Oid) -> Result<Arc<Server>, Obstacle> {
-    let server = Server::of(oid)
-        .map_err(|report| Obstacle::new(Scope::Server, ServerFailure::Mapping, &report))?;
+    let mapping = |report| Obstacle::new(Scope::Server, ServerFailure::Mapping, &report);
+    let server = match cache::of(oid).map_err(mapping)? {
+        Some(server) => Some(server),
+        // With options that can't be read, or none.
+        None => Server::of(oid).map_err(mapping)?.map(Arc::new),
+    };
     let server = server.ok_or_else(|| Obstacle {
         scope: Scope::Server,
         failure: ServerFailure::Missing,
         text: "the mail server does not exist any more".to_owned(),
+        options: None,
     })?;
     let (host, port) = (&server.address.host, server.address.port);
     access::require(server.owner, host, port, Privilege::Converse)
         .map_err(|report| Obstacle::new(Scope::Server, ServerFailure::Access, &report))?;
-    Ok(Arc::new(server))
+    Ok(server)
 }
 
 fn way(server: Arc<Server>, owner: pg_sys::Oid) -> Result<Way, Obstacle> {
     let of_owner =
         |failure| move |report: Report| Obstacle::new(Scope::Owner(owner), failure, &report);
-    server
-        .require_usage(owner)
-        .map_err(of_owner(ServerFailure::Usage))?;
+    let usage = server.require_usage(owner);
+    usage.map_err(of_owner(ServerFailure::Usage))?;
     let (host, port) = (&server.address.host, server.address.port);
     access::require_not_denied(owner, host, port, Privilege::Converse)
         .map_err(of_owner(ServerFailure::Access))?;
-    let mapping = server
-        .mapping(owner)
-        .map_err(of_owner(ServerFailure::Mapping))?;
+    let mapping = server.mapping(owner);
+    let mapping = mapping.map_err(of_owner(ServerFailure::Mapping))?;
     let key = WayKey {
         mapping: mapping.as_ref().map(|mapping| mapping.token_key.mapping),
         owner: access::may_be_denied_addresses(owner, Privilege::Converse).then_some(owner),
-        digest: mapping
+        options: mapping
             .as_ref()
             .map_or_else(|| server.digest(), |mapping| mapping.token_key.digest),
     };
@@ -167,88 +332,4 @@ fn way(server: Arc<Server>, owner: pg_sys::Oid) -> Result<Way, Obstacle> {
         owner,
         key,
     })
-}
-
-/// Parses what a message says.
-pub fn letter(claimed: &mut Claimed) -> Letter {
-    match envelope(claimed) {
-        Ok(letter) => letter,
-        Err(reason) => Letter::Nonsense(format!("not sent: {reason}")),
-    }
-}
-
-fn envelope(claimed: &mut Claimed) -> Result<Letter, String> {
-    let sender = text(&claimed.sender).and_then(|text| {
-        ReversePath::parse(text).map_err(|error| format!("the sender is invalid: {error}"))
-    })?;
-    let parameters = parameters(&claimed.parameters)?;
-    Command::Mail(sender.clone(), parameters.clone())
-        .line()
-        .map_err(|error| error.to_string())?;
-    let content = content(claimed)?;
-    let (mut recipients, mut numbers) = (Vec::new(), Vec::new());
-    let mut unsendable = Vec::new();
-    for claimed in &claimed.recipients {
-        match recipient(claimed) {
-            Ok(recipient) => {
-                recipients.push(recipient);
-                numbers.push(claimed.number);
-            }
-            Err(reason) => unsendable.push((claimed.number, format!("not sent: {reason}"))),
-        }
-    }
-    let job = Job {
-        message_id: claimed.message_id,
-        envelope: Envelope {
-            sender,
-            parameters,
-            recipients,
-        },
-        content,
-        size: claimed.content.size,
-    };
-    Ok(Letter::Sendable {
-        job,
-        numbers,
-        unsendable,
-    })
-}
-
-fn content(claimed: &mut Claimed) -> Result<JobContent, String> {
-    let content = &mut claimed.content;
-    let complete = (1..).zip(&content.pieces).all(|(at, number)| at == *number);
-    if content.pieces.is_empty() || !complete {
-        return Err("a piece of its content is missing".to_owned());
-    }
-    Ok(match content.whole.take() {
-        Some(octets) if content.pieces.len() == 1 => JobContent::Whole(octets),
-        _ => JobContent::Pieces(std::mem::take(&mut content.pieces)),
-    })
-}
-
-fn recipient(claimed: &ClaimedRecipient) -> Result<Recipient, String> {
-    let mailbox = text(&claimed.address).and_then(|text| {
-        Mailbox::parse(text).map_err(|error| format!("the address is invalid: {error}"))
-    })?;
-    let parameters = parameters(&claimed.parameters)?;
-    Command::Rcpt(mailbox.clone(), parameters.clone())
-        .line()
-        .map_err(|error| error.to_string())?;
-    Ok(Recipient {
-        mailbox,
-        parameters,
-    })
-}
-
-fn parameters(stored: &StoredText) -> Result<Parameters, String> {
-    text(stored).and_then(|text| {
-        Parameters::parse(text).map_err(|error| format!("the parameters are invalid: {error}"))
-    })
-}
-
-fn text(stored: &StoredText) -> Result<&str, String> {
-    stored
-        .0
-        .as_deref()
-        .map_err(|error| format!("its text can't be used: {error}"))
 }

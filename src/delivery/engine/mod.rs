@@ -2,19 +2,44 @@
 //!
 //! The thread that calls [`Engine`] alone speaks to PostgreSQL, and never while it waits for a mail server: no transaction,
 //! snapshot or lock outlives a call.
+//!
+//! | file | |
+//! |---|---|
+//! | `poll` | which servers have mail, and what is to be done once in a while |
+//! | `orders` | what is to be done for each server |
+//! | `work` | the transaction that writes results down and claims messages |
+//! | `judge` | a message is judged anew before it is sent |
+//! | `hand_out` | claimed messages go to groups of connections |
+//! | `slots` | which group may open a connection |
+//! | `connection`, `attempt` | the thread of a connection |
+//! | `signing` | the DKIM signatures in front of a message |
+//! | `questions`, `remote` | what such a thread wants to know of PostgreSQL |
+//! | `events`, `results` | what threads report, and what follows from it |
 
+mod age;
+mod attempt;
+mod blocks;
 mod channel;
 mod connection;
 mod events;
 mod group;
+mod hand_out;
 mod job;
 mod judge;
+mod letter;
+mod limits;
+mod orders;
+mod poll;
 mod questions;
 mod remote;
+mod results;
 mod server_queue;
+mod signing;
+mod slots;
 mod work;
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,27 +49,28 @@ use mail_queue::retry::Schedule;
 use pgrx::pg_sys;
 use smtp_client::tls::TlsCache;
 
+use self::age::Pauses;
 use self::channel::Channel;
-use self::group::Group;
-use self::job::GroupId;
-use self::judge::WayKey;
+use self::hand_out::{InHand, Member};
+use self::job::{ConnectionId, GroupId};
+use self::poll::Upkeep;
 use self::questions::Questions;
+use self::results::Unsettled;
 use self::server_queue::ServerQueue;
-use super::store::rescue;
-use super::store::settle::{Settled, Settlement};
-use crate::pg::background;
+use self::slots::Slot;
+use super::store::{rescue, state};
+use crate::pg::background::{self, Failure};
 use crate::pg::owner::with_owner_rights;
 use crate::settings;
 
-/// How often the queue is looked at.
-const POLL: Duration = Duration::from_secs(1);
-/// Looking takes at most one part in so many of the time.
-const POLL_SHARE: u32 = 20;
-/// Results are written down together: so many, or after so long.
-const BATCH: usize = 100;
-const BATCH_TIME: Duration = Duration::from_millis(50);
-/// After an error of the database's.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How its statements are planned: each finds a few rows by an index. What the planner believes of the tables is often
+/// wrong, as they fill and empty within seconds, and a plan that reads all of one would be kept.
+const PLANNING: [(&CStr, &CStr); 4] = [
+    (c"plan_cache_mode", c"force_generic_plan"),
+    (c"enable_seqscan", c"off"),
+    (c"enable_hashjoin", c"off"),
+    (c"enable_mergejoin", c"off"),
+];
 
 /// The worker's mail.
 pub struct Engine {
@@ -55,87 +81,44 @@ pub struct Engine {
     origin: Instant,
     queues: HashMap<pg_sys::Oid, ServerQueue>,
     groups: HashMap<GroupId, Member>,
-    last_group: u64,
+    slots: HashMap<ConnectionId, Slot>,
+    /// Of the last group or connection.
+    last_number: u64,
     /// What is claimed and not settled.
     in_hand: HashMap<i64, InHand>,
     unsettled: Unsettled,
     questions: Questions,
-    poll_at: Instant,
+    upkeep: Upkeep,
+    pauses: Pauses,
     /// New mail was committed.
     is_woken: bool,
+    /// There is something to be done at once.
+    is_urgent: bool,
+    /// Somebody waits for a connection to be closed, or to be ready.
+    is_crowded: bool,
     /// The highest number of a message that was seen.
     highest: i64,
+    /// The message that is tried alone, as it was in flight at a crash.
+    suspect: Option<i64>,
+    has_suspects: bool,
     has_mail: bool,
-    /// After an error nothing is written before this moment.
-    paused_until: Option<Instant>,
-    pushed_at: Option<pg_sys::TimestampTz>,
-}
-
-/// A group of connections, as this thread sees it.
-struct Member {
-    group: Arc<Group>,
-    server: pg_sys::Oid,
-    key: WayKey,
-    owner: pg_sys::Oid,
-    /// Connections, also those that are being opened.
-    connections: usize,
-    opening: usize,
-    /// Whether one was ready for mail since the last that failed.
-    is_proven: bool,
-    is_retired: bool,
-}
-
-/// A message that is claimed.
-struct InHand {
-    server: pg_sys::Oid,
-    group: GroupId,
-    due_at: pg_sys::TimestampTz,
-    at_most_once: bool,
-    /// Whether the message has no recipients but these.
-    is_whole: bool,
-    /// The recipients that it is sent to.
-    numbers: Vec<i32>,
-    /// What became of others of its recipients already.
-    others: Vec<Settled>,
-}
-
-/// What is to be written down.
-#[derive(Default)]
-struct Unsettled {
-    settlements: Vec<Settlement>,
-    released: Vec<i64>,
-    held: Vec<i64>,
-    since: Option<Instant>,
-}
-
-impl Unsettled {
-    fn len(&self) -> usize {
-        self.settlements.len() + self.released.len() + self.held.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.len() >= BATCH || self.due_at().is_some_and(|due| due <= now)
-    }
-
-    fn due_at(&self) -> Option<Instant> {
-        self.since.map(|since| since + BATCH_TIME)
-    }
+    /// An error of the database's that the worker has yet to hear of.
+    failure: Option<Failure>,
 }
 
 impl Engine {
     /// Begins with what an earlier worker has left behind. `lease`: the number of this worker.
     pub fn start(lease: i64) -> Self {
-        let channel = Channel::new().unwrap_or_else(|error| panic!("no channel: {error}"));
-        let rescued =
-            background::transaction(|| with_owner_rights(|client| rescue::rescue(client, lease)));
-        if let Err(failure) = rescued {
-            // Looking at the queue tries it again.
-            failure.log();
+        for (name, value) in PLANNING {
+            background::set(name, value);
         }
+        let channel = Channel::new().unwrap_or_else(|error| panic!("no channel: {error}"));
+        let begun = background::transaction(|| {
+            with_owner_rights(|client| {
+                rescue::rescue(client, lease);
+                state::begin(client);
+            })
+        });
         let now = Instant::now();
         Self {
             lease,
@@ -144,35 +127,46 @@ impl Engine {
             origin: now,
             queues: HashMap::new(),
             groups: HashMap::new(),
-            last_group: 0,
+            slots: HashMap::new(),
+            last_number: 0,
             in_hand: HashMap::new(),
             unsettled: Unsettled::default(),
             questions: Questions::default(),
-            poll_at: now,
+            upkeep: Upkeep::new(now),
+            pauses: Pauses::default(),
             is_woken: true,
+            is_urgent: false,
+            is_crowded: false,
             highest: 0,
+            suspect: None,
+            has_suspects: false,
             has_mail: true,
-            paused_until: None,
-            pushed_at: None,
+            failure: begun.err(),
         }
     }
 
     /// Does what is to be done at this moment; returns when it wants to be called again, at the latest.
     pub fn run_once(&mut self, now: Instant) -> Instant {
+        self.is_urgent = false;
         self.take_events();
         self.answer_questions();
-        if self.paused_until.is_some_and(|until| now < until) {
-            return self.next_call(now);
+        self.poll_if_due(now);
+        if self.failure.is_none() {
+            self.push();
         }
-        self.paused_until = None;
-        if self.poll_at <= now {
-            self.poll(now);
-        } else if self.is_woken {
+        if self.is_woken && self.failure.is_none() {
             self.look_at_recent();
         }
-        self.work(now);
+        if self.failure.is_none() {
+            self.work(now);
+        }
         self.open_connections();
         self.next_call(now)
+    }
+
+    /// An error of the database's since the last call. Until it is taken, and the engine is called again, nothing is written.
+    pub fn take_failure(&mut self) -> Option<Failure> {
+        self.failure.take()
     }
 
     /// Readable when a thread has something.
@@ -187,7 +181,7 @@ impl Engine {
 
     /// The settings have changed: connections are opened anew by them.
     pub fn reload(&mut self) {
-        self.poll_at = Instant::now();
+        self.upkeep.poll_at = Instant::now();
         let ids: Vec<GroupId> = self.groups.keys().copied().collect();
         for id in ids {
             self.retire(id);
@@ -202,57 +196,54 @@ impl Engine {
     /// Ends all conversations: those whose final dot is out get `grace`, the others end at once. What was not sent is given
     /// back as it was.
     pub fn stop(&mut self, grace: Duration) {
+        /// For threads that are told, and need no network any more.
+        const LEAVE: Duration = Duration::from_millis(200);
         self.channel.stop.tell();
-        self.wake_threads();
-        let until = Instant::now() + grace;
-        while self.connections() > 0 && Instant::now() < until {
-            self.questions.refuse();
-            let left = until.saturating_duration_since(Instant::now());
-            self.channel.wait(left);
-            self.take_events();
-        }
+        self.await_threads(grace);
         self.channel.end.tell();
-        self.wake_threads();
-        // They are told, and need no network any more.
-        let until = Instant::now() + Duration::from_millis(200);
-        while self.connections() > 0 && Instant::now() < until {
-            self.questions.refuse();
-            self.channel
-                .wait(until.saturating_duration_since(Instant::now()));
-            self.take_events();
-        }
+        self.await_threads(LEAVE);
         self.give_all_back();
         self.settle_rest();
+    }
+
+    /// Waits for all threads to end. Questions get no answer.
+    fn await_threads(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        for member in self.groups.values() {
+            member.group.wake();
+        }
+        loop {
+            self.take_events();
+            self.questions.refuse();
+            let left = until.saturating_duration_since(Instant::now());
+            if self.slots.is_empty() || left.is_zero() {
+                return;
+            }
+            self.channel.wait(left);
+        }
     }
 
     fn moment(&self) -> Moment {
         Moment::new(self.origin.elapsed())
     }
 
-    fn connections(&self) -> usize {
-        self.groups.values().map(|member| member.connections).sum()
-    }
-
-    fn wake_threads(&self) {
-        for member in self.groups.values() {
-            member.group.wake();
-        }
-    }
-
     fn next_call(&mut self, now: Instant) -> Instant {
-        if let Some(until) = self.paused_until {
-            return until;
+        if self.is_urgent {
+            return now;
         }
         let moment = self.moment();
-        let trials = self.queues.values_mut().filter(|queue| queue.is_due);
-        let trial = trials
-            .filter_map(|queue| queue.next_trial(moment))
-            .filter(|time| !time.is_zero())
-            .min();
-        let settle = self.unsettled.due_at();
-        let trial = trial.map(|time| now + time);
-        let next = [Some(self.poll_at), settle, trial];
-        next.into_iter().flatten().min().unwrap_or(self.poll_at)
+        let due = self.queues.values_mut().filter(|queue| queue.has_due());
+        let trial = due.filter_map(|queue| queue.next_trial(moment)).min();
+        let next = [
+            Some(self.upkeep.poll_at),
+            self.unsettled.due_at(),
+            trial.map(|time| now + time),
+            self.is_crowded.then(|| now + slots::SLOW),
+        ];
+        next.into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.upkeep.poll_at)
     }
 }
 

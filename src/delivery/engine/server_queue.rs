@@ -1,42 +1,224 @@
 //! What the worker keeps of the queue of one mail server.
 
-use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mail_queue::backoff::{Admission, Backoff, Ticket};
 use mail_queue::clock::Moment;
 use mail_queue::retry::Schedule;
-use mail_queue::server::ServerFailure;
+use mail_queue::suppression::{CanonicalAddress, Guard};
 use pgrx::pg_sys;
 
+use super::blocks::Blocks;
 use super::judge::{Obstacle, Scope};
+use super::limits::Limits;
 use crate::delivery::store::claim::Position;
+use crate::delivery::store::state::ServerState;
+use crate::servers::Server;
+
+/// Messages that were queued of late and are remembered one by one. More are found by their order.
+const FRESH: usize = 1000;
 
 /// The queue of one server.
 #[derive(Default)]
 pub struct ServerQueue {
     /// Whether there may be due mail behind `cursor`.
-    pub is_due: bool,
+    is_due: bool,
     /// Behind which mail is claimed next. What was committed late lies before it, and is found when it starts anew.
-    pub cursor: Option<Position>,
+    cursor: Option<Position>,
     /// Messages that were queued of late.
-    pub fresh: Vec<i64>,
+    fresh: Vec<i64>,
     /// An owner of mail that waits.
     pub owner: Option<pg_sys::Oid>,
     /// Messages in the worker's hands.
     pub claimed: usize,
+    /// The server, as it was last read.
+    pub server: Option<Arc<Server>>,
     /// Whether a connection was ready for mail since the server last failed.
     pub is_proven: bool,
     pub backoff: Backoff,
-    pub last_error: Option<LastError>,
-    /// Those who can't use it, besides.
-    pub blocks: HashMap<Scope, Block>,
-    /// By which mapping owners log in.
-    pub logins: HashMap<pg_sys::Oid, Option<pg_sys::Oid>>,
-    /// As of the last claim; 0: not known.
-    pub max_connections: usize,
+    /// When it was last tried whether it can be used.
+    pub probed_at: Option<Instant>,
+    /// When it ends, as it is shown.
+    until: Option<pg_sys::TimestampTz>,
+    pub last_error: Option<(String, pg_sys::TimestampTz)>,
+    /// Those who can't use it.
+    pub blocks: Blocks,
+    /// Whose mail may have grown too old meanwhile.
+    pub aging: Vec<Aging>,
+    /// Whether it was said that its mail has waited for long.
+    pub is_warned: bool,
     pub is_paused: bool,
+    pub limits: Limits,
     pub rate: Rate,
+    /// The server that mail goes to while this one can't be used.
+    pub fallback: Option<pg_sys::Oid>,
+    /// Keeps a server that refuses everybody from filling the suppression list.
+    pub guard: Guard<CanonicalAddress>,
+    /// What others were last shown.
+    pub shown: Option<ServerState>,
+}
+
+/// Mail that waits because of an obstacle.
+pub struct Aging {
+    pub obstacle: Obstacle,
+    /// Whose it is, unless it is everybody's.
+    pub owners: Vec<pg_sys::Oid>,
+}
+
+impl ServerQueue {
+    /// Takes note of what the server is now.
+    pub fn learn(&mut self, server: Arc<Server>) {
+        self.server = Some(server);
+    }
+
+    /// Whether it can't be used because of rights or options, which somebody may alter.
+    pub fn is_barred(&self) -> bool {
+        let failure = self.backoff.failure();
+        failure.is_some_and(|failure| failure.needs_operator())
+    }
+
+    /// Whether something would be lost with it.
+    pub fn is_worth_keeping(&self) -> bool {
+        self.server.is_some() || self.has_due() || self.claimed > 0
+    }
+
+    /// Whether there may be mail that is due.
+    pub fn has_due(&self) -> bool {
+        self.is_due || !self.fresh.is_empty()
+    }
+
+    /// Goes through all due mail once more.
+    pub fn start_anew(&mut self) {
+        self.is_due = true;
+        self.cursor = None;
+    }
+
+    /// Goes on behind a position; `None`: no more mail is due.
+    pub fn go_on(&mut self, cursor: Option<Position>) {
+        self.is_due = cursor.is_some();
+        self.cursor = cursor;
+    }
+
+    pub fn position(&self) -> Position {
+        self.cursor.unwrap_or(Position::FIRST)
+    }
+
+    pub fn add_fresh(&mut self, message_id: i64) {
+        if self.fresh.len() >= FRESH {
+            self.start_anew();
+        } else if !self.fresh.contains(&message_id) {
+            self.fresh.push(message_id);
+        }
+    }
+
+    /// Takes up to so many of the messages that were queued of late.
+    pub fn take_fresh(&mut self, count: usize) -> Vec<i64> {
+        let count = count.min(self.fresh.len());
+        self.fresh.drain(..count).collect()
+    }
+
+    pub fn most_connections(&self) -> usize {
+        let options = self.server.as_ref().map(|server| &server.options.queue);
+        options.map_or(1, |options| options.max_connections())
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> Option<&str> {
+        self.server.as_ref().map(|server| &*server.name)
+    }
+
+    /// Notes that the server could not be used. True where a back-off begins by it.
+    pub fn fail(
+        &mut self,
+        obstacle: &Obstacle,
+        ticket: Option<Ticket>,
+        time: &FailureTime<'_>,
+    ) -> bool {
+        self.last_error = Some((obstacle.text.clone(), time.wall));
+        if obstacle.scope != Scope::Server {
+            return self.blocks.fail(obstacle, time);
+        }
+        self.is_proven = false;
+        let ticket = ticket.or_else(|| match self.backoff.admit(time.moment) {
+            Admission::Open(ticket) | Admission::Trial(ticket) => Some(ticket),
+            Admission::Wait(_) | Admission::TrialUnderWay => None,
+        });
+        let begins = ticket.is_some_and(|ticket| {
+            let (schedule, jitter) = (time.schedule, time.jitter);
+            self.backoff
+                .fail(ticket, obstacle.failure, schedule, jitter, time.moment)
+        });
+        let remaining = self.backoff.remaining(time.moment);
+        self.until = remaining.map(|left| mail_queue::clock::later(time.wall, left));
+        begins
+    }
+
+    /// A message got through.
+    pub fn succeed(&mut self, ticket: Ticket, mapping: Option<pg_sys::Oid>) {
+        self.backoff.succeed(ticket);
+        self.is_warned &= self.backoff.failure().is_some();
+        self.blocks.succeed(mapping);
+    }
+
+    /// When it, or one of those who can't use it, is tried again, or its limits allow more; `None`: nothing is to be waited
+    /// for.
+    pub fn next_trial(&mut self, now: Moment) -> Option<Duration> {
+        let times = [
+            self.backoff.remaining(now),
+            self.blocks.next_trial(now),
+            self.limits.remaining(now),
+        ];
+        times
+            .into_iter()
+            .flatten()
+            .filter(|time| !time.is_zero())
+            .min()
+    }
+
+    /// Forgets all back-offs.
+    pub fn forget_failures(&mut self) {
+        self.backoff.forget();
+        self.blocks = Blocks::default();
+    }
+
+    /// What others see of it.
+    pub fn state(
+        &mut self,
+        server: pg_sys::Oid,
+        connections: usize,
+        now: Moment,
+        wall: pg_sys::TimestampTz,
+    ) -> ServerState {
+        let (state, until) = if self.is_paused {
+            ("paused", None)
+        } else if self.backoff.failure().is_some() {
+            ("backed off", self.until)
+        } else if let Some(until) = self.blocks.until() {
+            ("backed off", Some(until))
+        } else if let Some(left) = self.limits.remaining(now) {
+            // To the second: it is computed anew each time.
+            let until = mail_queue::clock::later(wall, left);
+            ("limited", Some(until - until % 1_000_000))
+        } else {
+            ("ok", None)
+        };
+        ServerState {
+            server,
+            state,
+            until,
+            connections: connections as i32,
+            last_error: self.last_error.clone(),
+        }
+    }
+}
+
+/// When a failure happened, and what decides how long the back-off is.
+pub struct FailureTime<'a> {
+    pub moment: Moment,
+    pub wall: pg_sys::TimestampTz,
+    pub schedule: &'a Schedule,
+    pub jitter: f64,
 }
 
 /// How fast messages are dealt with.
@@ -65,165 +247,5 @@ impl Rate {
     /// How many that are within a time.
     pub fn within(&self, time: Duration) -> usize {
         (self.per_second * time.as_secs_f64()) as usize
-    }
-}
-
-/// Why a server could not be used last.
-pub struct LastError {
-    pub text: String,
-    pub at: pg_sys::TimestampTz,
-}
-
-/// A back-off of a login, or of an owner.
-#[derive(Default)]
-pub struct Block {
-    backoff: Backoff,
-    ticket: Option<Ticket>,
-}
-
-impl Block {
-    /// Whether it has to be tried again now.
-    fn is_over(&mut self, now: Moment) -> bool {
-        match self.backoff.admit(now) {
-            Admission::Open(ticket) | Admission::Trial(ticket) => {
-                self.ticket = Some(ticket);
-                true
-            }
-            Admission::TrialUnderWay => true,
-            Admission::Wait(_) => false,
-        }
-    }
-
-    fn fail(
-        &mut self,
-        failure: ServerFailure,
-        schedule: &Schedule,
-        jitter: f64,
-        now: Moment,
-    ) -> bool {
-        let ticket = match self.backoff.admit(now) {
-            Admission::Open(ticket) | Admission::Trial(ticket) => Some(ticket),
-            Admission::TrialUnderWay => self.ticket,
-            Admission::Wait(_) => None,
-        };
-        ticket.is_some_and(|ticket| self.backoff.fail(ticket, failure, schedule, jitter, now))
-    }
-}
-
-/// Messages that were queued of late and are remembered one by one. More are found by their order.
-const FRESH: usize = 1000;
-
-impl ServerQueue {
-    /// Whether there may be mail that is due.
-    pub fn has_due(&self) -> bool {
-        self.is_due || !self.fresh.is_empty()
-    }
-
-    /// Goes through all due mail once more.
-    pub fn start_anew(&mut self) {
-        self.is_due = true;
-        self.cursor = None;
-    }
-
-    /// Goes on behind a position; `None`: no more mail is due.
-    pub fn go_on(&mut self, cursor: Option<Position>) {
-        self.is_due = cursor.is_some();
-        self.cursor = cursor;
-    }
-
-    pub fn add_fresh(&mut self, message_id: i64) {
-        if self.fresh.len() < FRESH {
-            self.fresh.push(message_id);
-        } else {
-            self.start_anew();
-        }
-    }
-
-    /// Takes up to so many of the messages that were queued of late.
-    pub fn take_fresh(&mut self, count: usize) -> Vec<i64> {
-        let count = count.min(self.fresh.len());
-        self.fresh.drain(..count).collect()
-    }
-
-    pub fn most_connections(&self) -> usize {
-        match self.max_connections {
-            0 => 1,
-            most => most,
-        }
-    }
-
-    /// The owners whose mail is left alone.
-    pub fn blocked_owners(&mut self, now: Moment) -> Vec<pg_sys::Oid> {
-        let blocked: HashSet<Scope> = self
-            .blocks
-            .iter_mut()
-            .filter_map(|(scope, block)| (!block.is_over(now)).then_some(*scope))
-            .collect();
-        if blocked.is_empty() {
-            return Vec::new();
-        }
-        let of_logins = self
-            .logins
-            .iter()
-            .filter(|(_, mapping)| blocked.contains(&Scope::Login(**mapping)));
-        let of_owners = blocked.iter().filter_map(|scope| match scope {
-            Scope::Owner(owner) => Some(*owner),
-            Scope::Server | Scope::Login(_) => None,
-        });
-        let mut owners: Vec<_> = of_logins
-            .map(|(owner, _)| *owner)
-            .chain(of_owners)
-            .collect();
-        owners.sort_unstable_by_key(|owner| owner.to_u32());
-        owners.dedup();
-        owners
-    }
-
-    /// Notes that the server could not be used. True where a back-off begins by it.
-    pub fn fail(
-        &mut self,
-        obstacle: &Obstacle,
-        ticket: Option<Ticket>,
-        schedule: &Schedule,
-        jitter: f64,
-        now: Moment,
-    ) -> bool {
-        if obstacle.scope != Scope::Server {
-            let block = self.blocks.entry(obstacle.scope).or_default();
-            return block.fail(obstacle.failure, schedule, jitter, now);
-        }
-        self.is_proven = false;
-        let ticket = ticket.or_else(|| match self.backoff.admit(now) {
-            Admission::Open(ticket) | Admission::Trial(ticket) => Some(ticket),
-            Admission::Wait(_) | Admission::TrialUnderWay => None,
-        });
-        ticket.is_some_and(|ticket| {
-            self.backoff
-                .fail(ticket, obstacle.failure, schedule, jitter, now)
-        })
-    }
-
-    /// A message got through.
-    pub fn succeed(&mut self, ticket: Ticket, mapping: Option<pg_sys::Oid>) {
-        self.backoff.succeed(ticket);
-        self.blocks.remove(&Scope::Login(mapping));
-    }
-
-    /// How long it is left alone; `None`: it is not.
-    pub fn remaining(&mut self, now: Moment) -> Option<Duration> {
-        self.backoff.remaining(now)
-    }
-
-    /// When one of those who can't use it is tried again.
-    pub fn next_trial(&mut self, now: Moment) -> Option<Duration> {
-        let blocks = self.blocks.values_mut();
-        let of_blocks = blocks.filter_map(|block| block.backoff.remaining(now));
-        of_blocks.chain(self.backoff.remaining(now)).min()
-    }
-
-    /// Forgets all back-offs.
-    pub fn forget(&mut self) {
-        self.backoff.forget();
-        self.blocks.clear();
     }
 }

@@ -1,489 +1,287 @@
-//! Transactions: what became of messages is written down, and messages are claimed, in one commit.
+//! The transaction that writes down what became of messages, and claims more of them: one commit for both.
 
-use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mail_queue::backoff::{Admission, Ticket};
+use mail_queue::backoff::Ticket;
+use mail_queue::retry::Schedule;
+use mail_queue::state::FinalState;
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
 
-use super::connection::Start;
-use super::group::{Group, Login};
-use super::job::{GroupId, Job};
-use super::judge::{Judge, Letter, Obstacle, Scope, Way, WayKey, letter};
-use super::server_queue::ServerQueue;
-use super::{Engine, InHand, Member, PAUSE, POLL, POLL_SHARE, Unsettled};
+use super::age::Pauses;
+use super::group::Login;
+use super::judge::{Judge, Judged, KnownWays, Obstacle, Scope, Sentence, Way};
+use super::limits;
+use super::orders::{Action, Claim, Order, Orders};
+use super::results::final_without_attempt;
+use super::server_queue::Aging;
+use super::{Engine, schedule};
 use crate::delivery::home;
-use crate::delivery::store::claim::{self, Claimed, Claimer, Position};
-use crate::delivery::store::settle::{self, Outcome, Settled, Settlement, Settler};
-use crate::delivery::store::{due, rescue};
-use crate::pg::background::{self, Failure};
+use crate::delivery::store::claim::{self, Chosen, Claimed, Claimer, Position};
+use crate::delivery::store::settle::Settler;
+use crate::delivery::store::{due, state, upkeep};
 use crate::pg::owner::with_owner_rights;
-use crate::pg::{roles, thread, transaction};
+use crate::pg::{background, notices, transaction};
+use crate::servers::Server;
 use crate::settings;
-use smtp_client::stop::BlockedSignals;
 
-/// Recent messages that are noted at once.
-const RECENT: usize = 1000;
-/// Numbers below the highest that was seen, which a transaction may have that commits late.
-const LATE: i64 = 256;
-/// Messages that are claimed ahead of the connections, at most.
-const MOST_AHEAD: usize = 400;
-
-/// What is to be done for one server.
-struct Order {
-    server: pg_sys::Oid,
-    action: Action,
-}
-
-enum Action {
-    /// Nobody knows whether the server can be used: a connection is opened, before anything is claimed.
-    Probe { owner: pg_sys::Oid, ticket: Ticket },
-    Claim {
-        fresh: Vec<i64>,
-        behind: Position,
-        but_for: Vec<pg_sys::Oid>,
-        limit: usize,
-    },
-}
+/// When a result is tried again to be written that somebody else had locked the message of.
+const LOCKED: Duration = Duration::from_secs(1);
+/// Messages that expire in one transaction.
+const EXPIRING: usize = 500;
 
 /// What came of an order.
 enum Done {
     Probed {
-        server: pg_sys::Oid,
+        server: Arc<Server>,
         ticket: Ticket,
         way: Result<(Way, Option<Login>), Obstacle>,
     },
-    Claimed {
-        server: pg_sys::Oid,
-        messages: Vec<Judged>,
-        /// Where to go on; `None`: there is nothing more behind.
-        cursor: Option<Position>,
+    Claimed(ClaimDone),
+    /// The server has other limits than were kept to: nothing was claimed.
+    Limited {
+        /// Whose mail was to be sent.
+        of: pg_sys::Oid,
+        server: Arc<Server>,
+        sent: Vec<(Duration, u32)>,
     },
-    /// The server can't be used, or is not to be.
+    Paused(Arc<Server>),
     Refused {
         server: pg_sys::Oid,
-        obstacle: Option<Obstacle>,
+        obstacle: Obstacle,
+        /// Of the connection that was to be opened.
+        ticket: Option<Ticket>,
     },
+    Expired {
+        server: pg_sys::Oid,
+        messages: Vec<Judged>,
+        /// What is in the way of more that are too old.
+        more: Option<Aging>,
+        is_old: bool,
+    },
+    Suspect(Option<Judged>, pg_sys::Oid),
+    Begun(Vec<i64>),
 }
 
-/// A message that was claimed and judged.
-struct Judged {
-    message_id: i64,
-    owner: pg_sys::Oid,
-    due_at: pg_sys::TimestampTz,
-    at_most_once: bool,
-    has_others: bool,
-    numbers: Vec<i32>,
-    sentence: Sentence,
+struct ClaimDone {
+    server: Arc<Server>,
+    messages: Vec<Judged>,
+    /// Where to go on; `None`: there is nothing more behind.
+    cursor: Option<Position>,
+    fallback: Option<pg_sys::Oid>,
 }
 
-enum Sentence {
-    Send {
-        job: Job,
-        numbers: Vec<i32>,
-        unsendable: Vec<(i32, String)>,
-        way: Way,
-        login: Option<Login>,
-    },
-    Fail(String),
-    Wait(Obstacle),
-    Hold,
+/// What orders are carried out with.
+struct Desk<'a, 'conn> {
+    client: &'a mut SpiClient<'conn>,
+    claimer: Claimer,
+    judge: Judge,
+    known: &'a KnownWays,
+    pauses: &'a Pauses,
+    schedule: Schedule,
+    stamp: String,
 }
 
 impl Engine {
-    /// Looks which servers have mail.
-    pub(super) fn poll(&mut self, now: Instant) {
-        self.is_woken = false;
-        let began = Instant::now();
-        let lease = self.lease;
-        let found = background::transaction(|| {
-            with_owner_rights(|client| {
-                rescue::rescue(client, lease);
-                let first = due::first_of_each(client);
-                let is_any = !first.is_empty() || due::is_any(client);
-                (first, is_any, due::pushed_at(client))
-            })
-        });
-        self.poll_at = now + POLL.max(began.elapsed() * POLL_SHARE);
-        match found {
-            Ok(Some((first, is_any, pushed_at))) => {
-                self.has_mail = is_any;
-                self.pushed_at = pushed_at;
-                let time = transaction::now();
-                for first in first {
-                    let queue = self.queues.entry(first.server).or_default();
-                    queue.owner = Some(first.owner);
-                    queue.is_paused = false;
-                    if first.next_attempt_at <= time {
-                        queue.start_anew();
-                    }
-                }
-            }
-            Ok(None) => self.has_mail = false,
-            Err(failure) => self.failed(&failure),
-        }
-    }
-
-    /// Looks for mail that was committed just now.
-    pub(super) fn look_at_recent(&mut self) {
-        self.is_woken = false;
-        let above = self.highest - LATE;
-        let recent = background::transaction(|| {
-            with_owner_rights(|client| due::recent(client, above, transaction::now(), RECENT))
-        });
-        match recent {
-            Ok(recent) => {
-                let recent = recent.unwrap_or_default();
-                self.has_mail |= !recent.is_empty();
-                self.is_woken = recent.len() == RECENT;
-                for message in recent {
-                    self.highest = self.highest.max(message.message_id);
-                    let queue = self.queues.entry(message.server).or_default();
-                    queue.owner = Some(message.owner);
-                    queue.add_fresh(message.message_id);
-                }
-            }
-            Err(failure) => self.failed(&failure),
-        }
-    }
-
-    /// Writes down what became of messages, and claims more.
     pub(super) fn work(&mut self, now: Instant) {
         let orders = self.orders();
         let settles =
-            !self.unsettled.is_empty() && (self.unsettled.is_due(now) || !orders.is_empty());
+            self.unsettled.is_due(now) || !orders.is_empty() && !self.unsettled.is_empty();
         if orders.is_empty() && !settles {
             return;
         }
-        let mut unsettled = mem::take(&mut self.unsettled);
-        let claimer = Claimer {
-            lease: self.lease,
-            now: transaction::now(),
-            pushed_at: self.pushed_at,
+        let unsettled = mem::take(&mut self.unsettled);
+        let claimer = self.claimer();
+        let settler = Settler {
+            lease: claimer.lease,
+            now: claimer.now,
         };
-        let known: HashSet<(pg_sys::Oid, WayKey)> = self.ways();
+        let known = self.known_ways();
+        let pauses = &self.pauses;
+        let keyring = &self.channel.keyring;
         let done = background::transaction(|| {
             with_owner_rights(|client| {
-                let locked = write(client, claimer, &unsettled);
-                let mut judge = Judge::default();
-                let carry_out = |order| carry_out(client, claimer, order, &mut judge, &known);
-                (
-                    locked,
-                    orders.into_iter().map(carry_out).collect::<Vec<_>>(),
-                )
+                let locked = unsettled.write(client, settler);
+                let desk = Desk {
+                    client: &mut *client,
+                    claimer,
+                    judge: Judge::default(),
+                    known: &known,
+                    pauses,
+                    schedule: schedule(),
+                    stamp: home::stamp(),
+                };
+                let done = desk.carry_out(orders);
+                if !done.is_empty() {
+                    keyring.look(client);
+                }
+                (locked, done)
             })
         });
         match done {
             Ok(Some((locked, done))) => {
-                unsettled
-                    .settlements
-                    .retain(|settlement| locked.contains(&settlement.message_id));
-                if !unsettled.settlements.is_empty() {
-                    self.unsettled.settlements = unsettled.settlements;
-                    self.unsettled.since = Some(now + PAUSE);
+                self.unsettled.keep(unsettled, &locked, now + LOCKED);
+                for done in done {
+                    self.apply(done);
                 }
-                self.apply(done);
             }
             // The extension is gone, and the mail with it.
             Ok(None) => {}
             Err(failure) => {
-                self.unsettled = unsettled;
-                self.isolate();
-                self.failed(&failure);
+                self.unsettled.take_back(unsettled);
+                self.write_each();
+                self.start_all_anew();
+                self.failure = Some(failure);
             }
         }
     }
 
-    /// What is to be done for the servers that have mail.
-    fn orders(&mut self) -> Vec<Order> {
-        let moment = self.moment();
-        let mut used: HashMap<pg_sys::Oid, usize> = HashMap::new();
-        for member in self.groups.values() {
-            *used.entry(member.server).or_default() += member.connections;
+    fn claimer(&self) -> Claimer {
+        Claimer {
+            lease: self.lease,
+            now: transaction::now(),
+            pushed_at: self.upkeep.pushed_at,
         }
-        let most = settings::worker_connections();
-        let mut free = most.saturating_sub(self.connections());
-        let mut orders = Vec::new();
-        for (server, queue) in &mut self.queues {
-            let used = used.get(server).copied().unwrap_or_default();
-            let Some(action) = action(queue, used, free, moment) else {
-                continue;
-            };
-            if matches!(action, Action::Probe { .. }) {
-                free -= 1;
-            }
-            let server = *server;
-            orders.push(Order { server, action });
-        }
-        orders
     }
 
-    fn ways(&self) -> HashSet<(pg_sys::Oid, WayKey)> {
+    fn known_ways(&self) -> KnownWays {
         let members = self.groups.values().filter(|member| !member.is_retired);
         members.map(|member| (member.server, member.key)).collect()
     }
 
-    fn apply(&mut self, done: Vec<Done>) {
-        for done in done {
-            match done {
-                Done::Probed {
-                    server,
-                    ticket,
-                    way: Ok((way, login)),
-                } => {
-                    if let Some(id) = self.group_of(server, &way, login) {
-                        self.open(id, ticket);
-                    }
-                }
-                Done::Probed {
-                    server,
-                    ticket,
-                    way: Err(obstacle),
-                } => {
-                    let of_server = obstacle.scope == Scope::Server;
-                    self.server_failed(server, &obstacle, of_server.then_some(ticket));
-                    if !of_server && let Some(queue) = self.queues.get_mut(&server) {
-                        queue.backoff.abandon(ticket);
-                    }
-                }
-                Done::Claimed {
-                    server,
-                    messages,
-                    cursor,
-                } => {
-                    if let Some(queue) = self.queues.get_mut(&server) {
-                        queue.go_on(cursor);
-                    }
-                    for message in messages {
-                        self.take(server, message);
-                    }
-                }
-                Done::Refused {
-                    server,
-                    obstacle: Some(obstacle),
-                } => self.server_failed(server, &obstacle, None),
-                Done::Refused {
-                    server,
-                    obstacle: None,
-                } => {
-                    if let Some(queue) = self.queues.get_mut(&server) {
-                        queue.is_paused = true;
-                    }
-                }
+    /// What orders had taken of the queues was not claimed.
+    fn start_all_anew(&mut self) {
+        for queue in self.queues.values_mut() {
+            if queue.has_due() || queue.claimed > 0 {
+                queue.start_anew();
             }
         }
+        self.upkeep.poll_at = Instant::now();
     }
 
-    /// Hands a claimed message out.
-    fn take(&mut self, server: pg_sys::Oid, message: Judged) {
-        let message_id = message.message_id;
-        let fail = |numbers: &[i32], reason: &str| Settlement {
-            message_id,
-            is_whole: !message.has_others,
-            recipients: numbers
-                .iter()
-                .map(|number| failed(*number, reason))
-                .collect(),
-        };
-        match message.sentence {
-            Sentence::Fail(reason) => {
-                let settlement = fail(&message.numbers, &reason);
-                self.unsettled.settlements.push(settlement);
-            }
-            Sentence::Hold => self.unsettled.held.push(message_id),
-            Sentence::Wait(obstacle) => {
-                self.unsettled.released.push(message_id);
-                self.server_failed(server, &obstacle, None);
-            }
-            Sentence::Send {
-                job,
-                numbers,
-                unsendable,
-                way,
-                login,
-            } => {
-                let others: Vec<Settled> = unsendable
-                    .iter()
-                    .map(|(number, reason)| failed(*number, reason))
-                    .collect();
-                if numbers.is_empty() {
-                    self.unsettled.settlements.push(Settlement {
-                        message_id,
-                        is_whole: !message.has_others,
-                        recipients: others,
-                    });
-                } else if let Some(group) = self.group_of(server, &way, login) {
-                    self.in_hand.insert(
-                        message_id,
-                        InHand {
-                            server,
-                            group,
-                            due_at: message.due_at,
-                            at_most_once: message.at_most_once,
-                            is_whole: !message.has_others,
-                            numbers,
-                            others,
-                        },
-                    );
-                    let queue = self.queues.entry(server).or_default();
-                    queue.claimed += 1;
-                    queue.logins.insert(message.owner, way.key.mapping);
-                    queue.max_connections = way.server.options.queue.max_connections();
-                    self.groups[&group].group.push(vec![job]);
-                } else {
-                    self.unsettled.released.push(message_id);
-                }
-            }
-        }
-        if !self.unsettled.is_empty() {
-            self.unsettled.since.get_or_insert_with(Instant::now);
-        }
-    }
-
-    /// The group of a way: the one there is, or a new one.
-    fn group_of(
-        &mut self,
-        server: pg_sys::Oid,
-        way: &Way,
-        login: Option<Login>,
-    ) -> Option<GroupId> {
-        let is_same = |member: &Member| {
-            member.server == server && member.key == way.key && !member.is_retired
-        };
-        let known = self.groups.iter().find(|(_, member)| is_same(member));
-        if let Some((id, _)) = known {
-            return Some(*id);
-        }
-        let login = login?;
-        // One of other options: they have been altered.
-        let outdated: Vec<GroupId> = self
-            .groups
-            .iter()
-            .filter(|(_, member)| member.server == server && member.key.is_outdated_by(&way.key))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in outdated {
-            self.retire(id);
-        }
-        self.last_group += 1;
-        let id = GroupId(self.last_group);
-        self.groups.insert(
-            id,
-            Member {
-                group: Arc::new(Group::new(login)),
+    fn apply(&mut self, done: Done) {
+        let moment = self.moment();
+        match done {
+            Done::Probed {
                 server,
-                key: way.key,
-                owner: way.owner,
-                connections: 0,
-                opening: 0,
-                is_proven: false,
-                is_retired: false,
-            },
-        );
-        Some(id)
-    }
-
-    /// Opens connections for messages that wait for one.
-    pub(super) fn open_connections(&mut self) {
-        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
-        for id in ids {
-            while self.needs_connection(id) {
-                let moment = self.moment();
-                let server = self.groups[&id].server;
-                let Some(queue) = self.queues.get_mut(&server) else {
-                    break;
-                };
-                let (Admission::Open(ticket) | Admission::Trial(ticket)) =
-                    queue.backoff.admit(moment)
-                else {
-                    break;
-                };
-                if !self.open(id, ticket) {
-                    break;
+                ticket,
+                way,
+            } => self.probed(server, ticket, way),
+            Done::Claimed(done) => self.claimed(done),
+            Done::Limited { of, server, sent } => {
+                let queue = self.queues.entry(server.oid).or_default();
+                let options = limits::Options::from(&server.options.queue);
+                queue.limits.set(options, sent, moment);
+                queue.learn(server);
+                self.queues.entry(of).or_default().start_anew();
+                self.is_urgent = true;
+            }
+            Done::Paused(server) => {
+                let queue = self.queues.entry(server.oid).or_default();
+                queue.is_paused = true;
+                queue.learn(server);
+                self.upkeep.poll_at = Instant::now();
+            }
+            Done::Refused {
+                server,
+                obstacle,
+                ticket,
+            } => self.server_failed(server, obstacle, ticket),
+            Done::Expired {
+                server,
+                messages,
+                more,
+                is_old,
+            } => {
+                for message in messages {
+                    self.take(server, message);
+                }
+                let queue = self.queues.entry(server).or_default();
+                queue.aging.extend(more);
+                if is_old && !mem::replace(&mut queue.is_warned, true) {
+                    let name = queue.name().unwrap_or_default();
+                    notices::warn(
+                        &format!(
+                            "mail for mail server \"{name}\" has waited for half of its lifetime"
+                        ),
+                        queue.last_error.as_ref().map(|(text, _)| &**text),
+                    );
                 }
             }
-        }
-    }
-
-    fn needs_connection(&self, id: GroupId) -> bool {
-        let Some(member) = self.groups.get(&id).filter(|member| !member.is_retired) else {
-            return false;
-        };
-        let (waiting, idle) = member.group.load();
-        if waiting <= idle + member.opening {
-            return false;
-        }
-        let of_server = self
-            .groups
-            .values()
-            .filter(|other| other.server == member.server);
-        let used: usize = of_server.map(|member| member.connections).sum();
-        let options = &member.group.login.server.options.queue;
-        let most = match member.is_proven {
-            true => options.max_connections(),
-            false => 1,
-        };
-        used < most.min(options.max_connections())
-            && self.connections() < settings::worker_connections()
-    }
-
-    /// Opens a connection. False where no thread could be started.
-    fn open(&mut self, id: GroupId, ticket: Ticket) -> bool {
-        let Some(member) = self.groups.get_mut(&id) else {
-            return false;
-        };
-        let start = Start {
-            channel: Arc::clone(&self.channel),
-            group: Arc::clone(&member.group),
-            id,
-            ticket,
-            sessions: Arc::clone(&self.sessions),
-        };
-        let started = {
-            let _signals = BlockedSignals::all();
-            thread::spawn(Box::new(move || start.run()))
-        };
-        match started {
-            Ok(()) => {
-                member.connections += 1;
-                member.opening += 1;
-                true
+            Done::Suspect(message, server) => {
+                self.has_suspects = message.is_some();
+                if let Some(message) = message {
+                    let message_id = message.message_id;
+                    self.take(server, message);
+                    self.suspect = self.in_hand.contains_key(&message_id).then_some(message_id);
+                }
             }
-            Err(_) => {
-                if let Some(queue) = self.queues.get_mut(&member.server) {
+            Done::Begun(numbers) => self.begun(&numbers),
+        }
+    }
+
+    fn probed(
+        &mut self,
+        server: Arc<Server>,
+        ticket: Ticket,
+        way: Result<(Way, Option<Login>), Obstacle>,
+    ) {
+        let oid = server.oid;
+        self.queues.entry(oid).or_default().learn(server);
+        match way {
+            Ok((way, login)) => {
+                let opened = self
+                    .group_of(&way, login)
+                    .is_some_and(|id| self.open(id, ticket));
+                if !opened && let Some(queue) = self.queues.get_mut(&oid) {
                     queue.backoff.abandon(ticket);
                 }
-                false
+            }
+            Err(obstacle) => {
+                let of_server = obstacle.scope == Scope::Server;
+                self.server_failed(oid, obstacle, of_server.then_some(ticket));
+                if !of_server && let Some(queue) = self.queues.get_mut(&oid) {
+                    queue.backoff.abandon(ticket);
+                    // Others may use it.
+                    queue.owner = None;
+                    self.upkeep.poll_at = Instant::now();
+                }
             }
         }
     }
 
-    /// An error of the database's: nothing is written for a moment.
-    fn failed(&mut self, failure: &Failure) {
-        failure.log();
-        self.paused_until = Some(Instant::now() + PAUSE);
+    fn claimed(&mut self, done: ClaimDone) {
+        let server = done.server.oid;
+        let queue = self.queues.entry(server).or_default();
+        queue.learn(done.server);
+        queue.fallback = done.fallback;
+        queue.go_on(done.cursor);
+        let mut may_go = true;
+        for message in done.messages {
+            if may_go || !matches!(message.sentence, Sentence::Send(_)) {
+                may_go &= self.take(server, message);
+            } else {
+                self.unsettled.release(message.message_id);
+            }
+        }
     }
 
     /// Writes each result down by itself: one that can't be written keeps no other from it.
-    fn isolate(&mut self) {
-        let unsettled = mem::take(&mut self.unsettled);
-        let parts = unsettled.parts();
-        for part in parts {
-            let claimer = Claimer {
-                lease: self.lease,
-                now: transaction::now(),
-                pushed_at: None,
-            };
-            let written = background::transaction(|| {
-                with_owner_rights(|client| write(client, claimer, &part))
-            });
+    fn write_each(&mut self) {
+        let by = self.claimer();
+        let by = Settler {
+            lease: by.lease,
+            now: by.now,
+        };
+        for part in mem::take(&mut self.unsettled).into_parts() {
+            let written =
+                background::transaction(|| with_owner_rights(|client| part.write(client, by)));
             match written {
-                Ok(Some(locked)) if locked.is_empty() => {}
                 Ok(None) => {}
-                Ok(Some(_)) | Err(_) => self.unsettled.add(part),
+                Ok(Some(locked)) => self.unsettled.keep(part, &locked, Instant::now() + LOCKED),
+                Err(_) => self.unsettled.take_back(part),
             }
             if background::is_terminated() {
                 return;
@@ -493,243 +291,204 @@ impl Engine {
 
     /// At the end: as much as can be written.
     pub(super) fn settle_rest(&mut self) {
-        let claimer = Claimer {
+        let by = Settler {
             lease: self.lease,
             now: transaction::now(),
-            pushed_at: None,
         };
         let unsettled = mem::take(&mut self.unsettled);
-        let written = background::transaction(|| {
-            with_owner_rights(|client| write(client, claimer, &unsettled))
-        });
+        let written =
+            background::transaction(|| with_owner_rights(|client| unsettled.write(client, by)));
         if let Err(failure) = written {
             failure.log();
-            self.unsettled = unsettled;
-            self.isolate();
+            self.unsettled.take_back(unsettled);
+            self.write_each();
         }
     }
 }
 
-impl Unsettled {
-    /// Each message by itself.
-    fn parts(self) -> Vec<Self> {
-        let settlements = self.settlements.into_iter().map(|settlement| Self {
-            settlements: vec![settlement],
-            ..Self::default()
-        });
-        let released = self.released.into_iter().map(|message_id| Self {
-            released: vec![message_id],
-            ..Self::default()
-        });
-        let held = self.held.into_iter().map(|message_id| Self {
-            held: vec![message_id],
-            ..Self::default()
-        });
-        settlements.chain(released).chain(held).collect()
-    }
-
-    fn add(&mut self, other: Self) {
-        self.settlements.extend(other.settlements);
-        self.released.extend(other.released);
-        self.held.extend(other.held);
-        self.since.get_or_insert_with(Instant::now);
-    }
-}
-
-fn failed(number: i32, reason: &str) -> Settled {
-    Settled {
-        number,
-        result: Outcome::Final("failed"),
-        tried: false,
-        reply: Some(reason.to_owned()),
-        remote: None,
-    }
-}
-
-/// What is to be done for a server, if anything. `used`: its connections. `free`: how many more there may be.
-fn action(
-    queue: &mut ServerQueue,
-    used: usize,
-    free: usize,
-    moment: mail_queue::clock::Moment,
-) -> Option<Action> {
-    if !queue.has_due() || queue.is_paused {
-        return None;
-    }
-    if !queue.is_proven {
-        let owner = queue.owner?;
-        if used > 0 || free == 0 {
-            return None;
+impl Desk<'_, '_> {
+    fn carry_out(mut self, orders: Orders) -> Vec<Done> {
+        let mut done = Vec::new();
+        if !orders.begin.is_empty() {
+            let begun = claim::begin(self.client, self.claimer.lease, &orders.begin);
+            done.push(Done::Begun(begun));
         }
-        return match queue.backoff.admit(moment) {
-            Admission::Open(ticket) | Admission::Trial(ticket) => {
-                Some(Action::Probe { owner, ticket })
-            }
-            Admission::Wait(_) | Admission::TrialUnderWay => None,
+        for order in orders.servers {
+            done.push(self.carry_out_one(order));
+        }
+        if !orders.suspects_of.is_empty() {
+            done.push(self.suspect(&orders.suspects_of));
+        }
+        done
+    }
+
+    fn carry_out_one(&mut self, order: Order) -> Done {
+        let oid = order.server;
+        let server = match self.judge.server(oid) {
+            Ok(server) => server,
+            Err(obstacle) => return self.unusable(order, obstacle),
         };
-    }
-    let target = match queue.backoff.failure() {
-        // The connection on trial gets one message.
-        Some(_) => used.min(1),
-        None => {
-            let connections = (used + free).min(queue.most_connections());
-            connections
-                + queue
-                    .rate
-                    .within(Duration::from_millis(100))
-                    .clamp(connections, MOST_AHEAD)
+        let now = self.claimer.now;
+        if server.options.queue.paused {
+            if !self.pauses.is_open(oid) {
+                upkeep::begin_pause(self.client, oid, now);
+            }
+            return Done::Paused(server);
         }
-    };
-    if queue.claimed * 2 > target || target == queue.claimed {
-        return None;
-    }
-    let limit = target - queue.claimed;
-    Some(Action::Claim {
-        fresh: queue.take_fresh(limit),
-        behind: queue.cursor.unwrap_or(Position::FIRST),
-        but_for: queue.blocked_owners(moment),
-        limit,
-    })
-}
-
-/// Writes results down; returns the messages that somebody else has locked.
-fn write(client: &mut SpiClient<'_>, by: Claimer, unsettled: &Unsettled) -> HashSet<i64> {
-    let settler = Settler {
-        lease: by.lease,
-        now: by.now,
-    };
-    let locked = settle::settle(client, settler, &unsettled.settlements);
-    settle::release(client, by.lease, &unsettled.released);
-    settle::hold(client, by.lease, &unsettled.held);
-    locked
-}
-
-fn carry_out(
-    client: &mut SpiClient<'_>,
-    claimer: Claimer,
-    order: Order,
-    judge: &mut Judge,
-    known: &HashSet<(pg_sys::Oid, WayKey)>,
-) -> Done {
-    let server = order.server;
-    let options = match judge.server(server) {
-        Ok(found) => found,
-        Err(obstacle) => {
-            let obstacle = Some(obstacle);
-            return Done::Refused { server, obstacle };
+        if self.pauses.is_open(oid) {
+            upkeep::end_pause(self.client, oid, now);
         }
-    };
-    if options.options.queue.paused {
-        let obstacle = None;
-        return Done::Refused { server, obstacle };
-    }
-    match order.action {
-        Action::Probe { owner, ticket } => {
-            let way = judge
-                .way(server, owner)
-                .and_then(|way| with_login(way, known));
-            Done::Probed {
+        match order.action {
+            Action::Probe { owner, ticket } => Done::Probed {
+                way: self
+                    .judge
+                    .way(oid, owner)
+                    .and_then(|way| way.with_login(self.known)),
                 server,
                 ticket,
-                way,
+            },
+            Action::Claim(claim) => self.claim(server, claim),
+            Action::Expire(aging) => self.expire(oid, aging),
+        }
+    }
+
+    /// What is to be done for a server that can't be used by anybody.
+    fn unusable(&mut self, order: Order, obstacle: Obstacle) -> Done {
+        let server = order.server;
+        match order.action {
+            Action::Expire(aging) => self.expire(server, aging),
+            Action::Probe { ticket, .. } => Done::Refused {
+                server,
+                obstacle,
+                ticket: Some(ticket),
+            },
+            Action::Claim(_) => Done::Refused {
+                server,
+                obstacle,
+                ticket: None,
+            },
+        }
+    }
+
+    fn claim(&mut self, server: Arc<Server>, claim: Claim) -> Done {
+        let fallback = self.judge.fallback(&server);
+        let mut done = ClaimDone {
+            messages: Vec::new(),
+            cursor: Some(claim.behind),
+            fallback: fallback.as_ref().map(|fallback| fallback.oid),
+            server: Arc::clone(&server),
+        };
+        let by = match (claim.by_fallback, fallback) {
+            (false, _) => Arc::clone(&server),
+            (true, Some(fallback)) => fallback,
+            (true, None) => return Done::Claimed(done),
+        };
+        let options = limits::Options::from(&by.options.queue);
+        if claim.limits != Some(options) {
+            let sent = match options.have_day() {
+                true => state::sent(self.client, by.oid, self.claimer.now),
+                false => Vec::new(),
+            };
+            return Done::Limited {
+                of: server.oid,
+                server: by,
+                sent,
+            };
+        }
+        let (claimed, cursor) = self.claim_messages(server.oid, &claim);
+        done.cursor = cursor;
+        let (judge, client) = (&mut self.judge, &mut *self.client);
+        done.messages = judge.messages(client, claimed, by.oid, &self.stamp, self.known);
+        Done::Claimed(done)
+    }
+
+    /// Claims messages; returns where to go on.
+    fn claim_messages(
+        &mut self,
+        server: pg_sys::Oid,
+        claim: &Claim,
+    ) -> (Vec<Claimed>, Option<Position>) {
+        let mut claimed = match claim.fresh.is_empty() || claim.by_fallback {
+            true => Vec::new(),
+            false => {
+                let (fresh, but_for) = (&claim.fresh, &claim.but_for);
+                claim::by_number(self.client, self.claimer, server, fresh, but_for)
+            }
+        };
+        let left = claim.limit.saturating_sub(claimed.len());
+        if left == 0 {
+            return (claimed, Some(claim.behind));
+        }
+        let chosen = Chosen {
+            server,
+            behind: claim.behind,
+            but_for: &claim.but_for,
+            only_certain: claim.by_fallback,
+        };
+        let more = claim::in_order(self.client, self.claimer, chosen, left);
+        let last = more.last().filter(|_| more.len() == left);
+        let cursor = last.map(|last| last.position);
+        claimed.extend(more);
+        (claimed, cursor)
+    }
+
+    fn suspect(&mut self, servers: &[pg_sys::Oid]) -> Done {
+        let claimed = claim::suspect(self.client, self.claimer, servers);
+        let Some(server) = claimed.as_ref().map(|claimed| claimed.server) else {
+            return Done::Suspect(None, pg_sys::InvalidOid);
+        };
+        let claimed: Vec<Claimed> = claimed.into_iter().collect();
+        let judged = self
+            .judge
+            .messages(self.client, claimed, server, &self.stamp, self.known);
+        Done::Suspect(judged.into_iter().next(), server)
+    }
+
+    /// Mail that an obstacle has kept waiting for its whole lifetime.
+    fn expire(&mut self, server: pg_sys::Oid, aging: Aging) -> Done {
+        let now = self.claimer.now;
+        let oldest = due::oldest(self.client, server, now);
+        let age = oldest.map(|oldest| self.pauses.age(server, oldest, now));
+        let is_old = age.is_some_and(|age| self.schedule.is_half_over(age));
+        let mut messages = Vec::new();
+        if age.is_some_and(|age| self.schedule.is_expired(age)) {
+            let owners = match aging.obstacle.scope {
+                Scope::Server => None,
+                Scope::Owner(_) | Scope::Login(_) => Some(&*aging.owners),
+            };
+            let before = self
+                .pauses
+                .due_at(server, settings::message_lifetime(), now);
+            let (client, claimer) = (&mut *self.client, self.claimer);
+            for old in claim::old(client, claimer, server, before, owners, EXPIRING) {
+                let is_own = self.judge.is_own(client, &old, &self.stamp);
+                messages.push(expired(old, &aging.obstacle, is_own));
             }
         }
-        Action::Claim {
-            fresh,
-            behind,
-            but_for,
-            limit,
-        } => {
-            let mut claimed = match fresh.is_empty() {
-                true => Vec::new(),
-                false => claim::by_number(client, claimer, server, &fresh, &but_for),
-            };
-            let left = limit.saturating_sub(claimed.len());
-            let mut cursor = Some(behind);
-            if left > 0 {
-                let more = claim::in_order(client, claimer, server, behind, &but_for, left);
-                cursor = match more.last() {
-                    Some(last) if more.len() == left => Some(last.position),
-                    _ => None,
-                };
-                claimed.extend(more);
-            }
-            let homes = home::stamp();
-            let judged = claimed
-                .into_iter()
-                .map(|claimed| judged(client, claimed, judge, known, &homes));
-            Done::Claimed {
-                server,
-                messages: judged.collect(),
-                cursor,
-            }
+        Done::Expired {
+            server,
+            more: (messages.len() == EXPIRING).then_some(aging),
+            messages,
+            is_old,
         }
     }
 }
 
-/// With what connections are opened by, where there are none yet.
-fn with_login(
-    way: Way,
-    known: &HashSet<(pg_sys::Oid, WayKey)>,
-) -> Result<(Way, Option<Login>), Obstacle> {
-    let login = match known.contains(&(way.server.oid, way.key)) {
-        true => None,
-        false => Some(way.login()?),
-    };
-    Ok((way, login))
-}
-
-fn judged(
-    client: &mut SpiClient<'_>,
-    mut claimed: Claimed,
-    judge: &mut Judge,
-    known: &HashSet<(pg_sys::Oid, WayKey)>,
-    stamp: &str,
-) -> Judged {
-    let sentence = sentence(client, &mut claimed, judge, known, stamp);
-    let recipients = claimed.recipients.iter();
+/// What becomes of a message that is too old.
+fn expired(claimed: Claimed, obstacle: &Obstacle, is_own: bool) -> Judged {
+    let settled = claimed.recipients.iter().map(|recipient| {
+        let reason = format!("not sent in time: {}", obstacle.text);
+        final_without_attempt(recipient.number, FinalState::Expired, reason)
+    });
     Judged {
         message_id: claimed.message_id,
         owner: claimed.owner,
         due_at: claimed.due_at,
         at_most_once: claimed.at_most_once,
         has_others: claimed.has_others,
-        numbers: recipients.map(|recipient| recipient.number).collect(),
-        sentence,
-    }
-}
-
-fn sentence(
-    client: &mut SpiClient<'_>,
-    claimed: &mut Claimed,
-    judge: &mut Judge,
-    known: &HashSet<(pg_sys::Oid, WayKey)>,
-    stamp: &str,
-) -> Sentence {
-    let home = claimed.home.0.as_deref().unwrap_or_default();
-    if home != stamp && !claim::is_adopted(client, stamp, home) {
-        return Sentence::Hold;
-    }
-    if !roles::exists(claimed.owner) {
-        return Sentence::Fail("not sent: its owner was dropped".to_owned());
-    }
-    let way = judge.way(claimed.server, claimed.owner);
-    let (way, login) = match way.and_then(|way| with_login(way, known)) {
-        Ok(way) => way,
-        Err(obstacle) => return Sentence::Wait(obstacle),
-    };
-    match letter(claimed) {
-        Letter::Nonsense(reason) => Sentence::Fail(reason),
-        Letter::Sendable {
-            job,
-            numbers,
-            unsendable,
-        } => Sentence::Send {
-            job,
-            numbers,
-            unsendable,
-            way,
-            login,
+        sentence: match is_own {
+            true => Sentence::Settle(settled.collect()),
+            false => Sentence::Hold,
         },
     }
 }

@@ -49,7 +49,6 @@ pub struct Claimed {
     pub home: StoredText,
     pub due_at: pg_sys::TimestampTz,
     pub position: Position,
-    pub crashes: i16,
     /// Those that are due.
     pub recipients: Vec<ClaimedRecipient>,
     /// Whether the message has recipients that are not among them.
@@ -62,9 +61,6 @@ pub struct ClaimedRecipient {
     pub number: i32,
     pub address: StoredText,
     pub parameters: StoredText,
-    pub attempts: i32,
-    /// Whether the last attempt may have reached him.
-    pub in_doubt: bool,
 }
 
 /// The content of a message.
@@ -100,10 +96,20 @@ macro_rules! claim {
              SET lease = CASE WHEN m.at_most_once THEN -$1 ELSE $1 END, last_attempt_at = $2
              FROM due WHERE m.message_id = due.message_id
              RETURNING m.message_id, m.server, m.owner, m.sender, m.parameters, m.at_most_once, m.home, m.due_at,
-                       m.next_attempt_at, m.crashes"
+                       m.next_attempt_at"
         )
     };
 }
+
+const IN_ORDER_TYPES: &[pg_sys::Oid] = &[
+    pg_sys::INT8OID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::OIDOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::INT8OID,
+    pg_sys::OIDARRAYOID,
+    pg_sys::INT8OID,
+];
 
 thread_local! {
     /// From a position on, for a server, but for some owners.
@@ -111,15 +117,7 @@ thread_local! {
         Plan::new(
             claim!("m.crashes = 0 AND m.server = $3 AND (m.next_attempt_at, m.message_id) > ($4, $5) AND m.owner <> ALL ($6)
                     ORDER BY m.next_attempt_at, m.message_id LIMIT $7"),
-            &[
-                pg_sys::INT8OID,
-                pg_sys::TIMESTAMPTZOID,
-                pg_sys::OIDOID,
-                pg_sys::TIMESTAMPTZOID,
-                pg_sys::INT8OID,
-                pg_sys::OIDARRAYOID,
-                pg_sys::INT8OID,
-            ],
+            IN_ORDER_TYPES,
         )
     };
     /// These.
@@ -142,10 +140,41 @@ thread_local! {
             &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::OIDARRAYOID],
         )
     };
+    /// As in order, without those that may have arrived already.
+    static CERTAIN: Plan = const {
+        Plan::new(
+            claim!("m.crashes = 0 AND m.server = $3 AND (m.next_attempt_at, m.message_id) > ($4, $5) AND m.owner <> ALL ($6)
+                    AND NOT EXISTS (SELECT FROM utl_smtp.message_recipient AS r
+                                    WHERE r.message_id = m.message_id AND r.last_reply LIKE 'outcome unknown%')
+                    ORDER BY m.next_attempt_at, m.message_id LIMIT $7"),
+            IN_ORDER_TYPES,
+        )
+    };
+    /// Those that were due before a moment, of some owners or of all.
+    static OLD: Plan = const {
+        Plan::new(
+            claim!("m.server = $3 AND m.due_at < $4 AND ($5 IS NULL OR m.owner = ANY ($5))
+                    ORDER BY m.next_attempt_at, m.message_id LIMIT $6"),
+            &[
+                pg_sys::INT8OID,
+                pg_sys::TIMESTAMPTZOID,
+                pg_sys::OIDOID,
+                pg_sys::TIMESTAMPTZOID,
+                pg_sys::OIDARRAYOID,
+                pg_sys::INT8OID,
+            ],
+        )
+    };
+    static BEGUN: Plan = const {
+        Plan::new(
+            c"UPDATE utl_smtp.message AS m SET lease = $1 WHERE m.message_id = ANY ($2) AND m.lease = -$1
+              RETURNING m.message_id",
+            &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+        )
+    };
     static RECIPIENTS: Plan = const {
         Plan::new(
-            c"SELECT r.message_id, r.recipient_no, r.recipient, r.parameters, r.attempts,
-                     coalesce(pg_catalog.starts_with(r.last_reply, 'outcome unknown'), false),
+            c"SELECT r.message_id, r.recipient_no, r.recipient, r.parameters,
                      r.next_attempt_at <= $2 OR coalesce(r.attempts > 0 AND r.last_attempt_at < $3, false)
               FROM utl_smtp.message_recipient AS r WHERE r.message_id = ANY ($1)
               ORDER BY r.message_id, r.recipient_no",
@@ -179,26 +208,70 @@ thread_local! {
     };
 }
 
-/// Claims up to `limit` messages of a server that are due behind a position, but for those of some owners.
+/// Which messages of a server.
+#[derive(Clone, Copy)]
+pub struct Chosen<'a> {
+    pub server: pg_sys::Oid,
+    pub behind: Position,
+    /// The owners of those that are left alone.
+    pub but_for: &'a [pg_sys::Oid],
+    /// Leave those alone that may have arrived already.
+    pub only_certain: bool,
+}
+
+/// Claims up to `limit` messages that are due, in the order in which they are.
 pub fn in_order(
     client: &mut SpiClient<'_>,
     by: Claimer,
+    chosen: Chosen<'_>,
+    limit: usize,
+) -> Vec<Claimed> {
+    let values = [
+        Some(by.lease.into()),
+        Some(by.now.into()),
+        Some(chosen.server.into()),
+        Some(chosen.behind.next_attempt_at.into()),
+        Some(chosen.behind.message_id.into()),
+        chosen.but_for.to_vec().into_datum(),
+        Some((limit as i64).into()),
+    ];
+    let plan = match chosen.only_certain {
+        true => &CERTAIN,
+        false => &IN_ORDER,
+    };
+    let claimed = plan.with(|plan| messages(plan.rows(client, &values)));
+    complete(client, by, claimed)
+}
+
+/// Claims up to `limit` messages that were due before a moment, without their content: those of some owners, or of all.
+pub fn old(
+    client: &mut SpiClient<'_>,
+    by: Claimer,
     server: pg_sys::Oid,
-    behind: Position,
-    but_for: &[pg_sys::Oid],
+    due_before: pg_sys::TimestampTz,
+    owners: Option<&[pg_sys::Oid]>,
     limit: usize,
 ) -> Vec<Claimed> {
     let values = [
         Some(by.lease.into()),
         Some(by.now.into()),
         Some(server.into()),
-        Some(behind.next_attempt_at.into()),
-        Some(behind.message_id.into()),
-        but_for.to_vec().into_datum(),
+        Some(due_before.into()),
+        owners.and_then(|owners| owners.to_vec().into_datum()),
         Some((limit as i64).into()),
     ];
-    let claimed = IN_ORDER.with(|plan| messages(plan.rows(client, &values)));
-    complete(client, by, claimed)
+    let mut claimed = OLD.with(|plan| messages(plan.rows(client, &values)));
+    with_recipients(client, by, &mut claimed);
+    claimed
+}
+
+/// Notes that at_most_once messages are handed out now; returns those that are still this worker's.
+pub fn begin(client: &mut SpiClient<'_>, lease: i64, numbers: &[i64]) -> Vec<i64> {
+    let values = [Some(lease.into()), numbers.to_vec().into_datum()];
+    BEGUN.with(|plan| {
+        let rows = plan.rows(client, &values);
+        (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
+    })
 }
 
 /// Claims those of these messages that are of a server and due, but for those of some owners.
@@ -272,7 +345,6 @@ fn messages(rows: Rows<'_>) -> Vec<Claimed> {
                     next_attempt_at: moment(row, 9),
                     message_id,
                 },
-                crashes: rows.get(row, 10).unwrap_or_default(),
                 recipients: Vec::new(),
                 has_others: false,
                 content: Content::default(),
@@ -285,11 +357,23 @@ fn messages(rows: Rows<'_>) -> Vec<Claimed> {
 
 /// Adds recipients and content.
 fn complete(client: &mut SpiClient<'_>, by: Claimer, mut claimed: Vec<Claimed>) -> Vec<Claimed> {
-    if claimed.is_empty() {
-        return claimed;
-    }
+    with_recipients(client, by, &mut claimed);
+    with_content(client, &mut claimed);
+    claimed
+}
+
+/// The numbers of messages, and where each of them is.
+fn numbered(claimed: &[Claimed]) -> (Vec<i64>, HashMap<i64, usize>) {
     let numbers: Vec<i64> = claimed.iter().map(|message| message.message_id).collect();
-    let places: HashMap<i64, usize> = (0..).zip(&numbers).map(|(at, id)| (*id, at)).collect();
+    let places = (0..).zip(&numbers).map(|(at, id)| (*id, at)).collect();
+    (numbers, places)
+}
+
+fn with_recipients(client: &mut SpiClient<'_>, by: Claimer, claimed: &mut [Claimed]) {
+    if claimed.is_empty() {
+        return;
+    }
+    let (numbers, places) = numbered(claimed);
     recipients(client, by, &numbers, |message_id, recipient| {
         let Some(message) = places.get(&message_id).map(|at| &mut claimed[*at]) else {
             return;
@@ -301,6 +385,13 @@ fn complete(client: &mut SpiClient<'_>, by: Claimer, mut claimed: Vec<Claimed>) 
             _ => message.has_others = true,
         }
     });
+}
+
+fn with_content(client: &mut SpiClient<'_>, claimed: &mut [Claimed]) {
+    if claimed.is_empty() {
+        return;
+    }
+    let (numbers, places) = numbered(claimed);
     contents(client, &numbers, |message_id, piece_no, size, piece| {
         let Some(message) = places.get(&message_id).map(|at| &mut claimed[*at]) else {
             return;
@@ -310,7 +401,6 @@ fn complete(client: &mut SpiClient<'_>, by: Claimer, mut claimed: Vec<Claimed>) 
         content.pieces.push(piece_no);
         content.size += size;
     });
-    claimed
 }
 
 /// Shows the recipients of messages; `None` for one who is not due.
@@ -329,13 +419,11 @@ fn recipients(
     RECIPIENTS.with(|plan| {
         let rows = plan.rows(client, &values);
         for row in 0..rows.len() {
-            let is_due: bool = rows.get(row, 7).unwrap_or_default();
+            let is_due: bool = rows.get(row, 5).unwrap_or_default();
             let recipient = is_due.then(|| ClaimedRecipient {
                 number: rows.get(row, 2).unwrap_or_default(),
                 address: rows.get(row, 3).unwrap_or_else(nothing),
                 parameters: rows.get(row, 4).unwrap_or_else(nothing),
-                attempts: rows.get(row, 5).unwrap_or_default(),
-                in_doubt: rows.get(row, 6).unwrap_or_default(),
             });
             see(rows.get(row, 1).unwrap_or_default(), recipient);
         }

@@ -60,6 +60,20 @@ thread_local! {
     static PUSHED: Plan = const {
         Plan::new(c"SELECT c.pushed_at FROM utl_smtp.delivery_control AS c LIMIT 1", &[])
     };
+    static SUSPECTS: Plan = const {
+        Plan::new(
+            c"SELECT EXISTS (SELECT FROM utl_smtp.message AS m
+                             WHERE m.crashes > 0 AND m.lease IS NULL AND m.held_reason IS NULL AND m.next_attempt_at <= $1)",
+            &[pg_sys::TIMESTAMPTZOID],
+        )
+    };
+    static OLDEST: Plan = const {
+        Plan::new(
+            c"SELECT pg_catalog.min(m.due_at) FROM utl_smtp.message AS m
+              WHERE m.server = $1 AND m.lease IS NULL AND m.held_reason IS NULL AND m.next_attempt_at <= $2",
+            &[pg_sys::OIDOID, pg_sys::TIMESTAMPTZOID],
+        )
+    };
     static ANY: Plan = const {
         Plan::new(
             c"SELECT EXISTS (SELECT FROM utl_smtp.message AS m WHERE m.held_reason IS NULL)",
@@ -122,6 +136,26 @@ pub fn pushed_at(client: &mut SpiClient<'_>) -> Option<pg_sys::TimestampTz> {
         let rows = plan.rows(client, &[]);
         let pushed_at = (rows.len() > 0).then(|| rows.get::<Timestamp>(0, 1));
         pushed_at.flatten().map(|moment| moment.0)
+    })
+}
+
+/// Whether there is due mail that was in flight at a crash.
+pub fn has_suspects(client: &mut SpiClient<'_>, now: pg_sys::TimestampTz) -> bool {
+    SUSPECTS.with(|plan| {
+        let rows = plan.rows(client, &[Some(now.into())]);
+        rows.get(0, 1).unwrap_or_default()
+    })
+}
+
+/// Since when the oldest mail of a server that is due now has waited.
+pub fn oldest(
+    client: &mut SpiClient<'_>,
+    server: pg_sys::Oid,
+    now: pg_sys::TimestampTz,
+) -> Option<pg_sys::TimestampTz> {
+    OLDEST.with(|plan| {
+        let rows = plan.rows(client, &[Some(server.into()), Some(now.into())]);
+        rows.get::<Timestamp>(0, 1).map(|moment| moment.0)
     })
 }
 

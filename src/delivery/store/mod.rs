@@ -18,5 +18,7 @@ pub mod refresh_token;
 pub mod rescue;
 pub mod settle;
 mod sql;
+pub mod state;
 pub mod suppression;
+pub mod upkeep;
 pub mod watch;

@@ -7,7 +7,7 @@ use pgrx::{check_for_interrupts, pg_sys};
 use crate::conversation::recorded::Letter;
 use crate::conversation::recorded::content::Content;
 use crate::delivery::{home, wake};
-use crate::errors::{Report, sqlstate};
+use crate::errors::Report;
 use crate::pg::datum::{OctetBuffer, text_datum};
 use crate::pg::insertion::{Insertion, Target};
 use crate::pg::{memory, owner, roles, sequence, transaction};
@@ -57,7 +57,7 @@ pub fn record(letter: &Letter<'_>, content: &mut dyn Content) -> Result<i64, Rep
     let room = usize::try_from(content.size()).map_or(PIECE, |size| size.min(PIECE));
     let buffer = OctetBuffer::new(room)?;
     let written = owner::as_owner(|| write(letter, content, buffer));
-    let message_id = written.unwrap_or_else(|| Err(no_queue()))?;
+    let message_id = written.unwrap_or_else(|| Err(Report::queue_missing()))?;
     wake::message_queued();
     Ok(message_id)
 }
@@ -67,12 +67,12 @@ fn write(
     content: &mut dyn Content,
     buffer: OctetBuffer,
 ) -> Result<i64, Report> {
-    let table = |name: &CStr| owner::table(name).ok_or_else(no_queue);
+    let table = |name: &CStr| owner::table(name).ok_or_else(Report::queue_missing);
     let message_id = sequence::next(table(c"message_id")?);
     let insertion = Insertion::begin();
     let open = |name: &CStr, types: &[pg_sys::Oid]| {
         let target = insertion.open(table(name)?, types);
-        target.ok_or_else(no_queue)
+        target.ok_or_else(Report::queue_missing)
     };
     let mut pieces = Pieces {
         target: open(c"message_content", &CONTENT)?,
@@ -172,12 +172,4 @@ impl Pieces {
         ]);
         self.buffer.clear();
     }
-}
-
-fn no_queue() -> Report {
-    Report::new(
-        sqlstate::UNDEFINED_TABLE,
-        "the extension utl_smtp of this database has no queue",
-    )
-    .hint("ALTER EXTENSION utl_smtp UPDATE;")
 }

@@ -5,7 +5,7 @@
 use pgrx::spi::SpiClient;
 use pgrx::{IntoDatum, pg_sys};
 
-use crate::errors::{Report, sqlstate};
+use crate::errors::Report;
 use crate::pg::cluster;
 use crate::pg::datum::{Text, text_datum};
 use crate::pg::owner::with_owner_rights;
@@ -89,8 +89,5 @@ pub fn bigints(values: impl Iterator<Item = i64>) -> Option<pg_sys::Datum> {
 
 /// Runs statements with the rights of the tables' owner.
 pub fn in_queue<T>(run: impl FnOnce(&mut SpiClient<'_>) -> T) -> Result<T, Report> {
-    with_owner_rights(run).ok_or_else(|| {
-        let message = "the extension utl_smtp of this database has no queue";
-        Report::new(sqlstate::UNDEFINED_TABLE, message).hint("ALTER EXTENSION utl_smtp UPDATE;")
-    })
+    with_owner_rights(run).ok_or_else(Report::queue_missing)
 }

@@ -12,6 +12,7 @@
 //! - [`mail`]: the private mail servers: their ports, and the mail they delivered
 //! - [`issuer`]: the private token issuer, and what a client needs to ask it
 //! - [`peer`]: a server that plays a script byte by byte and records what it receives
+//! - [`recorder`]: a mail server that keeps every complete message, and stops where a test wants
 //! - [`ports`]: free and closed ports
 //! - [`certs`]: private CAs, certificates, wallets
 //! - [`sink`]: smtp-sink, a server with configurable faults
@@ -24,6 +25,7 @@
 pub mod certs;
 pub mod cluster;
 pub mod dialogues;
+pub mod dkim;
 mod environment;
 pub mod faults;
 pub mod invariants;
@@ -34,6 +36,7 @@ pub mod own_cluster;
 pub mod peer;
 pub mod ports;
 pub mod process;
+pub mod recorder;
 pub mod resolver;
 pub mod sink;
 pub mod smtp;
@@ -48,6 +51,7 @@ pub use mail::MailServer;
 pub use own_cluster::OwnCluster;
 pub use peer::{Peer, Script};
 pub use ports::closed_port;
+pub use recorder::{Action, Recorder, Step};
 pub use sink::Sink;
 pub use smtp::{Open, Reply, Smtp};
 pub use test_bed::TestBed;

@@ -8,11 +8,14 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use e2e::cluster::{Cluster, Database};
 use e2e::issuer::Issuer;
 use e2e::mail::MailServer;
 use e2e::openssl::OpensslFixtures;
+use mail_queue::retry::Next;
+use mail_queue::state::{Event, FinalState, HeldReason, MOST_CRASHES, State};
 use smtp_core::phase::TRANSITIONS;
 
 /// The pages create and drop roles of the same names, so they take turns.
@@ -37,7 +40,8 @@ fn the_reference_has_a_section_for_each_routine_and_no_other() {
          JOIN pg_proc AS p ON p.oid = objid JOIN pg_namespace AS n ON n.oid = pronamespace
          WHERE classid = 'pg_proc'::regclass AND deptype = 'e'
            AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'utl_smtp')
-           AND proname <> 'host_access' AND proname NOT LIKE 'host\\_ace\\_%' AND proname NOT LIKE 'acl\\_%'",
+           AND proname NOT IN ('host_access', 'system_identifier')
+           AND NOT proname LIKE ANY ('{host\\\\_ace\\\\_%, acl\\\\_%, approved\\\\_sender\\\\_%, view\\\\_%}')",
     );
     let text = page("docs/reference.md");
     let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
@@ -112,6 +116,79 @@ fn the_picture_of_the_phases_equals_their_table() {
         .map(str::to_owned)
         .collect();
     assert_eq!(picture, table);
+}
+
+#[test]
+fn the_picture_of_the_queues_states_equals_the_code() {
+    let edges = queue_edges();
+    let text = page("docs/delivery.md");
+    let picture: BTreeSet<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains(" --> ") && line.contains(": "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(picture, edges);
+    // Each state has its line in the table, too.
+    let states = edges.iter().flat_map(|edge| {
+        let (from, rest) = edge.split_once(" --> ").unwrap();
+        [from, rest.split_once(": ").unwrap().0]
+    });
+    for state in states {
+        assert!(text.contains(&format!("\n| `{state}` | ")), "{state}");
+    }
+}
+
+/// What leads from one state of a recipient to another.
+fn queue_edges() -> BTreeSet<String> {
+    let crash = |crashes, at_most_once| Event::Crash {
+        crashes,
+        at_most_once,
+    };
+    let verdict = |state| Event::Settle(Next::Final(state));
+    let events = [
+        ("claim", Event::Claim),
+        ("verdict", verdict(FinalState::Sent)),
+        ("verdict", verdict(FinalState::Failed)),
+        ("verdict", verdict(FinalState::Expired)),
+        ("verdict", verdict(FinalState::Unknown)),
+        ("verdict", Event::Settle(Next::Defer(Duration::ZERO))),
+        ("server failure", Event::Settle(Next::Wait)),
+        ("crash", crash(1, false)),
+        ("crash", crash(MOST_CRASHES, false)),
+        ("crash", crash(1, true)),
+        ("refused", Event::Refuse(FinalState::Failed)),
+        ("refused", Event::Refuse(FinalState::Suppressed)),
+        ("cancel", Event::Cancel),
+        ("retry", Event::Retry),
+        (
+            "copy",
+            Event::FoundCopied {
+                at_most_once: false,
+            },
+        ),
+        ("adopt_queue(true)", Event::Adopt { send: true }),
+        ("adopt_queue(false)", Event::Adopt { send: false }),
+    ];
+    let states = [
+        (State::Queued, &[0][..]),
+        (State::Sending, &[0, 1]),
+        (State::Deferred, &[1]),
+        (State::Held(HeldReason::Copy), &[0, 1]),
+        (State::Held(HeldReason::Crashes), &[1]),
+        (State::Final(FinalState::Sent), &[1]),
+    ];
+    let mut edges = BTreeSet::new();
+    for (state, attempts) in states {
+        for (name, event) in events {
+            for attempts in attempts {
+                if let Some(after) = state.after(event, *attempts) {
+                    edges.insert(format!("{state} --> {after}: {name}"));
+                }
+            }
+        }
+    }
+    edges
 }
 
 /// Each promise of SECURITY.md names the tests that hold it.

@@ -53,7 +53,7 @@ ORDER BY oid::regprocedure::text COLLATE "C";
 -- the conversation: with the caller's rights, never twice for the planner's sake, never in a parallel worker
 SELECT oid::regprocedure AS exception
 FROM routine
-WHERE pronamespace::regnamespace::text = 'utl_smtp' AND language = 'c' AND proname <> 'canonical_host_pattern'
+WHERE pronamespace::regnamespace::text = 'utl_smtp' AND language = 'c' AND proname NOT LIKE 'canonical\_%'
   AND (provolatile <> 'v' OR proparallel <> 'u' OR proisstrict OR prosecdef OR NOT public);
 -- nothing runs with the owner's rights
 SELECT oid::regprocedure AS definer FROM routine WHERE prosecdef;

@@ -208,6 +208,20 @@ fn only_an_empty_path_is_the_null_sender() {
 }
 
 #[test]
+fn a_number_among_the_parameters_can_be_corrected() {
+    for (text, expected) in [
+        ("", ""),
+        ("BODY=8BITMIME", "BODY=8BITMIME"),
+        ("RET=HDRS size=1 SIZEX=2", "RET=HDRS size=30 SIZEX=2"),
+        ("SIZE", "SIZE=30"),
+    ] {
+        let mut parameters = Parameters::parse(text).unwrap();
+        parameters.set_number("SIZE", 30);
+        assert_eq!(parameters.as_str(), expected);
+    }
+}
+
+#[test]
 fn parameters_are_printable_ascii() {
     for bad in [
         "BODY=8BITMIME\r\nDATA",

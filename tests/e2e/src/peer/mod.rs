@@ -5,7 +5,7 @@
 //! still running long after the test is over. A client that disconnects early is not a failure,
 //! because hostile scripts provoke that; see [`Conversation::completed`].
 
-mod channel;
+pub(crate) mod channel;
 mod player;
 mod record;
 mod script;

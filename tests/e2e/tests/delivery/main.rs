@@ -1,11 +1,20 @@
 //! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
 
+mod contents;
 mod copies;
+mod crashes;
 mod dumps;
 mod installations;
+mod kills;
+mod ported;
 mod processes;
+mod recorded;
+mod recording;
 mod rows;
 mod senders;
+mod signing;
+mod storm;
 mod suppression;
+mod transactions;
 mod watching;
 mod workers;

@@ -13,7 +13,7 @@ fn no_routine_may_be_run_at_the_planners_leisure_or_with_a_path_of_the_callers()
                JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
                JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'utl_smtp'
               WHERE p.proleakproof OR p.proparallel = 's'
-                 OR (l.lanname = 'c' AND p.pronamespace = 'utl_smtp'::regnamespace AND p.proname <> 'canonical_host_pattern'
+                 OR (l.lanname = 'c' AND p.pronamespace = 'utl_smtp'::regnamespace AND p.proname NOT LIKE 'canonical\\_%'
                      AND (p.provolatile <> 'v' OR p.proisstrict OR p.proparallel <> 'u'))
                  OR (p.prosecdef AND NOT coalesce(array_to_string(p.proconfig, ',') LIKE '%search_path=pg_catalog, pg_temp%', false))",
             &[],
