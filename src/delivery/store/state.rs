@@ -82,8 +82,8 @@ thread_local! {
     };
     static SHOW_COUNTS: Plan = const {
         Plan::new(
-            c"UPDATE utl_smtp.worker_state SET connections = $1, queued = coalesce($2, queued),
-                  deferred = coalesce($3, deferred), held = coalesce($4, held), counted_at = coalesce($5, counted_at)",
+            c"UPDATE utl_smtp.worker_state
+              SET connections = $1, queued = $2, deferred = $3, held = $4, counted_at = $5",
             &[
                 pg_sys::INT4OID,
                 pg_sys::INT8OID,
@@ -137,6 +137,14 @@ pub fn show(client: &mut SpiClient<'_>, states: &[ServerState]) {
     SHOW.with(|plan| plan.run(client, &values));
 }
 
+impl Counts {
+    /// Whether it takes long to count them.
+    pub fn are_many(&self) -> bool {
+        const MANY: i64 = 10_000;
+        self.queued + self.deferred + self.held >= MANY
+    }
+}
+
 /// Counts the recipients that wait.
 pub fn count(client: &mut SpiClient<'_>) -> Counts {
     COUNTS.with(|plan| {
@@ -150,19 +158,19 @@ pub fn count(client: &mut SpiClient<'_>) -> Counts {
     })
 }
 
-/// Shows how many connections there are, and how many recipients wait, if they were counted.
+/// Shows how many connections there are, and how many recipients waited at a moment; where that is not shown, whoever wants
+/// to know counts them.
 pub fn show_counts(
     client: &mut SpiClient<'_>,
     connections: usize,
-    counts: Option<Counts>,
-    now: pg_sys::TimestampTz,
+    counts: Option<(Counts, pg_sys::TimestampTz)>,
 ) {
     let values = [
         Some((connections as i32).into()),
-        counts.map(|counts| counts.queued.into()),
-        counts.map(|counts| counts.deferred.into()),
-        counts.map(|counts| counts.held.into()),
-        counts.map(|_| now.into()),
+        counts.map(|(counts, _)| counts.queued.into()),
+        counts.map(|(counts, _)| counts.deferred.into()),
+        counts.map(|(counts, _)| counts.held.into()),
+        counts.map(|(_, at)| at.into()),
     ];
     SHOW_COUNTS.with(|plan| plan.run(client, &values));
 }

@@ -13,6 +13,7 @@ mod recorded;
 mod recording;
 mod rows;
 mod senders;
+mod signing;
 mod storm;
 mod suppression;
 mod transactions;

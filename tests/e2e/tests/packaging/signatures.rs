@@ -29,6 +29,7 @@ fn sql_types(rust: &str) -> &'static [&'static str] {
         "Oid" => &["oid"],
         "Inet" => &["inet"],
         "TimestampWithTimeZone" => &["timestamp with time zone"],
+        "RecordArray" => &["utl_mail.attachment[]"],
         "Handle" | "ConnectionRow" => &["utl_smtp.connection"],
         "ReplyRow" => &["utl_smtp.reply"],
         "ReplyRows" => &["utl_smtp.replies"],
