@@ -1,5 +1,6 @@
 //! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
 
+mod bounces;
 mod contents;
 mod copies;
 mod crashes;
