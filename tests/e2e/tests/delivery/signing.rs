@@ -1,7 +1,7 @@
 //! Mail of the queue is signed as it is sent, by every key of exactly the domain in its From field.
 
 use e2e::cluster::Cluster;
-use e2e::dkim::{ED25519, RSA, key, record, set_key, verdicts};
+use e2e::dkim::{ED25519, RSA, dkimpy, key, record, set_key, verdicts};
 use e2e::process::wait_until;
 use e2e::recorder::{Action, Recorder, Step};
 use e2e::{Database, MailServer, Open, Peer, Script, Session};
@@ -86,15 +86,19 @@ impl Fixture {
         copies[before].content.clone()
     }
 
-    /// What both judges say of the signatures by these keys.
-    fn verdicts(&mut self, message: &[u8], selectors: &[&str]) -> [Vec<bool>; 2] {
+    /// Name and content of the TXT record of each key.
+    fn records(&mut self, selectors: &[&str]) -> Vec<[String; 2]> {
         let session = &mut self.superuser;
         let records = selectors.iter().map(|selector| {
             let record = record(session, "example.test", selector).unwrap();
             [format!("{selector}._domainkey.example.test"), record]
         });
-        let records: Vec<[String; 2]> = records.collect();
-        verdicts(message, &records)
+        records.collect()
+    }
+
+    /// What both judges say of the signatures by these keys.
+    fn verdicts(&mut self, message: &[u8], selectors: &[&str]) -> [Vec<bool>; 2] {
+        verdicts(message, &self.records(selectors))
     }
 
     /// Asserts that both judges find as many signatures as these keys, all valid.
@@ -210,8 +214,9 @@ fn each_attempt_is_signed_anew() {
     for copy in recorder.copies() {
         fixture.assert_valid(&copy.content, &["one", "two"]);
     }
+    // A server that takes no message now is not asked about the others.
     let first = recorder.copies().len();
-    assert_eq!(first, 2);
+    assert_eq!(first, 1);
     recorder.go();
     fixture.set_key("one", RSA);
     fixture.drop_key("two");
@@ -236,10 +241,11 @@ fn a_message_of_many_pieces_is_signed() {
     let signed = fixture.arrived(&recorder, &format!("{FROM}Subject: s\r\n\r\n{body}"));
     fixture.assert_valid(&signed, &["one", "two"]);
     assert!(signed.ends_with(body.as_bytes()));
-    // The header alone has several pieces.
+    // The header alone has several pieces, which is too much for OpenDKIM.
     let references = format!("References: <{}@example.test>\r\n", "x".repeat(900)).repeat(700);
     let signed = fixture.arrived(&recorder, &format!("{references}{FROM}\r\n{body}"));
-    fixture.assert_valid(&signed, &["one", "two"]);
+    let records = fixture.records(&["one", "two"]);
+    assert_eq!(dkimpy(&signed, &records), [true, true]);
 }
 
 #[test]
@@ -293,8 +299,7 @@ fn signatures_count_for_the_size() {
             .find(|line| line.starts_with("MAIL"));
         let mail = mail.unwrap();
         let (_, size) = mail.split_once(" SIZE=").expect(&mail);
-        // Without the last line end.
-        let octets = conversation.message().len() + 2;
+        let octets = conversation.message().len();
         assert_eq!(size.parse::<usize>().unwrap(), octets);
         octets
     });
@@ -327,8 +332,9 @@ fn an_unusable_key_is_left_out_with_one_warning() {
     fixture.superuser.run(&format!(
         "INSERT INTO utl_smtp.dkim_key VALUES ('example.test', '{selector}', 'hunter2')"
     ));
-    for _ in 0..3 {
-        let signed = fixture.arrived(&recorder, FROM);
+    let signed = [(); 3].map(|()| fixture.arrived(&recorder, FROM));
+    fixture.drop_key(&selector);
+    for signed in signed {
         fixture.assert_valid(&signed, &["one", "two"]);
     }
     let log = std::fs::read(&Cluster::shared().log).unwrap();
