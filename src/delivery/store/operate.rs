@@ -132,7 +132,7 @@ pub fn adopt() -> Result<u64, Report> {
     );
     let attempted = format!(
         "UPDATE utl_smtp.message_recipient AS r
-         SET attempts = r.attempts + 1, last_attempt_at = m.last_attempt_at, last_reply = $2
+         SET attempts = least(r.attempts, 2147483646) + 1, last_attempt_at = m.last_attempt_at, last_reply = $2
          FROM utl_smtp.message AS m {CONTROL}
          WHERE r.message_id = m.message_id AND {} AND m.lease > 0 AND {BEING_SENT}",
         foreign(1)
