@@ -122,6 +122,9 @@ pub fn begin(client: &mut SpiClient<'_>) {
 
 /// Shows what has changed.
 pub fn show(client: &mut SpiClient<'_>, states: &[ServerState]) {
+    // Mail of no server at all was written by hand, and an OID of 0 would be passed as NULL.
+    let is_shown = |state: &&ServerState| state.server != pg_sys::InvalidOid;
+    let states: Vec<&ServerState> = states.iter().filter(is_shown).collect();
     if states.is_empty() {
         return;
     }

@@ -107,13 +107,9 @@ impl<S: Read + Write> Dialogue<S> {
             assert!(count > 0, "the sink hung up");
             length += count;
         }
-        let last = self.buffer[..length]
-            .split_inclusive(|&byte| byte == b'\n')
-            .last();
-        assert!(
-            last.is_some_and(|line| line.starts_with(code.as_bytes())),
-            "not {code}"
-        );
+        let mut lines = self.buffer[..length].split_inclusive(|&byte| byte == b'\n');
+        let last = lines.next_back().unwrap();
+        assert!(last.starts_with(code.as_bytes()), "not {code}");
     }
 
     /// Reads one reply, up to the line with a space after its code.

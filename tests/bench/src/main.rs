@@ -14,6 +14,7 @@
 mod baseline;
 mod client;
 mod cost;
+mod delivery;
 mod memory;
 mod message;
 mod plot;
@@ -40,7 +41,10 @@ fn main() {
         ["sink", directory] => sink::serve(Path::new(directory)),
         ["run", directory, output] => run(Path::new(directory), Path::new(output)),
         ["scaling", directory, output] => scaling(Path::new(directory), Path::new(output)),
-        _ => panic!("usage: bench certificates|sink DIRECTORY, bench run|scaling DIRECTORY OUTPUT"),
+        ["delivery", directory, output] => delivery(Path::new(directory), Path::new(output)),
+        _ => panic!(
+            "usage: bench certificates|sink DIRECTORY, bench run|scaling|delivery DIRECTORY OUTPUT"
+        ),
     }
 }
 
@@ -50,8 +54,6 @@ fn run(directory: &Path, output: &Path) {
         rounds: setting("BENCH_ROUNDS", 7),
         run: Duration::from_millis(setting("BENCH_MILLISECONDS", 500)),
     };
-    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
-    let wanted = |id: &str| only.is_empty() || only.split(',').any(|wanted| wanted == id);
     let mut bed = TestBed::new(directory);
     let mut text = format!("# Results\n\n{}\n\n", bed.environment(effort));
     let mut say = |part: String| {
@@ -89,6 +91,23 @@ fn scaling(directory: &Path, output: &Path) {
     let mut bed = TestBed::new(directory);
     let text = scaling::report(&mut bed, output);
     std::fs::write(output.join("scaling.md"), format!("# Scaling\n\n{text}")).unwrap();
+}
+
+/// Delivery from the queue.
+fn delivery(directory: &Path, output: &Path) {
+    let mut text =
+        "# Delivery\n\nHow to read this: [performance.md](../performance.md).\n".to_owned();
+    delivery::report(directory, wanted, |part| {
+        println!("{part}");
+        text.push_str(&format!("\n{part}"));
+    });
+    std::fs::write(output.join("delivery.md"), text).unwrap();
+}
+
+/// Whether a part is to be measured.
+fn wanted(id: &str) -> bool {
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    only.is_empty() || only.split(',').any(|wanted| wanted == id)
 }
 
 /// A number from the environment.

@@ -2,33 +2,38 @@
 
 use crate::baseline::PlainDialogue;
 use crate::cost::Run;
-use e2e::{Failure, Session};
+use e2e::Session;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// F1: claims and settles all mail, each batch in two transactions as the worker does it, and sends nothing.
-///
-/// - `claim` takes the size of a batch as `$1`, and returns a row for each recipient claimed, with its key in the first
-///   column, of type `K`. No row: the queue is empty.
-/// - `settle` takes the keys as an array as `$1`.
-pub fn claim_and_settle<K>(session: &mut Session, claim: &str, settle: &str, batch: i32) -> Run
-where
-    K: for<'a> postgres::types::FromSql<'a> + postgres::types::ToSql + Sync,
-{
-    let claim = session.prepare(claim).unwrap();
-    let settle = session.prepare(settle).unwrap();
+/// The statements of F1.
+pub struct Statements<'a> {
+    /// `$1`: how many messages. Returns a row for each, with its number first.
+    pub claim: &'a str,
+    /// `$1`: the numbers of the messages. Returns what would be sent.
+    pub read: &'a str,
+    /// `$1`: the numbers of the messages.
+    pub settle: &'a str,
+}
+
+/// F1: claims and settles all mail in batches, each in two transactions as the worker does it, and sends nothing.
+pub fn claim_and_settle(session: &mut Session, statements: &Statements<'_>, batch: i64) -> Run {
+    let claim = session.prepare(statements.claim).unwrap();
+    let read = session.prepare(statements.read).unwrap();
+    let settle = session.prepare(statements.settle).unwrap();
     let (begun, mut units) = (Instant::now(), 0);
     loop {
-        let claimed = session.query(&claim, &[&batch]).map_err(Failure::from);
-        let claimed = claimed.unwrap_or_else(|failure| panic!("{failure}"));
-        if claimed.is_empty() {
+        let mut transaction = session.transaction().unwrap();
+        let claimed = transaction.query(&claim, &[&batch]).unwrap();
+        let numbers: Vec<i64> = claimed.iter().map(|row| row.get(0)).collect();
+        transaction.query(&read, &[&numbers]).unwrap();
+        transaction.commit().unwrap();
+        if numbers.is_empty() {
             break;
         }
-        let keys: Vec<K> = claimed.iter().map(|row| row.get(0)).collect();
-        let settled = session.execute(&settle, &[&keys]).map_err(Failure::from);
-        settled.unwrap_or_else(|failure| panic!("{failure}"));
-        units += keys.len() as u64;
+        session.execute(&settle, &[&numbers]).unwrap();
+        units += numbers.len() as u64;
     }
     Run {
         units,
