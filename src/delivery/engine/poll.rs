@@ -7,10 +7,11 @@ use mail_queue::clock::WallClock;
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
 
-use super::Engine;
 use super::age::Pauses;
 use super::hand_out::Member;
 use super::judge::{Judge, Scope};
+use super::server_queue::ServerQueue;
+use super::{Engine, limits};
 use crate::delivery::store::due::First;
 use crate::delivery::store::state::{Counts, ServerState};
 use crate::delivery::store::{due, rescue, state, upkeep};
@@ -97,7 +98,7 @@ impl Engine {
         let began = Instant::now();
         self.read_clock();
         self.poll(now);
-        self.review_failures();
+        self.review();
         self.drop_unused();
         self.trim_log(now);
         self.upkeep.poll_at = now + POLL.max(began.elapsed() * SHARE);
@@ -244,35 +245,35 @@ impl Engine {
         }
     }
 
-    /// Back-offs end early where servers, mappings or rights were altered.
-    fn review_failures(&mut self) {
+    /// Back-offs and limits end early where servers, mappings or rights were altered.
+    fn review(&mut self) {
         let changes = foreign::generation_with_mappings();
         if changes == self.upkeep.changes {
             return;
         }
         self.upkeep.changes = changes;
+        let (moment, wall) = (self.moment(), transaction::now());
         let queues = &mut self.queues;
         let reviewed = background::transaction(|| {
-            let mut judge = Judge::default();
-            for (server, queue) in queues.iter_mut() {
-                let current = judge.server(*server);
-                if queue.backoff.failure().is_some() {
-                    let digest = current.as_ref().ok().map(|server| server.digest());
-                    let known = queue.server.as_ref().map(|server| server.digest());
-                    if digest != known || queue.is_barred() && current.is_ok() {
-                        queue.backoff.forget();
+            with_owner_rights(|client| {
+                let mut judge = Judge::default();
+                for (server, queue) in queues.iter_mut() {
+                    review_failures(&mut judge, *server, queue);
+                    let Ok(current) = judge.server(*server) else {
+                        continue;
+                    };
+                    let options = limits::Options::from(&current.options.queue);
+                    if queue.limits.options().is_some_and(|known| known != options) {
+                        let sent = match options.have_day() {
+                            true => state::sent(client, *server, wall),
+                            false => Vec::new(),
+                        };
+                        queue.limits.set(options, sent, moment);
                     }
+                    queue.fallback = judge.fallback(&current).map(|fallback| fallback.oid);
+                    queue.learn(current);
                 }
-                queue.blocks.retain(|scope, owners, options| match scope {
-                    Scope::Server => true,
-                    Scope::Owner(owner) => judge.way(*server, owner).is_err(),
-                    Scope::Login(_) => {
-                        let mut ways = owners.iter();
-                        let way = ways.find_map(|owner| judge.way(*server, *owner).ok());
-                        way.is_none_or(|way| Some(way.key.options) == options)
-                    }
-                });
-            }
+            })
         });
         if let Err(failure) = reviewed {
             self.failure = Some(failure);
@@ -333,6 +334,26 @@ impl Engine {
             Err(failure) => self.failure = Some(failure),
         }
     }
+}
+
+fn review_failures(judge: &mut Judge, server: pg_sys::Oid, queue: &mut ServerQueue) {
+    let current = judge.server(server);
+    if queue.backoff.failure().is_some() {
+        let digest = current.as_ref().ok().map(|server| server.digest());
+        let known = queue.server.as_ref().map(|server| server.digest());
+        if digest != known || queue.is_barred() && current.is_ok() {
+            queue.backoff.forget();
+        }
+    }
+    queue.blocks.retain(|scope, owners, options| match scope {
+        Scope::Server => true,
+        Scope::Owner(owner) => judge.way(server, owner).is_err(),
+        Scope::Login(_) => {
+            let mut ways = owners.iter();
+            let way = ways.find_map(|owner| judge.way(server, *owner).ok());
+            way.is_none_or(|way| Some(way.key.options) == options)
+        }
+    });
 }
 
 /// `blocked`: owners whose mail does not count.

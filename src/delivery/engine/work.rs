@@ -36,6 +36,7 @@ const EXPIRING: usize = 500;
 enum Done {
     Probed {
         server: Arc<Server>,
+        fallback: Option<pg_sys::Oid>,
         ticket: Ticket,
         way: Result<(Way, Option<Login>), Obstacle>,
     },
@@ -166,9 +167,13 @@ impl Engine {
         match done {
             Done::Probed {
                 server,
+                fallback,
                 ticket,
                 way,
-            } => self.probed(server, ticket, way),
+            } => {
+                self.queues.entry(server.oid).or_default().fallback = fallback;
+                self.probed(server, ticket, way);
+            }
             Done::Claimed(done) => self.claimed(done),
             Done::Limited { of, server, sent } => {
                 let queue = self.queues.entry(server.oid).or_default();
@@ -340,6 +345,7 @@ impl Desk<'_, '_> {
         }
         match order.action {
             Action::Probe { owner, ticket } => Done::Probed {
+                fallback: self.judge.fallback(&server).map(|fallback| fallback.oid),
                 way: self
                     .judge
                     .way(oid, owner)
