@@ -2,7 +2,8 @@
 # From a machine with only Rust to a delivered mail: installs what is missing, builds, starts a throw-away
 # PostgreSQL and a mail server with TLS and AUTH under a private CA, and has the conversation of demo.sql as
 # a plain role; then a second mail, for which demo-server.sql fetches a token from an issuer of its own; then a third, in
-# which demo-report.sql sends a query's result as HTML and CSV. Nothing keeps running afterwards.
+# which demo-report.sql sends a query's result as HTML and CSV; then demo-delivery.sql, whose trigger mails what is
+# committed and nothing else. Nothing keeps running afterwards.
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -79,4 +80,11 @@ run_sql --dbname=demo <scripts/demo-report.sql
 show bob 'Low stock'
 say "its table and its file, as a mail reader finds them"
 as_root cat "$(arrived bob 'Low stock')" | python3 scripts/demo-parts.py
+
+say "delivery exactly as committed: a trigger mails, one order is rolled back, one is committed"
+run_sql --dbname=demo <scripts/demo-delivery.sql
+show bob 'order 2'
+! arrived bob 'order 1' || die "a mail that was rolled back has arrived"
+say "no mail of the order that was rolled back; what the log says of the other"
+run_sql --dbname=demo --expanded --command='SELECT * FROM utl_smtp.mail_log'
 say "done"

@@ -436,4 +436,5 @@ COMMENT ON COLUMN utl_smtp.host_ace.privilege IS
 -- include sql/install/41_delivery.sql
 -- include sql/install/42_watch.sql
 -- include sql/install/43_suppression.sql
+-- include sql/install/44_workers.sql
 -- include sql/install/50_dkim.sql

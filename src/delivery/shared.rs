@@ -44,8 +44,6 @@ shareable! {
         database: AtomicU32,
         /// The worker's, from when it is ready to be woken until it leaves.
         latch: SharedLatch,
-        /// Whether it was ready to be woken once.
-        has_begun: AtomicBool,
         /// Whether mail was committed since it last looked.
         signalled: AtomicBool,
         /// Whether the launcher wants its place for another database.
@@ -72,7 +70,7 @@ pub enum Outcome {
     Stopped,
     /// `utl_smtp.deliver` is off.
     Off,
-    /// Somebody wants the database without sessions.
+    /// It comes back in a moment: somebody wants the database without sessions, or it is wanted after all.
     Wanted,
     /// There is another worker of this database.
     Busy,
@@ -188,12 +186,7 @@ impl Shared {
         worker
             .outcome
             .store(Outcome::Failed as u32, Ordering::SeqCst);
-        let flags = [
-            &worker.has_begun,
-            &worker.signalled,
-            &worker.yields,
-            &worker.idle,
-        ];
+        let flags = [&worker.signalled, &worker.yields, &worker.idle];
         for flag in flags {
             flag.store(false, Ordering::SeqCst);
         }
@@ -216,12 +209,6 @@ impl Shared {
         outcome
     }
 
-    /// Whether the worker of a database does not look for mail any more, though it has not ended yet.
-    pub fn has_left(&self, database: u32) -> bool {
-        let mut workers = self.workers.iter().filter(|worker| worker.is_of(database));
-        workers.any(|worker| worker.has_begun.load(Ordering::SeqCst) && !worker.latch.is_owned())
-    }
-
     /// The worker of a database, if it is ready to be woken.
     pub fn worker(&self, database: u32) -> Option<&Worker> {
         let mut workers = self.workers.iter();
@@ -237,7 +224,6 @@ impl Worker {
     /// This process is ready to be woken.
     pub fn begin(&self) {
         self.latch.own();
-        self.has_begun.store(true, Ordering::SeqCst);
     }
 
     /// This process is not woken any more.

@@ -159,8 +159,17 @@ fn serve(database: pg_sys::Oid) -> Outcome {
         shown: None,
     };
     let outcome = worker.run();
+    // From here on, who wants a worker asks the launcher. Who did so before counts on this one.
+    if let Some(place) = place() {
+        place.end();
+    }
+    let changed = matches!(outcome, Outcome::Absent | Outcome::Stopped | Outcome::Off)
+        && matches!(background::transaction(control::look), Ok(Ok(())));
     worker.stop(outcome);
-    outcome
+    match changed {
+        true => Outcome::Wanted,
+        false => outcome,
+    }
 }
 
 fn failed(failure: &Failure) -> Outcome {

@@ -259,8 +259,6 @@ pub fn report_statistics() {
 pub struct Failure {
     pub message: String,
     pub detail: Option<String>,
-    /// By SIGTERM or a cancel.
-    pub is_cancel: bool,
 }
 
 impl Failure {
@@ -279,11 +277,9 @@ impl Failure {
     }
 
     fn of_report(report: &ErrorReportWithLevel) -> Self {
-        let code = report.sql_error_code();
         Self {
             message: report.message().to_owned(),
             detail: report.detail().map(str::to_owned),
-            is_cancel: code == pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
         }
     }
 }

@@ -41,11 +41,6 @@ impl Tag {
         acquire(self, pg_sys::ExclusiveLock)
     }
 
-    /// Gives it back.
-    pub fn release(self) {
-        release(self, pg_sys::ExclusiveLock);
-    }
-
     /// Takes the lock for the rest of the transaction. False where another process has it, or this transaction already.
     pub fn take_in_transaction(self) -> bool {
         // SAFETY: a tag, within a transaction; it does not wait.

@@ -12,6 +12,7 @@
 //! | `hand_out` | claimed messages go to groups of connections |
 //! | `slots` | which group may open a connection |
 //! | `connection`, `attempt` | the thread of a connection |
+//! | `signing` | the DKIM signatures in front of a message |
 //! | `questions`, `remote` | what such a thread wants to know of PostgreSQL |
 //! | `events`, `results` | what threads report, and what follows from it |
 
@@ -33,10 +34,12 @@ mod questions;
 mod remote;
 mod results;
 mod server_queue;
+mod signing;
 mod slots;
 mod work;
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,6 +62,15 @@ use super::store::{rescue, state};
 use crate::pg::background::{self, Failure};
 use crate::pg::owner::with_owner_rights;
 use crate::settings;
+
+/// How its statements are planned: each finds a few rows by an index. What the planner believes of the tables is often
+/// wrong, as they fill and empty within seconds, and a plan that reads all of one would be kept.
+const PLANNING: [(&CStr, &CStr); 4] = [
+    (c"plan_cache_mode", c"force_generic_plan"),
+    (c"enable_seqscan", c"off"),
+    (c"enable_hashjoin", c"off"),
+    (c"enable_mergejoin", c"off"),
+];
 
 /// The worker's mail.
 pub struct Engine {
@@ -97,6 +109,9 @@ pub struct Engine {
 impl Engine {
     /// Begins with what an earlier worker has left behind. `lease`: the number of this worker.
     pub fn start(lease: i64) -> Self {
+        for (name, value) in PLANNING {
+            background::set(name, value);
+        }
         let channel = Channel::new().unwrap_or_else(|error| panic!("no channel: {error}"));
         let begun = background::transaction(|| {
             with_owner_rights(|client| {

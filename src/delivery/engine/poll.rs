@@ -47,7 +47,7 @@ pub struct Upkeep {
     shift: i64,
     counted_at: Option<Instant>,
     /// What others were last shown.
-    shown: Option<(usize, Option<Counts>)>,
+    shown: (usize, Option<(Counts, pg_sys::TimestampTz)>),
     /// How often foreign servers and mappings had changed.
     changes: u64,
     /// Whether there may be rows of the log that are too old.
@@ -63,7 +63,7 @@ impl Upkeep {
             clock: None,
             shift: 0,
             counted_at: None,
-            shown: None,
+            shown: (0, None),
             changes: foreign::generation_with_mappings(),
             log_checked_at: None,
         }
@@ -73,16 +73,9 @@ impl Upkeep {
 impl Upkeep {
     /// Whether recipients that wait are to be counted again.
     fn is_to_count(&self, now: Instant, has_mail: bool) -> bool {
-        const NONE: Counts = Counts {
-            queued: 0,
-            deferred: 0,
-            held: 0,
-        };
-        let shown = self.shown.and_then(|(_, counts)| counts);
-        let is_due = self
-            .counted_at
-            .is_none_or(|at| now.duration_since(at) >= COUNT);
-        is_due && (has_mail || shown != Some(NONE))
+        let counted_at = self.counted_at;
+        let is_due = counted_at.is_none_or(|at| now.duration_since(at) >= COUNT);
+        is_due && (has_mail || self.shown.1.is_some())
     }
 }
 
@@ -117,23 +110,24 @@ impl Engine {
         let counts = self.upkeep.is_to_count(now, self.has_mail);
         let blocked = self.blocked_owners();
         let connections = self.slots.len();
-        let shown = self.upkeep.shown;
+        let (shown_connections, shown_counts) = self.upkeep.shown;
         let looked = background::transaction(|| {
             with_owner_rights(|client| {
                 rescue::rescue(client, lease);
                 let found = look(client, counts, &blocked);
                 state::show(client, &states);
-                let is_new = found
-                    .counts
-                    .is_some_and(|counts| shown.and_then(|(_, shown)| shown) != Some(counts));
-                if is_new || shown.map(|(shown, _)| shown) != Some(connections) {
-                    state::show_counts(client, connections, found.counts, transaction::now());
+                let shown = match found.counts {
+                    Some(counts) => counts.are_many().then(|| (counts, transaction::now())),
+                    None => shown_counts,
+                };
+                if (shown_connections, shown_counts) != (connections, shown) {
+                    state::show_counts(client, connections, shown);
                 }
-                found
+                (found, (connections, shown))
             })
         });
         match looked {
-            Ok(Some(found)) => {
+            Ok(Some((found, shown))) => {
                 for state in states {
                     let queue = self.queues.entry(state.server).or_default();
                     queue.shown = Some(state);
@@ -141,8 +135,7 @@ impl Engine {
                 if counts {
                     self.upkeep.counted_at = Some(now);
                 }
-                let counts = found.counts.or(shown.and_then(|(_, counts)| counts));
-                self.upkeep.shown = Some((connections, counts));
+                self.upkeep.shown = shown;
                 self.found(found);
             }
             Ok(None) => self.has_mail = false,

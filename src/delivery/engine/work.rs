@@ -100,11 +100,12 @@ impl Engine {
         };
         let known = self.known_ways();
         let pauses = &self.pauses;
+        let keyring = &self.channel.keyring;
         let done = background::transaction(|| {
             with_owner_rights(|client| {
                 let locked = unsettled.write(client, settler);
                 let desk = Desk {
-                    client,
+                    client: &mut *client,
                     claimer,
                     judge: Judge::default(),
                     known: &known,
@@ -112,7 +113,11 @@ impl Engine {
                     schedule: schedule(),
                     stamp: home::stamp(),
                 };
-                (locked, desk.carry_out(orders))
+                let done = desk.carry_out(orders);
+                if !done.is_empty() {
+                    keyring.look(client);
+                }
+                (locked, done)
             })
         });
         match done {

@@ -245,9 +245,9 @@ impl Database {
                 self.phase = Phase::Due(now);
             }
             Phase::Due(_) => self.asked = true,
-            // One that is ready looks for mail itself. One that leaves may have looked too early.
+            // One that is ready looks for mail itself. One that begins or leaves may have looked too early.
             Phase::Running(..) | Phase::Foreign => {
-                self.asked = shared.has_left(database);
+                self.asked = shared.worker(database).is_none();
             }
         }
     }
@@ -256,7 +256,12 @@ impl Database {
         let lived = match &self.phase {
             Phase::Running(handle, since) if !handle.is_alive() => now.duration_since(*since),
             Phase::Foreign if !worker::is_running(database.into()) => HEALTHY,
-            _ => return,
+            Phase::Running(..) | Phase::Foreign => {
+                // It is ready, and looks for mail after that: what was asked for before is done.
+                self.asked &= shared.worker(database).is_none();
+                return;
+            }
+            Phase::Resting | Phase::Due(_) => return,
         };
         let outcome = shared.take_outcome(database);
         if lived >= HEALTHY {

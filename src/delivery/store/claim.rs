@@ -115,7 +115,7 @@ thread_local! {
     /// From a position on, for a server, but for some owners.
     static IN_ORDER: Plan = const {
         Plan::new(
-            claim!("m.crashes = 0 AND m.server = $3 AND (m.next_attempt_at, m.message_id) > ($4, $5) AND m.owner <> ALL ($6)
+            claim!("m.crashes <= 0 AND m.server = $3 AND (m.next_attempt_at, m.message_id) > ($4, $5) AND m.owner <> ALL ($6)
                     ORDER BY m.next_attempt_at, m.message_id LIMIT $7"),
             IN_ORDER_TYPES,
         )
@@ -123,7 +123,7 @@ thread_local! {
     /// These.
     static BY_NUMBER: Plan = const {
         Plan::new(
-            claim!("m.crashes = 0 AND m.server = $3 AND m.message_id = ANY ($4) AND m.owner <> ALL ($5)"),
+            claim!("m.crashes <= 0 AND m.server = $3 AND m.message_id = ANY ($4) AND m.owner <> ALL ($5)"),
             &[
                 pg_sys::INT8OID,
                 pg_sys::TIMESTAMPTZOID,
@@ -143,7 +143,7 @@ thread_local! {
     /// As in order, without those that may have arrived already.
     static CERTAIN: Plan = const {
         Plan::new(
-            claim!("m.crashes = 0 AND m.server = $3 AND (m.next_attempt_at, m.message_id) > ($4, $5) AND m.owner <> ALL ($6)
+            claim!("m.crashes <= 0 AND m.server = $3 AND (m.next_attempt_at, m.message_id) > ($4, $5) AND m.owner <> ALL ($6)
                     AND NOT EXISTS (SELECT FROM utl_smtp.message_recipient AS r
                                     WHERE r.message_id = m.message_id AND r.last_reply LIKE 'outcome unknown%')
                     ORDER BY m.next_attempt_at, m.message_id LIMIT $7"),

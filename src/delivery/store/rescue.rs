@@ -51,7 +51,7 @@ thread_local! {
                      (message_id, recipient_no, recipient, state, server, server_name, owner, owner_name, sender, subject,
                       size, submitted_at, attempts, finished_at, last_reply)
                  SELECT m.message_id, r.recipient_no, r.recipient, 'unknown', m.server, m.server_name, m.owner,
-                        m.owner_name, m.sender, m.subject, m.size, m.submitted_at, r.attempts + 1,
+                        m.owner_name, m.sender, m.subject, m.size, m.submitted_at, least(r.attempts, 2147483646) + 1,
                         pg_catalog.clock_timestamp(), $2
                  FROM r JOIN utl_smtp.message AS m ON m.message_id = r.message_id
                  ON CONFLICT DO NOTHING"
@@ -63,7 +63,7 @@ thread_local! {
         Plan::new(
             c_text!(
                 "UPDATE utl_smtp.message_recipient AS r
-                 SET attempts = r.attempts + 1, last_attempt_at = m.last_attempt_at, last_reply = $2
+                 SET attempts = least(r.attempts, 2147483646) + 1, last_attempt_at = m.last_attempt_at, last_reply = $2
                  FROM utl_smtp.message AS m ", control!(),
                 "WHERE ", left_behind!(), " AND NOT m.at_most_once AND r.message_id = m.message_id AND ", was_due!()
             ),
@@ -87,7 +87,7 @@ thread_local! {
         Plan::new(
             c_text!(
                 "UPDATE utl_smtp.message AS m
-                 SET lease = NULL, crashes = m.crashes + 1,
+                 SET lease = NULL, crashes = least(m.crashes, 32766) + 1,
                      held_reason = CASE WHEN m.crashes + 1 >= $2 THEN 'crashed' END,
                      next_attempt_at = (SELECT coalesce(pg_catalog.min(r.next_attempt_at), m.next_attempt_at)
                                         FROM utl_smtp.message_recipient AS r WHERE r.message_id = m.message_id)

@@ -85,7 +85,7 @@ thread_local! {
                      DELETE FROM utl_smtp.message_recipient AS r USING verdict AS v
                      WHERE r.message_id = v.message_id AND r.recipient_no = v.recipient_no
                        AND r.message_id IN (SELECT m.message_id FROM m)
-                     RETURNING r.message_id, r.recipient_no, r.recipient, r.attempts + v.tried AS attempts,
+                     RETURNING r.message_id, r.recipient_no, r.recipient, least(r.attempts, 2147483646) + v.tried AS attempts,
                                v.state, coalesce(v.reply, r.last_reply) AS reply, v.remote)",
                 into_log!(), "FROM r JOIN m ON m.message_id = r.message_id ON CONFLICT DO NOTHING"
             ),
@@ -108,7 +108,7 @@ thread_local! {
                  r AS (
                      DELETE FROM utl_smtp.message_recipient AS r USING verdict AS v
                      WHERE r.message_id = v.message_id AND r.recipient_no = v.recipient_no
-                     RETURNING r.message_id, r.recipient_no, r.recipient, r.attempts + v.tried AS attempts,
+                     RETURNING r.message_id, r.recipient_no, r.recipient, least(r.attempts, 2147483646) + v.tried AS attempts,
                                v.state, coalesce(v.reply, r.last_reply) AS reply, v.remote)",
                 into_log!(),
                 "FROM r JOIN utl_smtp.message AS m ON m.message_id = r.message_id AND m.message_id = ANY ($2)
@@ -121,7 +121,7 @@ thread_local! {
     static DEFERRED: Plan = const {
         Plan::new(
             c"UPDATE utl_smtp.message_recipient AS r
-              SET attempts = r.attempts + v.tried, last_attempt_at = $1, next_attempt_at = v.next_attempt_at,
+              SET attempts = least(r.attempts, 2147483646) + v.tried, last_attempt_at = $1, next_attempt_at = v.next_attempt_at,
                   last_reply = coalesce(v.reply, r.last_reply)
               FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
                               pg_catalog.unnest($5), pg_catalog.unnest($6))

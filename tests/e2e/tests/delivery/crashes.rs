@@ -2,9 +2,14 @@
 //! the log tells.
 
 use super::kills::{self, Kill, await_empty_queue, create_server, submit};
-use e2e::process::wait_until;
-use e2e::recorder::Copy;
+use super::processes::await_worker;
+use e2e::process::{self, wait_until};
+use e2e::recorder::{Copy, Point};
 use e2e::{Action, OwnCluster, Recorder, Session, Step};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const STEPS: [Step; 8] = [
     Step::Greeting,
@@ -176,11 +181,7 @@ fn assert_delivery(session: &mut Session, case: &Case) {
     assert_alike(&copies);
     let attempts = if case.is_claimed() { 2 } else { 1 };
     let sent = |attempts| Some(("sent".to_owned(), attempts, Some("250 kept".to_owned())));
-    assert_eq!(
-        result(session, &sender),
-        sent(attempts),
-        "{sender}"
-    );
+    assert_eq!(result(session, &sender), sent(attempts), "{sender}");
 
     let once = case.sender(true);
     let copies = case.recorder.copies_from(&once);
@@ -208,4 +209,218 @@ fn result(session: &mut Session, sender: &str) -> Option<(String, i32, Option<St
     let log = "SELECT state, attempts, last_reply FROM utl_smtp.mail_log WHERE sender = $1";
     let row = session.query_opt(log, &[&sender]).unwrap()?;
     Some((row.get(0), row.get(1), row.get(2)))
+}
+
+/// Q-06, Q-68: twenty messages are in flight when the first crash comes, and one of them is at each
+/// of the two that follow.
+#[test]
+fn the_message_in_flight_at_three_crashes_is_held_and_no_other() {
+    const POISON: &str = "poison@example.com";
+    let cluster = OwnCluster::start(&kills::DURABLE);
+    let mut session = cluster.superuser();
+    let recorder = Recorder::start();
+    create_server(&mut session, "office", &recorder);
+    recorder.hold(Step::Dot);
+    session.run(&submit("office", POISON));
+    recorder.await_held(Step::Dot, 1);
+    session.run(
+        "SELECT utl_smtp.submit('office', n || '@example.com', ARRAY['bob@example.com'], 'hello')
+         FROM generate_series(1, 99) AS n",
+    );
+    recorder.await_held(Step::Dot, 20);
+    let suspects: HashSet<String> = senders(&recorder.copies());
+    assert!(suspects.contains(POISON));
+    let flight = Arc::new(Flight::default());
+    let known = Arc::new(AtomicUsize::new(recorder.connections()));
+    let (watched, flying) = (suspects.clone(), Arc::clone(&flight));
+    let of_the_dead = Arc::clone(&known);
+    recorder.play(move |point| {
+        if point.connection < of_the_dead.load(Ordering::SeqCst) {
+            return Action::Hold;
+        }
+        if watched.contains(&point.sender) {
+            flying.note(point);
+        }
+        match point.sender == POISON && point.step == Step::Dot {
+            true => Action::Hold,
+            false => Action::Go,
+        }
+    });
+    for crash in 1..=3 {
+        if crash > 1 {
+            recorder_has(&recorder, POISON, crash);
+        }
+        known.store(recorder.connections(), Ordering::SeqCst);
+        Kill::Worker.strike(&cluster);
+        flight.end();
+    }
+    let mut session = kills::connect(&cluster);
+    let left = "SELECT count(*) FILTER (WHERE state <> 'held'), count(*) FROM utl_smtp.mail_queue";
+    wait_until("the others are sent", || {
+        session.query_one(left, &[]).unwrap().get::<_, i64>(0) == 0
+    });
+    let held = "SELECT string_agg(concat_ws(' ', sender, held_reason, attempts), ', ') FROM utl_smtp.mail_queue";
+    assert_eq!(session.value::<String>(held), format!("{POISON} crashed 3"));
+    assert_eq!(flight.most(), 1);
+    let copies = recorder.copies();
+    for sender in senders(&copies) {
+        let expected = match (sender.as_str(), suspects.contains(&sender)) {
+            (POISON, _) => 3,
+            (_, true) => 2,
+            (_, false) => 1,
+        };
+        let copies = recorder.copies_from(&sender);
+        // Others may have been in flight when a later crash came.
+        let most = if expected == 1 { 3 } else { expected };
+        assert!((expected..=most).contains(&copies.len()), "{sender}");
+    }
+    assert_eq!(senders(&copies).len(), 100);
+
+    recorder.go();
+    let retry = "SELECT utl_smtp.retry(message_id) FROM utl_smtp.mail_queue";
+    assert_eq!(session.value::<i32>(retry), 1);
+    await_empty_queue(&mut session);
+    let sent = Some(("sent".to_owned(), 4, Some("250 kept".to_owned())));
+    assert_eq!(result(&mut session, POISON), sent);
+    let ids: HashSet<String> = recorder
+        .copies_from(POISON)
+        .iter()
+        .map(Copy::message_id)
+        .collect();
+    assert_eq!(ids.len(), 1);
+    recorder.assert_sound();
+}
+
+/// The messages that are in a transaction with the server.
+#[derive(Default)]
+struct Flight(Mutex<(HashSet<String>, usize)>);
+
+impl Flight {
+    fn note(&self, point: &Point) {
+        let mut flight = self.0.lock().unwrap();
+        match point.step {
+            Step::Answered => flight.0.remove(&point.sender),
+            _ => flight.0.insert(point.sender.clone()),
+        };
+        flight.1 = flight.1.max(flight.0.len());
+    }
+
+    /// The worker has ended.
+    fn end(&self) {
+        self.0.lock().unwrap().0.clear();
+    }
+
+    /// How many there were at once, at most.
+    fn most(&self) -> usize {
+        self.0.lock().unwrap().1
+    }
+}
+
+fn senders(copies: &[Copy]) -> HashSet<String> {
+    copies.iter().map(|copy| copy.sender.clone()).collect()
+}
+
+#[track_caller]
+fn recorder_has(recorder: &Recorder, sender: &str, copies: usize) {
+    wait_until(format_args!("copy {copies} from {sender} arrives"), || {
+        recorder.copies_from(sender).len() >= copies
+    });
+}
+
+/// Q-67: a server that answers within the second that a worker has repeats nothing. How fast the
+/// worker can be is up to the machine, so one of several rounds has to show it.
+#[test]
+fn a_worker_that_is_told_to_end_awaits_the_answers_to_its_final_dots() {
+    let settings = [&kills::DURABLE[..], &["utl_smtp.worker_connections = 30"]].concat();
+    let cluster = OwnCluster::start(&settings);
+    drop(cluster.superuser());
+    let terminate = |worker: i32| {
+        kills::connect(&cluster).run(&format!("SELECT pg_terminate_backend({worker})"));
+    };
+    let term = |worker: i32| process::signal(worker, "TERM");
+    let ways: [(&str, &dyn Fn(i32)); 3] = [
+        ("terminated", &terminate),
+        ("signalled", &term),
+        ("shut_down", &|_| kills::begin_shut_down(&cluster)),
+    ];
+    for (way, end) in ways {
+        let clean = (1..=5).any(|round| ends_cleanly(&cluster, &format!("{way}_{round}"), end));
+        assert!(clean, "{way}: each time something was sent twice");
+    }
+}
+
+/// Ends a worker while 20 final dots and five other messages are out. Whether nothing was sent twice.
+fn ends_cleanly(cluster: &OwnCluster, name: &str, end: &dyn Fn(i32)) -> bool {
+    let mut session = kills::connect(cluster);
+    let (dots, others) = (Recorder::start(), Recorder::start());
+    dots.hold(Step::Dot);
+    others.hold(Step::Rcpt);
+    let (dot, other) = (format!("dot_{name}"), format!("other_{name}"));
+    create_server(&mut session, &dot, &dots);
+    create_server(&mut session, &other, &others);
+    for (server, count) in [(&dot, 20), (&other, 5)] {
+        session.run(&format!(
+            "ALTER SERVER {server} OPTIONS (max_connections '{count}');
+             SELECT utl_smtp.submit('{server}', n || '@example.com', ARRAY['bob@example.com'], 'hello')
+             FROM generate_series(1, {count}) AS n"
+        ));
+    }
+    dots.await_held(Step::Dot, 20);
+    others.await_held(Step::Rcpt, 5);
+    let worker = await_worker(&mut session, "postgres");
+    drop(session);
+    end(worker);
+    // By then it knows.
+    std::thread::sleep(Duration::from_millis(200));
+    dots.go();
+    wait_until("the worker ends", || !process::is_alive(worker));
+    others.go();
+    if name.starts_with("shut_down") {
+        wait_until("the server is down", || cluster.is_down());
+        kills::start(cluster);
+    }
+    let mut session = kills::connect(cluster);
+    await_empty_queue(&mut session);
+    // What was not out was not tried.
+    let tried = "SELECT count(*) FROM utl_smtp.mail_log WHERE server = $1 AND state = 'sent' AND attempts = 1";
+    let row = session.query_one(tried, &[&other]).unwrap();
+    assert_eq!(row.get::<_, i64>(0), 5);
+    assert_eq!(others.copies().len(), 5);
+    assert_eq!(senders(&dots.copies()).len(), 20);
+    dots.copies().len() == 20
+}
+
+/// Q-48: a transaction is committed without waiting for the disk, and the server crashes when its
+/// mail is on its way.
+#[test]
+fn mail_that_is_on_its_way_was_committed_durably() {
+    let settings = [&kills::DURABLE[..], &["wal_writer_delay = 10s"]].concat();
+    let cluster = OwnCluster::start(&settings);
+    let recorder = Recorder::start();
+    let mut session = cluster.superuser();
+    create_server(&mut session, "office", &recorder);
+    session.run("CREATE TABLE mine (n integer)");
+    // A worker that is there flushes nothing else meanwhile.
+    session.run(&submit("office", "first@example.com"));
+    await_worker(&mut session, "postgres");
+    await_empty_queue(&mut session);
+    recorder.hold(Step::Data);
+    for n in 1..=3 {
+        let mut session = kills::connect(&cluster);
+        let sender = format!("{n}@example.com");
+        session.run("SET synchronous_commit = off");
+        session.run(&format!(
+            "BEGIN; INSERT INTO mine VALUES ({n}); {}; COMMIT",
+            submit("office", &sender)
+        ));
+        recorder.await_held(Step::Data, 1);
+        Kill::Immediate.strike(&cluster);
+        let mut session = kills::connect(&cluster);
+        let rows: i64 = session.value("SELECT count(*) FROM mine");
+        assert_eq!(rows, n);
+        recorder.go();
+        await_empty_queue(&mut session);
+        assert_eq!(recorder.copies_from(&sender).len(), 1);
+        recorder.hold(Step::Data);
+    }
 }

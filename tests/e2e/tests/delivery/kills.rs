@@ -104,6 +104,11 @@ pub fn stop(cluster: &OwnCluster, mode: &str) {
     ));
 }
 
+/// Asks the server to shut down in fast mode, and does not wait.
+pub fn begin_shut_down(cluster: &OwnCluster) {
+    process::signal(postmaster(cluster), "INT");
+}
+
 /// Starts a server that is down.
 pub fn start(cluster: &OwnCluster) {
     let (bin, data) = (&cluster.bin, &cluster.data_directory);

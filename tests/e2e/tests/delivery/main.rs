@@ -1,16 +1,21 @@
 //! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
 
+mod bounces;
 mod contents;
 mod copies;
 mod crashes;
 mod dumps;
 mod installations;
 mod kills;
+mod ported;
 mod processes;
 mod recorded;
 mod recording;
 mod rows;
 mod senders;
+mod sending;
+mod signing;
+mod storm;
 mod suppression;
 mod transactions;
 mod watching;

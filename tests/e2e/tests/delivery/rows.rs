@@ -1,5 +1,6 @@
 //! A database whose queue and log are filled by SQL, and in which no worker sends.
 
+use e2e::process::wait_until;
 use e2e::{Database, Session};
 
 /// A database with a mail server `office`, whose delivery is stopped.
@@ -25,6 +26,11 @@ impl Fixture {
              CREATE SERVER office FOREIGN DATA WRAPPER utl_smtp OPTIONS (host 'mail.example.com');
              CREATE USER MAPPING FOR PUBLIC SERVER office",
         );
+        // One that began before it was stopped still counts and sends. Those that begin later do nothing.
+        let worker = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                      WHERE datname = current_database() AND backend_type = 'utl_smtp delivery')";
+        wait_until("no worker is left", || !superuser.value::<bool>(worker));
+        superuser.run("UPDATE utl_smtp.worker_state SET counted_at = NULL");
         // Another one would be held by the worker.
         superuser.run("BEGIN");
         superuser

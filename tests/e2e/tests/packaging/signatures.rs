@@ -21,6 +21,7 @@ fn sql_types(rust: &str) -> &'static [&'static str] {
     match rust {
         "Bytes" => &["text", "bytea"],
         "Text" => &["text"],
+        "Value" => &["text", "bytea"],
         "TextArray" | "Vec<Text>" | "Vec<String>" | "Vec<Option<String>>" => &["text[]"],
         "bool" => &["boolean"],
         "i32" => &["integer"],
@@ -28,6 +29,7 @@ fn sql_types(rust: &str) -> &'static [&'static str] {
         "Oid" => &["oid"],
         "Inet" => &["inet"],
         "TimestampWithTimeZone" => &["timestamp with time zone"],
+        "RecordArray" => &["utl_mail.attachment[]"],
         "Handle" | "ConnectionRow" => &["utl_smtp.connection"],
         "ReplyRow" => &["utl_smtp.reply"],
         "ReplyRows" => &["utl_smtp.replies"],
