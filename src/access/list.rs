@@ -55,9 +55,17 @@ pub fn look_up(
         };
         list.first_of(question, role)
     };
-    // The first is the host itself and most often listed. An address has many more, each a descent of the index.
-    let host: Vec<String> = patterns.by_ref().take(1).collect();
-    let verdict = first_of(&host).or_else(|| first_of(&patterns.collect::<Vec<_>>()));
+    let verdict = match list.pages() {
+        // Nobody is granted or denied anything.
+        0 => None,
+        // Reading all of it costs less than looking for each pattern.
+        1 => first_of(&patterns.collect::<Vec<_>>()),
+        // The first is the host itself and most often listed. An address has many more, each a descent of the index.
+        _ => {
+            let host: Vec<String> = patterns.by_ref().take(1).collect();
+            first_of(&host).or_else(|| first_of(&patterns.collect::<Vec<_>>()))
+        }
+    };
     list.close();
     verdict
 }
@@ -131,6 +139,13 @@ impl List {
         }
     }
 
+    /// How long the table is. What is committed is counted.
+    fn pages(&self) -> u32 {
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        // SAFETY: the table is open.
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.table, main) }
+    }
+
     /// What the entries for any of the patterns decide.
     fn first_of(&self, question: Question<'_>, role: pg_sys::Oid) -> Option<GrantType> {
         let patterns = question.patterns;
@@ -147,8 +162,10 @@ impl List {
     /// Shows each entry for one of the patterns, or each entry at all.
     fn scan(&self, patterns: Option<&[String]>, mut see: impl FnMut(&Entry<'_, pg_sys::Oid>)) {
         // SAFETY: reads a variable.
-        let by_index =
-            patterns.is_some() && self.index.is_some() && !unsafe { pg_sys::IgnoreSystemIndexes };
+        let by_index = patterns.is_some()
+            && self.index.is_some()
+            && self.pages() > 1
+            && !unsafe { pg_sys::IgnoreSystemIndexes };
         let mut key = pg_sys::ScanKeyData::default();
         // SAFETY: the key compares text with text, or by the index with an array of text; without the index all rows are
         // read. Each tuple is looked at before the next one is asked for.

@@ -19,10 +19,11 @@ use zeroize::Zeroizing;
 
 use crate::errors::{Report, dkim};
 use crate::pg::datum::{Text, text_datum};
-use crate::pg::owner;
+use crate::pg::owner::{self, Plan};
 use crate::pg::query::{self, Parameter};
 
 /// A row of the table, as it is: whoever may write tables may have written anything.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     domain: String,
     selector: String,
@@ -39,6 +40,11 @@ pub enum Unusable {
 }
 
 impl Key {
+    /// Whether it signs mail from this domain.
+    pub fn is_of(&self, domain: &Domain) -> bool {
+        self.domain == domain.as_str()
+    }
+
     /// Ready to sign. It takes milliseconds and calls nothing of PostgreSQL's.
     pub fn signer(&self) -> Result<Signer, Unusable> {
         let domain = Domain::parse(&self.domain)?;
@@ -55,6 +61,22 @@ impl fmt::Display for Key {
     }
 }
 
+thread_local! {
+    static ANY: Plan = const { Plan::new(c"SELECT FROM utl_smtp.dkim_key LIMIT 1", &[]) };
+    static OF_DOMAINS: Plan = const {
+        Plan::new(
+            c"SELECT k.domain, k.selector, k.private_key FROM utl_smtp.dkim_key AS k
+              WHERE k.domain OPERATOR(pg_catalog.=) ANY ($1) ORDER BY k.domain, k.selector",
+            &[pg_sys::TEXTARRAYOID],
+        )
+    };
+}
+
+/// Whether there is any key.
+pub fn has_keys(client: &mut SpiClient<'_>) -> bool {
+    ANY.with(|plan| plan.run(client, &[]) > 0)
+}
+
 /// The keys of these domains, in the order of domains and selectors. For the main thread, in a transaction. The caller's rights
 /// don't count.
 pub fn keys_of(domains: &[Domain]) -> Result<Vec<Key>, Report> {
@@ -66,22 +88,19 @@ pub fn keys_of(domains: &[Domain]) -> Result<Vec<Key>, Report> {
 }
 
 fn read(client: &mut SpiClient<'_>, domains: Vec<String>) -> Vec<Key> {
-    let rows = query::rows(
-        client,
-        "SELECT k.domain, k.selector, k.private_key FROM utl_smtp.dkim_key AS k \
-         WHERE k.domain OPERATOR(pg_catalog.=) ANY ($1) ORDER BY k.domain, k.selector",
-        &[(pg_sys::TEXTARRAYOID, domains.into_datum())],
-    );
-    let column = |row, column| {
-        rows.get(row, column)
-            .map_or(String::new(), |Text(text)| text)
-    };
-    let key = |row| Key {
-        domain: column(row, 1),
-        selector: column(row, 2),
-        private_key: column(row, 3).into(),
-    };
-    (0..rows.len()).map(key).collect()
+    OF_DOMAINS.with(|plan| {
+        let rows = plan.rows(client, &[domains.into_datum()]);
+        let column = |row, column| {
+            rows.get(row, column)
+                .map_or(String::new(), |Text(text)| text)
+        };
+        let key = |row| Key {
+            domain: column(row, 1),
+            selector: column(row, 2),
+            private_key: column(row, 3).into(),
+        };
+        (0..rows.len()).map(key).collect()
+    })
 }
 
 /// Adds or replaces a key, with the rights of the caller.

@@ -258,7 +258,7 @@ impl From<OutOfMemory> for Report {
 
 /// PostgreSQL's style for DETAIL and HINT: a capital letter and a full stop. The crates below write
 /// fragments.
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters
         .next()

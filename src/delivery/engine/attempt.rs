@@ -78,6 +78,16 @@ impl Attempt {
         }
     }
 
+    /// The message can't be sent now, for a reason that is neither its own nor the server's.
+    pub fn not_tried(job: &Job) -> Self {
+        Self::same(job, Verdict::NotTried, String::new())
+    }
+
+    /// The message can't be sent now, for a reason of ours.
+    pub fn deferred(job: &Job, reason: &str) -> Self {
+        Self::same(job, Verdict::Deferred, reason.to_owned())
+    }
+
     /// The message can't be sent to this server at all.
     pub fn refused(job: &Job, reason: &str) -> Self {
         Self::same(job, Verdict::Failed, reason.to_owned())
@@ -95,8 +105,10 @@ impl Attempt {
     }
 }
 
-/// The envelope without the parameters that the server does not understand, or why the message can't be sent to it.
-pub fn understood(envelope: &Envelope, size: u64, session: &Session) -> Result<Envelope, String> {
+/// The envelope without the parameters that the server does not understand, or why the message can't be sent to it. `more`:
+/// octets that are sent in front of it.
+pub fn understood(job: &Job, more: u64, session: &Session) -> Result<Envelope, String> {
+    let size = job.size + more;
     let limit = session
         .capabilities()
         .and_then(|offered| offered.size_limit());
@@ -107,11 +119,14 @@ pub fn understood(envelope: &Envelope, size: u64, session: &Session) -> Result<E
     }
     let offers = |extension: &str| session.offers(extension);
     // RFC 8689 §4.2.1: whoever asks for it does not want the message sent without.
-    if envelope.parameters.contains("REQUIRETLS") && !offers("REQUIRETLS") {
+    if job.envelope.parameters.contains("REQUIRETLS") && !offers("REQUIRETLS") {
         return Err("5.7.30 not sent: the server does not offer REQUIRETLS".to_owned());
     }
-    let mut envelope = envelope.clone();
+    let mut envelope = job.envelope.clone();
     envelope.parameters = envelope.parameters.understood(offers);
+    if more > 0 {
+        envelope.parameters.set_number("SIZE", size);
+    }
     for recipient in &mut envelope.recipients {
         recipient.parameters = recipient.parameters.understood(offers);
     }

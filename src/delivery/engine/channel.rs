@@ -12,6 +12,7 @@ use smtp_client::stop::{Stop, wait_or_stop};
 use smtp_client::wait::{Deadline, Interest, Interrupted, Wait};
 
 use super::job::Event;
+use super::signing::Keyring;
 use crate::pg::thread;
 
 /// Look-ups of names that may run at once.
@@ -26,6 +27,7 @@ pub struct Channel {
     pub stop: Stop,
     /// All stop at once.
     pub end: Stop,
+    pub keyring: Keyring,
 }
 
 #[derive(Default)]
@@ -46,6 +48,7 @@ impl Channel {
             heard,
             stop: Stop::new()?,
             end: Stop::new()?,
+            keyring: Keyring::default(),
         })
     }
 

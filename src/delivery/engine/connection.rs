@@ -2,6 +2,7 @@
 //! of PostgreSQL's.
 
 use std::cell::Cell;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::channel::{Channel, ThreadWait};
 use super::group::Group;
 use super::job::{Closed, ConnectionId, Done, Event, Job, JobContent, NotOpened};
 use super::remote::Remote;
+use super::signing::{self, NotSigned};
 use crate::conversation::authority::Environment;
 use crate::conversation::{Problem, login};
 
@@ -25,6 +27,10 @@ const IDLE: Duration = Duration::from_secs(2);
 const FINAL_DOT: Duration = Duration::from_secs(600);
 /// For a message that somebody has taken the content from.
 const GONE: &str = "not sent: a piece of its content is missing";
+
+/// For a message in whose header readers see different authors: a signature must not vouch for one of them.
+const SEVERAL_FROM: &str = "not sent: the message has several From fields";
+const NOT_SIGNED: &str = "not sent: the message could not be signed";
 
 /// What a connection's thread is started with.
 pub struct Start {
@@ -183,20 +189,29 @@ impl Sender<'_> {
     }
 
     fn attempt(&self, used: &mut Used, job: &Job) -> Attempt {
-        let Used {
-            connection,
-            messages,
-        } = used;
-        let envelope = match understood(&job.envelope, job.size, connection.session()) {
-            Ok(envelope) => envelope,
-            Err(reason) => return Attempt::refused(job, &reason),
-        };
         let missing = Cell::new(false);
-        let body = Body {
+        let mut body = Body {
             job,
             remote: self.remote,
             wait: self.wait,
             missing: &missing,
+            fields: "",
+        };
+        let fields = match signing::fields(self.remote, |at| body.piece(at)) {
+            Ok(fields) => fields,
+            Err(_) if missing.get() => return Attempt::refused(job, GONE),
+            Err(NotSigned::SeveralFrom) => return Attempt::refused(job, SEVERAL_FROM),
+            Err(NotSigned::Failed) if self.wait.is_stopped() => return Attempt::not_tried(job),
+            Err(NotSigned::Failed) => return Attempt::deferred(job, NOT_SIGNED),
+        };
+        body.fields = &fields;
+        let Used {
+            connection,
+            messages,
+        } = used;
+        let envelope = match understood(job, fields.len() as u64, connection.session()) {
+            Ok(envelope) => envelope,
+            Err(reason) => return Attempt::refused(job, &reason),
         };
         let options = &self.start.group.login.server.options.queue;
         let most = options.max_recipients_per_message();
@@ -238,6 +253,24 @@ struct Body<'a> {
     wait: &'a ThreadWait<'a>,
     /// Whether a piece was gone.
     missing: &'a Cell<bool>,
+    /// What is sent in front of the content.
+    fields: &'a str,
+}
+
+impl<'a> Body<'a> {
+    /// A piece of the content, counted from 0; `None` behind the last.
+    fn piece(&self, at: usize) -> Option<Result<Piece<'a>, Interrupted>> {
+        let job = self.job;
+        match &job.content {
+            JobContent::Whole(octets) => (at == 0).then_some(Ok(Piece::Lent(octets))),
+            JobContent::Pieces(numbers) => numbers.get(at).map(|number| {
+                self.wait.check()?;
+                let piece = self.remote.piece(job.message_id, *number)?;
+                self.missing.set(piece.is_none());
+                piece.map(Piece::Fetched).ok_or(Interrupted)
+            }),
+        }
+    }
 }
 
 /// Octets of a piece.
@@ -261,12 +294,17 @@ impl<'a> IntoIterator for Body<'a> {
 
     fn into_iter(self) -> Pieces<'a> {
         self.wait.dot_out.store(false, Ordering::SeqCst);
-        Pieces { body: self, at: 0 }
+        Pieces {
+            has_fields: !self.fields.is_empty(),
+            body: self,
+            at: 0,
+        }
     }
 }
 
 struct Pieces<'a> {
     body: Body<'a>,
+    has_fields: bool,
     at: usize,
 }
 
@@ -274,25 +312,14 @@ impl<'a> Iterator for Pieces<'a> {
     type Item = Result<Piece<'a>, Interrupted>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Body {
-            job,
-            remote,
-            wait,
-            missing,
-        } = &self.body;
+        if mem::take(&mut self.has_fields) {
+            return Some(Ok(Piece::Lent(self.body.fields.as_bytes())));
+        }
+        let piece = self.body.piece(self.at);
         self.at += 1;
-        let piece = match &job.content {
-            JobContent::Whole(octets) => (self.at == 1).then_some(Ok(Piece::Lent(octets))),
-            JobContent::Pieces(numbers) => numbers.get(self.at - 1).map(|number| {
-                wait.check()?;
-                let piece = remote.piece(job.message_id, *number)?;
-                missing.set(piece.is_none());
-                piece.map(Piece::Fetched).ok_or(Interrupted)
-            }),
-        };
         if piece.is_none() {
             // The final dot follows.
-            wait.dot_out.store(true, Ordering::SeqCst);
+            self.body.wait.dot_out.store(true, Ordering::SeqCst);
         }
         piece
     }

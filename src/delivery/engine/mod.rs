@@ -12,6 +12,7 @@
 //! | `hand_out` | claimed messages go to groups of connections |
 //! | `slots` | which group may open a connection |
 //! | `connection`, `attempt` | the thread of a connection |
+//! | `signing` | the DKIM signatures in front of a message |
 //! | `questions`, `remote` | what such a thread wants to know of PostgreSQL |
 //! | `events`, `results` | what threads report, and what follows from it |
 
@@ -33,6 +34,7 @@ mod questions;
 mod remote;
 mod results;
 mod server_queue;
+mod signing;
 mod slots;
 mod work;
 

@@ -7,10 +7,11 @@ use mail_queue::clock::WallClock;
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
 
-use super::Engine;
 use super::age::Pauses;
 use super::hand_out::Member;
 use super::judge::{Judge, Scope};
+use super::server_queue::ServerQueue;
+use super::{Engine, limits};
 use crate::delivery::store::due::First;
 use crate::delivery::store::state::{Counts, ServerState};
 use crate::delivery::store::{due, rescue, state, upkeep};
@@ -47,7 +48,7 @@ pub struct Upkeep {
     shift: i64,
     counted_at: Option<Instant>,
     /// What others were last shown.
-    shown: Option<(usize, Option<Counts>)>,
+    shown: (usize, Option<(Counts, pg_sys::TimestampTz)>),
     /// How often foreign servers and mappings had changed.
     changes: u64,
     /// Whether there may be rows of the log that are too old.
@@ -63,7 +64,7 @@ impl Upkeep {
             clock: None,
             shift: 0,
             counted_at: None,
-            shown: None,
+            shown: (0, None),
             changes: foreign::generation_with_mappings(),
             log_checked_at: None,
         }
@@ -73,16 +74,9 @@ impl Upkeep {
 impl Upkeep {
     /// Whether recipients that wait are to be counted again.
     fn is_to_count(&self, now: Instant, has_mail: bool) -> bool {
-        const NONE: Counts = Counts {
-            queued: 0,
-            deferred: 0,
-            held: 0,
-        };
-        let shown = self.shown.and_then(|(_, counts)| counts);
-        let is_due = self
-            .counted_at
-            .is_none_or(|at| now.duration_since(at) >= COUNT);
-        is_due && (has_mail || shown != Some(NONE))
+        let counted_at = self.counted_at;
+        let is_due = counted_at.is_none_or(|at| now.duration_since(at) >= COUNT);
+        is_due && (has_mail || self.shown.1.is_some())
     }
 }
 
@@ -104,7 +98,7 @@ impl Engine {
         let began = Instant::now();
         self.read_clock();
         self.poll(now);
-        self.review_failures();
+        self.review();
         self.drop_unused();
         self.trim_log(now);
         self.upkeep.poll_at = now + POLL.max(began.elapsed() * SHARE);
@@ -117,23 +111,24 @@ impl Engine {
         let counts = self.upkeep.is_to_count(now, self.has_mail);
         let blocked = self.blocked_owners();
         let connections = self.slots.len();
-        let shown = self.upkeep.shown;
+        let (shown_connections, shown_counts) = self.upkeep.shown;
         let looked = background::transaction(|| {
             with_owner_rights(|client| {
                 rescue::rescue(client, lease);
                 let found = look(client, counts, &blocked);
                 state::show(client, &states);
-                let is_new = found
-                    .counts
-                    .is_some_and(|counts| shown.and_then(|(_, shown)| shown) != Some(counts));
-                if is_new || shown.map(|(shown, _)| shown) != Some(connections) {
-                    state::show_counts(client, connections, found.counts, transaction::now());
+                let shown = match found.counts {
+                    Some(counts) => counts.are_many().then(|| (counts, transaction::now())),
+                    None => shown_counts,
+                };
+                if (shown_connections, shown_counts) != (connections, shown) {
+                    state::show_counts(client, connections, shown);
                 }
-                found
+                (found, (connections, shown))
             })
         });
         match looked {
-            Ok(Some(found)) => {
+            Ok(Some((found, shown))) => {
                 for state in states {
                     let queue = self.queues.entry(state.server).or_default();
                     queue.shown = Some(state);
@@ -141,8 +136,7 @@ impl Engine {
                 if counts {
                     self.upkeep.counted_at = Some(now);
                 }
-                let counts = found.counts.or(shown.and_then(|(_, counts)| counts));
-                self.upkeep.shown = Some((connections, counts));
+                self.upkeep.shown = shown;
                 self.found(found);
             }
             Ok(None) => self.has_mail = false,
@@ -251,35 +245,35 @@ impl Engine {
         }
     }
 
-    /// Back-offs end early where servers, mappings or rights were altered.
-    fn review_failures(&mut self) {
+    /// Back-offs and limits end early where servers, mappings or rights were altered.
+    fn review(&mut self) {
         let changes = foreign::generation_with_mappings();
         if changes == self.upkeep.changes {
             return;
         }
         self.upkeep.changes = changes;
+        let (moment, wall) = (self.moment(), transaction::now());
         let queues = &mut self.queues;
         let reviewed = background::transaction(|| {
-            let mut judge = Judge::default();
-            for (server, queue) in queues.iter_mut() {
-                let current = judge.server(*server);
-                if queue.backoff.failure().is_some() {
-                    let digest = current.as_ref().ok().map(|server| server.digest());
-                    let known = queue.server.as_ref().map(|server| server.digest());
-                    if digest != known || queue.is_barred() && current.is_ok() {
-                        queue.backoff.forget();
+            with_owner_rights(|client| {
+                let mut judge = Judge::default();
+                for (server, queue) in queues.iter_mut() {
+                    review_failures(&mut judge, *server, queue);
+                    let Ok(current) = judge.server(*server) else {
+                        continue;
+                    };
+                    let options = limits::Options::from(&current.options.queue);
+                    if queue.limits.options().is_some_and(|known| known != options) {
+                        let sent = match options.have_day() {
+                            true => state::sent(client, *server, wall),
+                            false => Vec::new(),
+                        };
+                        queue.limits.set(options, sent, moment);
                     }
+                    queue.fallback = judge.fallback(&current).map(|fallback| fallback.oid);
+                    queue.learn(current);
                 }
-                queue.blocks.retain(|scope, owners, options| match scope {
-                    Scope::Server => true,
-                    Scope::Owner(owner) => judge.way(*server, owner).is_err(),
-                    Scope::Login(_) => {
-                        let mut ways = owners.iter();
-                        let way = ways.find_map(|owner| judge.way(*server, *owner).ok());
-                        way.is_none_or(|way| Some(way.key.options) == options)
-                    }
-                });
-            }
+            })
         });
         if let Err(failure) = reviewed {
             self.failure = Some(failure);
@@ -340,6 +334,26 @@ impl Engine {
             Err(failure) => self.failure = Some(failure),
         }
     }
+}
+
+fn review_failures(judge: &mut Judge, server: pg_sys::Oid, queue: &mut ServerQueue) {
+    let current = judge.server(server);
+    if queue.backoff.failure().is_some() {
+        let digest = current.as_ref().ok().map(|server| server.digest());
+        let known = queue.server.as_ref().map(|server| server.digest());
+        if digest != known || queue.is_barred() && current.is_ok() {
+            queue.backoff.forget();
+        }
+    }
+    queue.blocks.retain(|scope, owners, options| match scope {
+        Scope::Server => true,
+        Scope::Owner(owner) => judge.way(server, owner).is_err(),
+        Scope::Login(_) => {
+            let mut ways = owners.iter();
+            let way = ways.find_map(|owner| judge.way(server, *owner).ok());
+            way.is_none_or(|way| Some(way.key.options) == options)
+        }
+    });
 }
 
 /// `blocked`: owners whose mail does not count.

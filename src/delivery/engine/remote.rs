@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 
+use dkim_sign::Domain;
 use oauth2_token::Token;
 use pem_wallet::Wallet;
 use pgrx::pg_sys;
@@ -16,6 +17,7 @@ use super::job::Event;
 use crate::conversation::authority::{Authority, Backend, Destination};
 use crate::conversation::registry::Descriptor;
 use crate::conversation::token::TokenSource;
+use crate::delivery::dkim::{self, Key};
 use crate::delivery::store::claim;
 use crate::errors::{Report, sqlstate};
 use crate::pg::owner::with_owner_rights;
@@ -55,6 +57,11 @@ impl Remote<'_> {
             with_owner_rights(|client| claim::piece(client, message_id, piece_no)).flatten()
         };
         self.read(piece).map_err(|_| Interrupted)
+    }
+
+    /// The DKIM keys of these domains, as they are now.
+    pub fn keys(&self, domains: Vec<Domain>) -> Result<Vec<Key>, Report> {
+        self.read(move || dkim::keys_of(&domains))?
     }
 
     fn read<T: Send + 'static>(

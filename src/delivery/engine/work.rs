@@ -36,6 +36,7 @@ const EXPIRING: usize = 500;
 enum Done {
     Probed {
         server: Arc<Server>,
+        fallback: Option<pg_sys::Oid>,
         ticket: Ticket,
         way: Result<(Way, Option<Login>), Obstacle>,
     },
@@ -100,11 +101,12 @@ impl Engine {
         };
         let known = self.known_ways();
         let pauses = &self.pauses;
+        let keyring = &self.channel.keyring;
         let done = background::transaction(|| {
             with_owner_rights(|client| {
                 let locked = unsettled.write(client, settler);
                 let desk = Desk {
-                    client,
+                    client: &mut *client,
                     claimer,
                     judge: Judge::default(),
                     known: &known,
@@ -112,7 +114,11 @@ impl Engine {
                     schedule: schedule(),
                     stamp: home::stamp(),
                 };
-                (locked, desk.carry_out(orders))
+                let done = desk.carry_out(orders);
+                if !done.is_empty() {
+                    keyring.look(client);
+                }
+                (locked, done)
             })
         });
         match done {
@@ -161,9 +167,13 @@ impl Engine {
         match done {
             Done::Probed {
                 server,
+                fallback,
                 ticket,
                 way,
-            } => self.probed(server, ticket, way),
+            } => {
+                self.queues.entry(server.oid).or_default().fallback = fallback;
+                self.probed(server, ticket, way);
+            }
             Done::Claimed(done) => self.claimed(done),
             Done::Limited { of, server, sent } => {
                 let queue = self.queues.entry(server.oid).or_default();
@@ -335,6 +345,7 @@ impl Desk<'_, '_> {
         }
         match order.action {
             Action::Probe { owner, ticket } => Done::Probed {
+                fallback: self.judge.fallback(&server).map(|fallback| fallback.oid),
                 way: self
                     .judge
                     .way(oid, owner)

@@ -206,7 +206,8 @@ fn lock_foreign(client: &mut SpiClient<'_>) {
     run(client, &lock, &[text(&home::stamp())]);
 }
 
-/// Moves recipients `r` of messages `m` to the log, in a state and for a reason; returns how many. `chosen` says which,
+/// Moves recipients `r` of messages `m` to the log, in a state and for a reason that is not about their mailboxes; returns how
+/// many. `chosen` says which,
 /// with parameters from `$4` on.
 fn finish(
     client: &mut SpiClient<'_>,
@@ -225,7 +226,10 @@ fn finish(
              DELETE FROM utl_smtp.message_recipient AS r
              USING utl_smtp.message AS m {CONTROL}
              WHERE r.message_id = m.message_id AND {chosen}
-             RETURNING r.*)
+             RETURNING r.*),
+         ended AS (
+             DELETE FROM utl_smtp.soft_bounce AS known USING gone
+             WHERE known.address = utl_smtp.canonical_address(gone.recipient) COLLATE pg_catalog.\"C\")
          INSERT INTO utl_smtp.delivery_log
              (message_id, recipient_no, recipient, state, server, server_name, owner, owner_name, sender, subject, size,
               submitted_at, attempts, finished_at, last_reply)

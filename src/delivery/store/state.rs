@@ -56,6 +56,14 @@ thread_local! {
             &[],
         )
     };
+    static BEGIN_COUNTS: Plan = const {
+        Plan::new(
+            c"UPDATE utl_smtp.worker_state AS w
+              SET connections = 0, queued = NULL, deferred = NULL, held = NULL, counted_at = NULL
+              WHERE w.connections <> 0 OR w.counted_at IS NOT NULL",
+            &[],
+        )
+    };
     static FORGET: Plan = const {
         Plan::new(
             c"DELETE FROM utl_smtp.server_state AS s
@@ -82,8 +90,8 @@ thread_local! {
     };
     static SHOW_COUNTS: Plan = const {
         Plan::new(
-            c"UPDATE utl_smtp.worker_state SET connections = $1, queued = coalesce($2, queued),
-                  deferred = coalesce($3, deferred), held = coalesce($4, held), counted_at = coalesce($5, counted_at)",
+            c"UPDATE utl_smtp.worker_state
+              SET connections = $1, queued = $2, deferred = $3, held = $4, counted_at = $5",
             &[
                 pg_sys::INT4OID,
                 pg_sys::INT8OID,
@@ -108,6 +116,7 @@ thread_local! {
 /// Takes back what an earlier worker has shown.
 pub fn begin(client: &mut SpiClient<'_>) {
     BEGIN.with(|plan| plan.run(client, &[]));
+    BEGIN_COUNTS.with(|plan| plan.run(client, &[]));
     FORGET.with(|plan| plan.run(client, &[]));
 }
 
@@ -140,6 +149,14 @@ pub fn show(client: &mut SpiClient<'_>, states: &[ServerState]) {
     SHOW.with(|plan| plan.run(client, &values));
 }
 
+impl Counts {
+    /// Whether it takes long to count them.
+    pub fn are_many(&self) -> bool {
+        const MANY: i64 = 10_000;
+        self.queued + self.deferred + self.held >= MANY
+    }
+}
+
 /// Counts the recipients that wait.
 pub fn count(client: &mut SpiClient<'_>) -> Counts {
     COUNTS.with(|plan| {
@@ -153,19 +170,19 @@ pub fn count(client: &mut SpiClient<'_>) -> Counts {
     })
 }
 
-/// Shows how many connections there are, and how many recipients wait, if they were counted.
+/// Shows how many connections there are, and how many recipients waited at a moment; where that is not shown, whoever wants
+/// to know counts them.
 pub fn show_counts(
     client: &mut SpiClient<'_>,
     connections: usize,
-    counts: Option<Counts>,
-    now: pg_sys::TimestampTz,
+    counts: Option<(Counts, pg_sys::TimestampTz)>,
 ) {
     let values = [
         Some((connections as i32).into()),
-        counts.map(|counts| counts.queued.into()),
-        counts.map(|counts| counts.deferred.into()),
-        counts.map(|counts| counts.held.into()),
-        counts.map(|_| now.into()),
+        counts.map(|(counts, _)| counts.queued.into()),
+        counts.map(|(counts, _)| counts.deferred.into()),
+        counts.map(|(counts, _)| counts.held.into()),
+        counts.map(|(_, at)| at.into()),
     ];
     SHOW_COUNTS.with(|plan| plan.run(client, &values));
 }

@@ -1,4 +1,4 @@
--- Queueing mail, and what it is measured beside. $MESSAGE$ is put in by the harness.
+-- Queueing mail, and what it is measured beside. The message is put in by the harness.
 
 CREATE SCHEMA bench;
 GRANT USAGE ON SCHEMA bench TO PUBLIC;

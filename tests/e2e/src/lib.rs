@@ -25,6 +25,7 @@
 pub mod certs;
 pub mod cluster;
 pub mod dialogues;
+pub mod dkim;
 mod environment;
 pub mod faults;
 pub mod invariants;

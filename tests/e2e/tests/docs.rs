@@ -289,6 +289,25 @@ fn the_message_with_html_and_attachment_has_all_its_parts() {
     }
 }
 
+/// From an empty database to a mail in the mailbox, and none for what is rolled back.
+#[test]
+fn the_trigger_of_the_page_about_delivery_mails_what_is_committed() {
+    let mark = format!("order-{}", std::process::id());
+    let text = page("docs/delivery.md");
+    let (_, section) = text.split_once("\n## A trigger that mails\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let script = script(&section.replace("'Subject: order '", &format!("'Subject: {mark} '"))).0;
+    let database = Database::new();
+    run_in(&database, Path::new("docs/delivery.md"), &script);
+    let mail = MailServer::shared();
+    let header = mail.delivered("bob", &mark).header();
+    assert!(header.contains(&format!("Subject: {mark} 1")), "{header}");
+    let mut session = database.superuser();
+    let done = "SELECT NOT EXISTS (SELECT FROM utl_smtp.mail_queue)";
+    e2e::process::wait_until("all mail is final", || session.value::<bool>(done));
+    assert_eq!(mail.count("bob", &mark), 1);
+}
+
 /// A leaf part.
 struct Leaf {
     /// The media types from the whole message down to this part.
@@ -534,7 +553,10 @@ fn for_the_test_issuer(script: &str) -> String {
 }
 
 fn run(page: &Path, script: &str) {
-    let database = Database::new();
+    run_in(&Database::new(), page, script);
+}
+
+fn run_in(database: &Database, page: &Path, script: &str) {
     let cluster = Cluster::shared();
     let input = for_the_test_server(script);
     let mut psql = Command::new(format!("{}/psql", cluster.bin))

@@ -1,5 +1,6 @@
 //! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
 
+mod bounces;
 mod contents;
 mod copies;
 mod crashes;
@@ -13,6 +14,8 @@ mod recorded;
 mod recording;
 mod rows;
 mod senders;
+mod sending;
+mod signing;
 mod storm;
 mod suppression;
 mod transactions;

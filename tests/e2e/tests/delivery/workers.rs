@@ -308,7 +308,7 @@ fn delivery_is_stopped_for_a_database_and_for_the_cluster() {
         assert_eq!(session.value::<i64>(open), 1);
         session.run(SUBMIT);
         assert_eq!(log_lines(&cluster, "ERROR"), Vec::<String>::new());
-        assert_eq!(worker_of(&mut session, "postgres"), None);
+        await_no_worker(&mut session, "postgres");
         await_worker(&mut session, "other");
         session.run("SELECT utl_smtp.start_delivery()");
         await_worker(&mut session, "postgres");

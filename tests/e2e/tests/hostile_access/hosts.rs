@@ -375,3 +375,72 @@ fn only_allowed_ports_can_be_probed() {
     denied(&mut app, &outside);
     assert_eq!(outside.finish().accepted(), 0);
 }
+
+/// A list of one page is read as a whole, a longer one by its index.
+#[test]
+fn a_long_list_decides_as_a_short_one() {
+    let database = Database::new();
+    let role = database.role("owner");
+    let mut superuser = database.superuser();
+    superuser.run(&format!(
+        "UPDATE utl_smtp.delivery_control SET enabled = false;
+         GRANT USAGE ON FOREIGN DATA WRAPPER utl_smtp TO {role}"
+    ));
+    let hosts = [
+        ("192.0.2.7", "42501"),
+        ("192.0.2.8", ""),
+        ("198.51.100.1", "42501"),
+        ("a.b.example.com", ""),
+        ("x.b.example.com", "42501"),
+        ("y.example.com", ""),
+        ("example.org", "42501"),
+    ];
+    for (index, (host, _)) in hosts.iter().enumerate() {
+        superuser.run(&format!(
+            "CREATE SERVER s{index} FOREIGN DATA WRAPPER utl_smtp OPTIONS (host '{host}', port '25');
+             ALTER SERVER s{index} OWNER TO {role}"
+        ));
+    }
+    let mut session = database.connect(&role);
+    let mut verdicts = |session: &mut e2e::Session| -> Vec<String> {
+        let submit = |index| {
+            session.try_run(&format!(
+                "SELECT utl_smtp.submit('s{index}', 'a@example.com', ARRAY['b@example.com'], 'x')"
+            ))
+        };
+        let outcomes = (0..hosts.len()).map(submit);
+        outcomes
+            .map(|outcome| {
+                outcome
+                    .err()
+                    .map_or(String::new(), |failure| failure.sqlstate)
+            })
+            .collect()
+    };
+    assert_eq!(verdicts(&mut session), ["42501"; 7]);
+    for (host, granted) in [
+        ("192.0.2.7", false),
+        ("192.0.2.0/24", true),
+        ("192.0.*", false),
+        ("a.b.example.com", true),
+        ("*.b.example.com", false),
+        ("*.example.com", true),
+    ] {
+        superuser.run(&format!(
+            "SELECT dbms_network_acl_admin.append_host_ace('{host}', ace => dbms_network_acl_admin.xs$ace_type(
+                 dbms_network_acl_admin.xs$name_list('smtp'), granted => {granted}, principal_name => '{role}'))"
+        ));
+    }
+    let expected = hosts.map(|(_, sqlstate)| sqlstate);
+    assert_eq!(verdicts(&mut session), expected);
+    let pages = "SELECT pg_relation_size('utl_smtp.host_ace') / 8192";
+    assert_eq!(superuser.value::<i64>(pages), 1);
+    superuser.run(&format!(
+        "SELECT dbms_network_acl_admin.append_host_ace('h' || i || '.example.net',
+             ace => dbms_network_acl_admin.xs$ace_type(
+                 dbms_network_acl_admin.xs$name_list('smtp'), principal_name => '{role}'))
+         FROM generate_series(1, 300) AS i"
+    ));
+    assert!(superuser.value::<i64>(pages) > 1);
+    assert_eq!(verdicts(&mut session), expected);
+}
