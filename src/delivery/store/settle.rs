@@ -47,7 +47,8 @@ impl Settlement {
     /// Whether the message is over with it.
     fn ends_it(&self) -> bool {
         let is_final = |settled: &Settled| matches!(settled.result, Outcome::Final(_));
-        self.is_whole && self.recipients.iter().all(is_final)
+        // One that never had recipients is not found by theirs.
+        self.is_whole && !self.recipients.is_empty() && self.recipients.iter().all(is_final)
     }
 }
 

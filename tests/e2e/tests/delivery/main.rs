@@ -5,6 +5,7 @@ mod contents;
 mod copies;
 mod crashes;
 mod dumps;
+mod forged;
 mod installations;
 mod kills;
 mod ported;
