@@ -20,7 +20,10 @@ struct Signature {
 fn sql_types(rust: &str) -> &'static [&'static str] {
     match rust {
         "Bytes" => &["text", "bytea"],
-        "Text" => &["text"],
+        "Text" | "TextBuffer" => &["text"],
+        "RecordArray" => &["utl_mail.attachment[]"],
+        // Of dkim_sign only: a result that is a datum already.
+        "Value" => &["bytea"],
         "Value" => &["text", "bytea"],
         "TextArray" | "Vec<Text>" | "Vec<String>" | "Vec<Option<String>>" => &["text[]"],
         "bool" => &["boolean"],
@@ -30,6 +33,8 @@ fn sql_types(rust: &str) -> &'static [&'static str] {
         "Inet" => &["inet"],
         "TimestampWithTimeZone" => &["timestamp with time zone"],
         "RecordArray" => &["utl_mail.attachment[]"],
+        // Of dkim_sign only: a result that is a datum already.
+        "Value" => &["bytea"],
         "Handle" | "ConnectionRow" => &["utl_smtp.connection"],
         "ReplyRow" => &["utl_smtp.reply"],
         "ReplyRows" => &["utl_smtp.replies"],
