@@ -21,10 +21,6 @@ fn sql_types(rust: &str) -> &'static [&'static str] {
     match rust {
         "Bytes" => &["text", "bytea"],
         "Text" | "TextBuffer" => &["text"],
-        "RecordArray" => &["utl_mail.attachment[]"],
-        // Of dkim_sign only: a result that is a datum already.
-        "Value" => &["bytea"],
-        "Value" => &["text", "bytea"],
         "TextArray" | "Vec<Text>" | "Vec<String>" | "Vec<Option<String>>" => &["text[]"],
         "bool" => &["boolean"],
         "i32" => &["integer"],
