@@ -19,5 +19,6 @@ mod signing;
 mod storm;
 mod suppression;
 mod transactions;
+mod verdicts;
 mod watching;
 mod workers;

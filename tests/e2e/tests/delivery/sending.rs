@@ -514,7 +514,7 @@ fn mail_goes_by_the_fallback_while_its_server_is_down() {
     assert_eq!(result.remote, Some(remote));
     let log = "SELECT server FROM utl_smtp.mail_log";
     assert_eq!(bed.session.value::<String>(log), "down");
-    assert_eq!(bed.server_state("down").0, "backed off");
+    bed.await_server("down", "backed off");
     // Not for mail that may have arrived already.
     bed.session.run("BEGIN");
     let doubtful = bed.submit_one("down");
@@ -527,7 +527,10 @@ fn mail_goes_by_the_fallback_while_its_server_is_down() {
 ///
 #[test]
 fn servers_that_are_down_keep_no_mail_of_others_waiting() {
-    let mut bed = Bed::new();
+    let mut bed = Bed::with(&[
+        "utl_smtp.retry_minimum = 300",
+        "utl_smtp.retry_maximum = 4000",
+    ]);
     let up = Recorder::start();
     // Connections wait there for ever.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
