@@ -197,7 +197,11 @@ fn a_connection_is_used_for_several_messages_and_closed_when_it_is_idle() {
     bed.assert_sent(id);
     let record = peer.finish();
     assert_eq!(record.accepted(), 2);
-    assert!(record.conversations[0].completed(), "{:?}", record.conversations[0].ending);
+    assert!(
+        record.conversations[0].completed(),
+        "{:?}",
+        record.conversations[0].ending
+    );
 }
 
 #[test]
