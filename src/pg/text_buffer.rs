@@ -2,7 +2,11 @@
 
 use std::io::{self, Write};
 
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::Datum;
 use pgrx::{pg_sys, set_varsize_4b};
+
+use super::datum::sql_is_handwritten;
 
 /// Octets of an allocation of PostgreSQL's, at most: MaxAllocSize of memutils.h.
 const LONGEST: usize = 0x3fff_ffff;
@@ -22,13 +26,22 @@ impl TextBuffer {
         Self(buffer)
     }
 
-    /// The value.
-    pub fn into_datum(self) -> pg_sys::Datum {
+    fn into_datum(self) -> pg_sys::Datum {
         // SAFETY: the buffer begins with room for the header, and is shorter than a varlena may be.
         unsafe { set_varsize_4b(self.0.data.cast(), self.0.len) };
         pg_sys::Datum::from(self.0.data)
     }
 }
+
+// SAFETY: a text datum, for a function declared to return text.
+unsafe impl BoxRet for TextBuffer {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        // SAFETY: as above.
+        unsafe { fcinfo.return_raw_datum(self.into_datum()) }
+    }
+}
+
+sql_is_handwritten!(TextBuffer);
 
 impl Write for TextBuffer {
     /// All of it, or [`io::ErrorKind::FileTooLarge`] where that would be more than a value may have.

@@ -7,27 +7,27 @@ use table_text::{Csv, Html, Table};
 
 use crate::errors::Report;
 use crate::pg::caller_query;
-use crate::pg::datum::{Bytes, Value};
+use crate::pg::datum::Bytes;
 use crate::pg::text_buffer::TextBuffer;
 
 /// `utl_mail.query_to_csv`
 #[pg_extern(sql = false)]
-fn utl_mail_query_to_csv(query: Option<Bytes<'_>>, header: Option<bool>) -> Value {
+fn utl_mail_query_to_csv(query: Option<Bytes<'_>>, header: Option<bool>) -> TextBuffer {
     // NULL is the default.
     let mut table = Csv::new(TextBuffer::new(), header.unwrap_or(true));
     run(query, &mut table).unwrap_or_else(|report| report.raise());
-    Value(table.into_inner().into_datum())
+    table.into_inner()
 }
 
 /// `utl_mail.query_to_html`
 #[pg_extern(sql = false)]
-fn utl_mail_query_to_html(query: Option<Bytes<'_>>, caption: Option<Bytes<'_>>) -> Value {
+fn utl_mail_query_to_html(query: Option<Bytes<'_>>, caption: Option<Bytes<'_>>) -> TextBuffer {
     let caption = caption
         .map(Bytes::get)
         .filter(|caption| !caption.is_empty());
     let mut table = Html::new(TextBuffer::new(), caption);
     run(query, &mut table).unwrap_or_else(|report| report.raise());
-    Value(table.into_inner().into_datum())
+    table.into_inner()
 }
 
 fn run(query: Option<Bytes<'_>>, table: &mut dyn Table) -> Result<(), Report> {

@@ -105,6 +105,9 @@ impl Engine {
         let done = background::transaction(|| {
             with_owner_rights(|client| {
                 let locked = unsettled.write(client, settler);
+                if due::is_stopped(client) {
+                    return (locked, None);
+                }
                 let desk = Desk {
                     client: &mut *client,
                     claimer,
@@ -118,14 +121,16 @@ impl Engine {
                 if !done.is_empty() {
                     keyring.look(client);
                 }
-                (locked, done)
+                (locked, Some(done))
             })
         });
         match done {
             Ok(Some((locked, done))) => {
                 self.unsettled.keep(unsettled, &locked, now + LOCKED);
-                for done in done {
-                    self.apply(done);
+                match done {
+                    Some(done) => done.into_iter().for_each(|done| self.apply(done)),
+                    // Delivery was stopped. The worker leaves as soon as it looks.
+                    None => self.start_all_anew(),
                 }
             }
             // The extension is gone, and the mail with it.

@@ -60,6 +60,9 @@ thread_local! {
     static PUSHED: Plan = const {
         Plan::new(c"SELECT c.pushed_at FROM utl_smtp.delivery_control AS c LIMIT 1", &[])
     };
+    static STOPPED: Plan = const {
+        Plan::new(c"SELECT FROM utl_smtp.delivery_control AS c WHERE NOT c.enabled", &[])
+    };
     static SUSPECTS: Plan = const {
         Plan::new(
             c"SELECT EXISTS (SELECT FROM utl_smtp.message AS m
@@ -137,6 +140,11 @@ pub fn pushed_at(client: &mut SpiClient<'_>) -> Option<pg_sys::TimestampTz> {
         let pushed_at = (rows.len() > 0).then(|| rows.get::<Timestamp>(0, 1));
         pushed_at.flatten().map(|moment| moment.0)
     })
+}
+
+/// Whether stop_delivery() was called.
+pub fn is_stopped(client: &mut SpiClient<'_>) -> bool {
+    STOPPED.with(|plan| plan.run(client, &[]) > 0)
 }
 
 /// Whether there is due mail that was in flight at a crash.

@@ -98,8 +98,15 @@ impl Queue {
         self.app.execute(queue, &[&server, &mails]).unwrap();
     }
 
+    /// Stops delivery, and waits until the worker has noticed: it looks once a second.
     pub fn stop(&mut self) {
         self.owner.run("SELECT utl_smtp.stop_delivery()");
+        wait_until("the worker leaves", || {
+            self.owner.value(
+                "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+                                    WHERE backend_type = 'utl_smtp delivery' AND datname = current_database())",
+            )
+        });
     }
 
     pub fn start(&mut self) {

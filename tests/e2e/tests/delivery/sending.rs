@@ -427,6 +427,22 @@ fn a_paused_server_gets_its_mail_when_it_is_paused_no_more() {
 }
 
 #[test]
+fn mail_that_is_queued_after_a_stop_waits_for_the_start() {
+    let mut bed = Bed::new();
+    let recorder = Recorder::start();
+    bed.server("office", recorder.port(), "");
+    let before = bed.submit_one("office");
+    bed.assert_sent(before);
+    bed.session.run("SELECT utl_smtp.stop_delivery()");
+    let id = bed.submit_one("office");
+    await_no_worker(&mut bed.session, "postgres");
+    assert_eq!(bed.log(id), []);
+    assert_eq!(recorder.copies().len(), 1);
+    bed.session.run("SELECT utl_smtp.start_delivery()");
+    bed.assert_sent(id);
+}
+
+#[test]
 fn connections_are_limited_for_a_server_and_for_the_worker() {
     let mut bed = Bed::with(&["utl_smtp.worker_connections = 5"]);
     let (few, many) = (Recorder::start(), Recorder::start());

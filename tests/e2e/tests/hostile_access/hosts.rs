@@ -402,7 +402,7 @@ fn a_long_list_decides_as_a_short_one() {
         ));
     }
     let mut session = database.connect(&role);
-    let mut verdicts = |session: &mut e2e::Session| -> Vec<String> {
+    let verdicts = |session: &mut e2e::Session| -> Vec<String> {
         let submit = |index| {
             session.try_run(&format!(
                 "SELECT utl_smtp.submit('s{index}', 'a@example.com', ARRAY['b@example.com'], 'x')"

@@ -9,7 +9,6 @@ mod values;
 
 use e2e::cluster::Cluster;
 use e2e::{Database, Failure, Open, OwnCluster, Peer, Script, Session, Smtp, invariants};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const HOST: &str = "127.0.0.1";

@@ -20,8 +20,7 @@ struct Signature {
 fn sql_types(rust: &str) -> &'static [&'static str] {
     match rust {
         "Bytes" => &["text", "bytea"],
-        "Text" => &["text"],
-        "Value" => &["text", "bytea"],
+        "Text" | "TextBuffer" => &["text"],
         "TextArray" | "Vec<Text>" | "Vec<String>" | "Vec<Option<String>>" => &["text[]"],
         "bool" => &["boolean"],
         "i32" => &["integer"],
@@ -30,6 +29,8 @@ fn sql_types(rust: &str) -> &'static [&'static str] {
         "Inet" => &["inet"],
         "TimestampWithTimeZone" => &["timestamp with time zone"],
         "RecordArray" => &["utl_mail.attachment[]"],
+        // Of dkim_sign only: a result that is a datum already.
+        "Value" => &["bytea"],
         "Handle" | "ConnectionRow" => &["utl_smtp.connection"],
         "ReplyRow" => &["utl_smtp.reply"],
         "ReplyRows" => &["utl_smtp.replies"],
