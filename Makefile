@@ -73,7 +73,7 @@ test-versions:
 test-load:
 	@scripts/test-load.sh $(or $(RUNS),5) $(or $(VERSION),15)
 
-# COUNT conversations in one backend, then in ten; then COUNT random queries.
+# COUNT conversations in one backend, then in ten; then COUNT random queries; then a crash for every fifty of them.
 soak:
 	@scripts/soak.sh $(or $(COUNT),50000)
 

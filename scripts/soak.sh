@@ -1,8 +1,9 @@
 #!/bin/bash
 # Mixed good and bad conversations in one backend and then in ten, whose memory, descriptors and time must stay flat;
-# then SQLsmith's random queries.
+# then SQLsmith's random queries; then crashes at random while mail is queued and sent.
 #
-#   soak.sh [COUNT]    COUNT conversations in each of the two rounds, and as many queries (50000)
+#   soak.sh [COUNT]    COUNT conversations in each of the two rounds, and as many queries (50000); a crash for every
+#                      fifty of them
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -34,4 +35,7 @@ UTL_SMTP_CLUSTER=$dir/cluster/env "${CARGO_TARGET_DIR:-target}/release/soak" "$c
 say "random queries"
 UTL_SMTP_CLUSTER=$dir/cluster/env UTL_SMTP_SQLSMITH=$count UTL_SMTP_SEED=$RANDOM \
     cargo test --locked --package e2e --test sqlsmith -- --nocapture
+say "random crashes"
+UTL_SMTP_CLUSTER=$dir/cluster/env UTL_SMTP_KILLS=$((count / 50 + 1)) \
+    cargo test --locked --package e2e --test delivery -- storm:: --nocapture
 say "done"

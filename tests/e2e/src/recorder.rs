@@ -331,16 +331,7 @@ impl<'a> Connection<'a> {
         }
         let content = self.content()?;
         self.record(content);
-        let is_accepted = self.answer(Step::Dot, "250 kept")?;
-        self.flush()?;
-        let connection = self.point.connection;
-        let is_answered = |copy: &&mut Copy| copy.connection == connection;
-        let mut log = self.shared.log.lock().unwrap();
-        if let Some(copy) = log.copies.iter_mut().rev().find(is_answered) {
-            copy.answered_at = Some(Instant::now());
-            copy.is_refused = !is_accepted;
-        }
-        drop(log);
+        self.answer(Step::Dot, "250 kept")?;
         self.decide(Step::Answered)?;
         self.reset();
         Ok(())
@@ -390,20 +381,33 @@ impl<'a> Connection<'a> {
 
     /// Answers as the test decides; returns whether it accepts.
     fn answer(&mut self, step: Step, accepting: &str) -> Result<bool, Over> {
-        match self.decide(step)? {
-            Action::Reply(reply) => {
-                self.say(&reply)?;
-                Ok(reply.starts_with(['2', '3']))
-            }
-            Action::ReplyAndDrop(reply) => {
-                self.say(&reply)?;
-                self.flush()?;
-                Err(Over)
-            }
-            _ => {
-                self.say(accepting)?;
-                Ok(true)
-            }
+        let (reply, stays) = match self.decide(step)? {
+            Action::Reply(reply) => (reply, true),
+            Action::ReplyAndDrop(reply) => (reply, false),
+            _ => (accepting.to_owned(), true),
+        };
+        let is_accepted = reply.starts_with(['2', '3']);
+        self.say(&reply)?;
+        if step == Step::Dot || !stays {
+            self.flush()?;
+        }
+        if step == Step::Dot {
+            self.note_answer(is_accepted);
+        }
+        match stays {
+            true => Ok(is_accepted),
+            false => Err(Over),
+        }
+    }
+
+    /// The message that came last over this connection is answered.
+    fn note_answer(&self, is_accepted: bool) {
+        let connection = self.point.connection;
+        let mut log = self.shared.log.lock().unwrap();
+        let mut copies = log.copies.iter_mut().rev();
+        if let Some(copy) = copies.find(|copy| copy.connection == connection) {
+            copy.answered_at = Some(Instant::now());
+            copy.is_refused = !is_accepted;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
 
+mod answers;
 mod bounces;
 mod contents;
 mod copies;
@@ -7,6 +8,7 @@ mod crashes;
 mod dumps;
 mod forged;
 mod installations;
+mod interference;
 mod kills;
 mod ported;
 mod processes;

@@ -78,8 +78,11 @@ fn whatever_is_killed_each_committed_mail_arrives_and_no_other() {
         }
         let _stop = StopWriters(&is_over);
         let mut random = Random(seed | 1);
-        for _ in 0..kills {
+        for number in 1..=kills {
             spans.push(kill(&cluster, &recorders, &mut random));
+            if number % 50 == 0 {
+                println!("{number} of {kills}");
+            }
         }
     });
     let mut session = kills::connect(&cluster);

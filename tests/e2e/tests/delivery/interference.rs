@@ -1,0 +1,177 @@
+//! Sessions, operators and other databases that come between a worker and its mail.
+
+use super::kills::{self, Kill, await_empty_queue, create_server, submit};
+use super::processes::{PRELOAD, assert_no_crash, await_worker, log_lines, worker_of};
+use e2e::process::wait_until;
+use e2e::recorder::Copy;
+use e2e::{Action, OwnCluster, Recorder, Session, Step};
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+/// Q-08: two databases have mail for one server, and operators push it meanwhile.
+#[test]
+fn workers_and_operators_at_once_send_everything_once() {
+    const EACH: usize = 500;
+    let cluster = OwnCluster::start(&[PRELOAD]);
+    let recorder = Recorder::start();
+    let mut first = cluster.superuser();
+    first.run("CREATE DATABASE second");
+    let mut second = cluster.connect("second", &cluster.superuser);
+    second.run("CREATE EXTENSION utl_smtp");
+    for session in [&mut first, &mut second] {
+        create_server(session, "office", &recorder);
+        let database: String = session.value("SELECT current_database()::text");
+        session.run(&format!(
+            "SELECT utl_smtp.submit('office', '{database}-' || n || '@example.com', ARRAY['bob@example.com'], 'x')
+             FROM generate_series(1, {EACH}) AS n"
+        ));
+    }
+    let mut rounds = 0;
+    for session in [&mut first, &mut second] {
+        wait_until("everything is sent", || {
+            rounds += 1;
+            session.run(
+                "SELECT utl_smtp.push_queue(); SELECT utl_smtp.retry(message_id) FROM utl_smtp.mail_queue",
+            );
+            session.value("SELECT NOT EXISTS (SELECT FROM utl_smtp.mail_queue)")
+        });
+        let sent: i64 = session
+            .value("SELECT count(*) FROM utl_smtp.mail_log WHERE state = 'sent' AND attempts = 1");
+        assert_eq!(sent as usize, EACH);
+    }
+    let copies = recorder.copies();
+    let senders: HashSet<&str> = copies.iter().map(|copy| &*copy.sender).collect();
+    assert_eq!((copies.len(), senders.len()), (2 * EACH, 2 * EACH));
+    assert_no_crash(&cluster);
+}
+
+/// Q-02, Q-49: a transaction that began before others is committed after they are sent, and so is
+/// one that was prepared before a crash (Q-38).
+#[test]
+fn mail_that_is_committed_late_is_sent() {
+    let settings = [&kills::DURABLE[..], &["max_prepared_transactions = 2"]];
+    let cluster = OwnCluster::start(&settings.concat());
+    let recorder = Recorder::start();
+    let mut session = cluster.superuser();
+    create_server(&mut session, "office", &recorder);
+    session.run("BEGIN");
+    session.run(&submit("office", "prepared@example.com"));
+    session.run("PREPARE TRANSACTION 'mail'");
+    let mut late = kills::connect(&cluster);
+    late.run("BEGIN");
+    late.run(&submit("office", "late@example.com"));
+    // More than a worker that was woken looks back.
+    session.run(
+        "SELECT utl_smtp.submit('office', n || '@example.com', ARRAY['bob@example.com'], 'x')
+         FROM generate_series(1, 300) AS n",
+    );
+    await_empty_queue(&mut session);
+    assert_eq!(recorder.copies().len(), 300);
+    let committed = SystemTime::now();
+    late.run("COMMIT");
+    wait_until("it is sent", || {
+        !recorder.copies_from("late@example.com").is_empty()
+    });
+    let copies = recorder.copies_from("late@example.com");
+    assert!(copies[0].at >= committed);
+    await_empty_queue(&mut session);
+
+    Kill::Immediate.strike(&cluster);
+    let mut session = kills::connect(&cluster);
+    assert_eq!(recorder.copies_from("prepared@example.com").len(), 0);
+    session.run("COMMIT PREPARED 'mail'");
+    wait_until("it is sent", || {
+        !recorder.copies_from("prepared@example.com").is_empty()
+    });
+    await_empty_queue(&mut session);
+    assert_eq!(recorder.copies().len(), 302);
+}
+
+/// Q-21: rows are deleted and changed while their messages are in flight, and the tables emptied.
+#[test]
+fn rows_that_are_taken_away_from_the_worker_do_not_stop_it() {
+    let cluster = OwnCluster::start(&[PRELOAD, "utl_smtp.retry_minimum = 1"]);
+    let recorder = Recorder::start();
+    let mut session = cluster.superuser();
+    create_server(&mut session, "office", &recorder);
+    recorder.hold(Step::Dot);
+    let changes = [
+        "DELETE FROM utl_smtp.message WHERE message_id = $1",
+        "DELETE FROM utl_smtp.message_recipient WHERE message_id = $1",
+        "DELETE FROM utl_smtp.message_content WHERE message_id = $1",
+        "UPDATE utl_smtp.message_recipient SET recipient = 'eve@example.com', recipient_no = 9 WHERE message_id = $1",
+        "UPDATE utl_smtp.message SET lease = NULL, next_attempt_at = 'infinity' WHERE message_id = $1",
+        "UPDATE utl_smtp.message SET message_id = -$1 WHERE message_id = $1",
+        "UPDATE utl_smtp.message SET held_reason = 'mine' WHERE message_id = $1",
+    ];
+    let ids: Vec<i64> = (0..changes.len())
+        .map(|number| session.value(&submit("office", &format!("{number}@example.com"))))
+        .collect();
+    recorder.await_held(Step::Dot, changes.len());
+    let worker = await_worker(&mut session, "postgres");
+    for (change, id) in changes.iter().zip(&ids) {
+        assert_eq!(session.execute(*change, &[id]).unwrap(), 1, "{change}");
+    }
+    recorder.go();
+    assert_flows(&mut session, &recorder, "after-changes@example.com");
+
+    // A large message is read while it is sent.
+    recorder.hold(Step::Body);
+    session.run(
+        "SELECT utl_smtp.submit('office', 'large@example.com', ARRAY['bob@example.com'], repeat('x', 8000000))",
+    );
+    recorder.await_held(Step::Body, 1);
+    session.run("TRUNCATE utl_smtp.message, utl_smtp.message_recipient, utl_smtp.message_content");
+    recorder.go();
+    assert_flows(&mut session, &recorder, "after-truncate@example.com");
+    assert_eq!(recorder.copies_from("large@example.com").len(), 0);
+    assert_eq!(worker_of(&mut session, "postgres"), Some(worker));
+    for text in ["ERROR", "WARNING"] {
+        let lines = log_lines(&cluster, text);
+        assert!(lines.len() < 5, "{lines:#?}");
+    }
+    assert_no_crash(&cluster);
+}
+
+#[track_caller]
+fn assert_flows(session: &mut Session, recorder: &Recorder, sender: &str) {
+    session.run(&submit("office", sender));
+    wait_until(format_args!("{sender} is sent"), || {
+        let log = "SELECT state FROM utl_smtp.mail_log WHERE sender = $1";
+        session.query_opt(log, &[&sender]).unwrap().is_some()
+    });
+    let copies: Vec<Copy> = recorder.copies_from(sender);
+    assert_eq!(copies.len(), 1);
+}
+
+/// Q-13: the server can't be used by an owner of mail for a while.
+#[test]
+fn mail_of_an_owner_waits_while_he_may_not_use_its_server() {
+    let cluster = OwnCluster::start(&[PRELOAD, "utl_smtp.retry_minimum = 1"]);
+    let recorder = Recorder::start();
+    let mut session = cluster.superuser();
+    create_server(&mut session, "office", &recorder);
+    recorder.play(|point| match point.step {
+        Step::Mail if point.sender.starts_with("stop") => Action::Hold,
+        _ => Action::Go,
+    });
+    session.run("CREATE ROLE app; GRANT USAGE ON FOREIGN SERVER office TO app");
+    session.run("BEGIN; SET LOCAL ROLE app");
+    session.run(&submit("office", "app@example.com"));
+    session.run("RESET ROLE; REVOKE USAGE ON FOREIGN SERVER office FROM app; COMMIT");
+    session.run(&submit("office", "other@example.com"));
+    wait_until("mail of others is sent", || {
+        !recorder.copies_from("other@example.com").is_empty()
+    });
+    wait_until("the worker says why", || {
+        !log_lines(&cluster, "permission denied for foreign server office").is_empty()
+    });
+    let waits =
+        "SELECT state || attempts FROM utl_smtp.mail_queue WHERE sender = 'app@example.com'";
+    assert_eq!(session.value::<String>(waits), "queued0");
+    session.run("GRANT USAGE ON FOREIGN SERVER office TO app");
+    await_empty_queue(&mut session);
+    let sent = "SELECT state || attempts FROM utl_smtp.mail_log WHERE sender = 'app@example.com'";
+    assert_eq!(session.value::<String>(sent), "sent1");
+    assert_no_crash(&cluster);
+}
