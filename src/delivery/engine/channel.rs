@@ -1,5 +1,6 @@
 //! Between the thread that runs PostgreSQL's code and the threads of connections, which must not.
 
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -28,6 +29,8 @@ pub struct Channel {
     /// All stop at once.
     pub end: Stop,
     pub keyring: Keyring,
+    /// What was said already.
+    warnings: Mutex<HashSet<String>>,
 }
 
 #[derive(Default)]
@@ -49,7 +52,18 @@ impl Channel {
             stop: Stop::new()?,
             end: Stop::new()?,
             keyring: Keyring::default(),
+            warnings: Mutex::default(),
         })
+    }
+
+    /// Whether a warning is a new one: each connection would give it again.
+    pub fn is_news(&self, warning: &str) -> bool {
+        const MOST: usize = 1000;
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if warnings.len() >= MOST {
+            warnings.clear();
+        }
+        warnings.insert(warning.to_owned())
     }
 
     /// From any thread.

@@ -137,11 +137,17 @@ impl Authority for Remote<'_> {
     }
 
     fn warn(&self, message: &str, detail: Option<&str>) {
+        if !self.channel.is_news(message) {
+            return;
+        }
         let (message, detail) = (message.to_owned(), detail.map(str::to_owned));
         let _ = self.read(move || Backend.warn(&message, detail.as_deref()));
     }
 
     fn warn_of_anchor(&self, subject: &str, not_after: i64) {
+        if !self.channel.is_news(subject) {
+            return;
+        }
         let subject = subject.to_owned();
         let _ = self.read(move || Backend.warn_of_anchor(&subject, not_after));
     }
