@@ -21,6 +21,7 @@ use super::{Engine, schedule};
 use crate::delivery::home;
 use crate::delivery::store::claim::{self, Chosen, Claimed, Claimer, Position};
 use crate::delivery::store::settle::Settler;
+use crate::delivery::store::state::ServerState;
 use crate::delivery::store::{due, state, upkeep};
 use crate::pg::owner::with_owner_rights;
 use crate::pg::{background, notices, transaction};
@@ -192,7 +193,11 @@ impl Engine {
                 let queue = self.queues.entry(server.oid).or_default();
                 queue.is_paused = true;
                 queue.learn(server);
-                self.upkeep.poll_at = Instant::now();
+                // Others see it at once; each poll finds it so again.
+                let is_shown = |state: &ServerState| state.state == "paused";
+                if !queue.shown.as_ref().is_some_and(is_shown) {
+                    self.upkeep.poll_at = Instant::now();
+                }
             }
             Done::Refused {
                 server,

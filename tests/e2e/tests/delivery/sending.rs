@@ -1,8 +1,9 @@
 //! Sending: how mail goes from the queue to a server.
 
 use super::processes::*;
-use e2e::process::wait_until;
+use e2e::process::{self, wait_until};
 use e2e::{Action, MailServer, OwnCluster, Peer, Recorder, Script, Session, Step};
+use std::time::Duration;
 
 /// A cluster with a worker that retries after a second.
 pub struct Bed {
@@ -405,6 +406,19 @@ fn nonsense_in_the_tables_fails_and_the_rest_is_sent() {
     assert_no_crash(&bed.cluster);
 }
 
+/// The worker has nothing to do, and uses little of a processor.
+fn assert_rests(session: &mut Session) {
+    const WATCHED: Duration = Duration::from_secs(3);
+    let pid = worker_of(session, "postgres").expect("a worker");
+    let before = process::processor_time(pid);
+    std::thread::sleep(WATCHED);
+    let used = process::processor_time(pid) - before;
+    assert!(
+        used < WATCHED / 10,
+        "{used:?} of processor time in {WATCHED:?}"
+    );
+}
+
 #[test]
 fn a_paused_server_gets_its_mail_when_it_is_paused_no_more() {
     let mut bed = Bed::new();
@@ -418,12 +432,25 @@ fn a_paused_server_gets_its_mail_when_it_is_paused_no_more() {
         bed.session.value::<i64>(pauses) == 1
     });
     assert_eq!(recorder.connections(), 0);
+    assert_rests(&mut bed.session);
     bed.session
         .run("ALTER SERVER office OPTIONS (SET paused 'false')");
     bed.assert_sent(id);
     wait_until("the pause has ended", || {
         bed.session.value::<i64>(pauses) == 0
     });
+}
+
+#[test]
+fn mail_that_waits_costs_the_worker_little() {
+    let mut bed = Bed::with(&[
+        "utl_smtp.retry_minimum = 300",
+        "utl_smtp.retry_maximum = 300",
+    ]);
+    bed.server("down", e2e::closed_port(), "");
+    bed.submit_one("down");
+    bed.await_server("down", "backed off");
+    assert_rests(&mut bed.session);
 }
 
 #[test]
