@@ -5,12 +5,13 @@ use e2e::cluster::Cluster;
 use e2e::{Failure, OwnCluster};
 
 /// Settings of the administrator, and the values that a role would prefer.
-const SETTINGS: [(&str, &str, &str); 5] = [
+const SETTINGS: [(&str, &str, &str); 6] = [
     ("max_connections", "2", "9"),
     ("min_tls_version", "TLSv1.3", "TLSv1.2"),
     ("wallet_path", "file:/srv/w", "x"),
     ("wallet_roots", "/srv/w", "/"),
     ("allow_cleartext_auth", "on", "off"),
+    ("require_approved_sender", "on", "off"),
 ];
 
 const LOAD: &str = "SELECT utl_smtp.close_all_connections()";
