@@ -219,7 +219,7 @@ struct Service {
 impl Service {
     fn run(&mut self) -> Outcome {
         loop {
-            if background::take_termination() {
+            if background::is_terminated() {
                 return Outcome::Terminated;
             }
             if background::reload() {
@@ -361,6 +361,7 @@ impl Service {
 
     /// Ends what is in flight.
     fn stop(mut self, outcome: Outcome) {
+        background::begin_end();
         if matches!(outcome, Outcome::Terminated | Outcome::Wanted) {
             // Somebody waits for this process: it waits for no standby.
             background::set(c"synchronous_commit", c"local");

@@ -160,7 +160,14 @@ unsafe extern "C-unwind" {
     fn StatementCancelHandler(signal: c_int);
 }
 
+/// Whether the process is ending already: a fast shutdown tells a worker twice, and what it has to write down then waits for
+/// nobody.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
 unsafe extern "C-unwind" fn terminate(signal: c_int) {
+    if ENDING.load(Ordering::Relaxed) {
+        return;
+    }
     TERMINATED.store(true, Ordering::Relaxed);
     // SAFETY: it is a signal handler.
     unsafe { StatementCancelHandler(signal) };
@@ -171,13 +178,11 @@ pub fn is_terminated() -> bool {
     TERMINATED.load(Ordering::Relaxed)
 }
 
-/// Whether the process is to end, and forgets it: from now on, only a second SIGTERM cancels what it waits for.
-pub fn take_termination() -> bool {
-    let taken = TERMINATED.swap(false, Ordering::Relaxed);
-    if taken {
-        ignore_cancel();
-    }
-    taken
+/// From now on SIGTERM cancels nothing: the process ends by itself, and soon.
+pub fn begin_end() {
+    ENDING.store(true, Ordering::Relaxed);
+    TERMINATED.store(false, Ordering::Relaxed);
+    ignore_cancel();
 }
 
 /// A cancel counts for what was running when it came, SIGTERM until it is taken.
