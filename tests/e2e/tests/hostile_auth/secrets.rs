@@ -141,13 +141,25 @@ fn no_setting_holds_a_secret() {
     );
     let expected = [
         "allow_cleartext_auth",
+        "auto_suppress",
         "default_timeout",
+        "deliver",
+        "delivery",
+        "delivery_server",
+        "home",
+        "log_retention",
         "max_connections",
+        "message_lifetime",
         "min_tls_version",
         "raise_reply_errors",
+        "require_approved_sender",
+        "retry_maximum",
+        "retry_minimum",
+        "soft_bounce_limit",
         "trace",
         "wallet_path",
         "wallet_roots",
+        "worker_connections",
     ];
     assert_eq!(names, expected.map(|name| format!("utl_smtp.{name}")));
     // The prefix is reserved: none can be invented either.
