@@ -20,11 +20,32 @@ fn no_profile_aborts_on_panic() {
 
 /// Code that can panic runs only inside a call from SQL, which pgrx guards. PostgreSQL calls
 /// nothing else.
+/// Where a callback is registered: at commit, and for shared memory.
+const CALLBACKS: [(&str, &str); 2] = [
+    ("transaction.rs", "XactCallback"),
+    ("shared_memory.rs", "_hook ="),
+];
+
+/// What PostgreSQL calls where nobody could catch a panic: while it reports an error, in a signal handler, at the end of
+/// a transaction or a process, when a catalog has changed. Each only stores a value, sets a latch or gives memory back.
+const UNGUARDED: [(&str, &str); 8] = [
+    ("background.rs", "ended"),
+    ("background.rs", "terminate"),
+    ("foreign.rs", "changed"),
+    ("foreign.rs", "mapping_changed"),
+    ("report.rs", "add_to_error"),
+    ("shared_memory.rs", "clear"),
+    ("shared_memory.rs", "close"),
+    ("transaction.rs", "ended"),
+];
+
 #[test]
 fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
     let sources = sources(&["src"]);
     assert!(sources.len() > 10);
+    let mut unguarded = Vec::new();
     for (name, text) in &sources {
+        let file = name.rsplit('/').next().unwrap();
         for callback in [
             "XactCallback",
             "on_proc_exit",
@@ -32,18 +53,26 @@ fn every_way_in_is_guarded_and_no_callback_runs_outside_a_call() {
             "shmem_exit_hook",
             "_hook =",
         ] {
-            assert!(!text.contains(callback), "{name}: {callback}");
+            let is_known = CALLBACKS.contains(&(file, callback));
+            assert!(is_known || !text.contains(callback), "{name}: {callback}");
         }
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (number, line) in lines.iter().enumerate() {
-            let defines = line.contains("extern \"C-unwind\" fn") && line.ends_with('{');
-            // The one that PostgreSQL calls while it reports an error; there is nobody to catch a panic.
-            if !defines || line.contains("fn add_to_error(") {
+            let Some((_, rest)) = line.split_once("extern \"C-unwind\" fn ") else {
                 continue;
+            };
+            let mut attributes = lines[..number].iter().rev();
+            let attribute = attributes
+                .find(|line| **line != "#[unsafe(no_mangle)]")
+                .unwrap();
+            if rest.ends_with('{') && !attribute.ends_with("pg_guard]") {
+                unguarded.push((file.to_owned(), rest.split('(').next().unwrap().to_owned()));
             }
-            assert_eq!(lines[number - 1].trim(), "#[pg_guard]", "{name}: {line}");
         }
     }
+    unguarded.sort();
+    let known = UNGUARDED.map(|(file, function)| (file.to_owned(), function.to_owned()));
+    assert_eq!(unguarded, known);
     let routines: String = ["10_types.sql", "20_utl_smtp.sql", "30_acl_table.sql"]
         .map(|file| {
             let path = format!("{}/../../sql/install/{file}", env!("CARGO_MANIFEST_DIR"));
