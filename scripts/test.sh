@@ -60,7 +60,7 @@ suite() {
     scripts/regress.sh "$dir/cluster-$major"
     say "end to end on PostgreSQL $major: real servers and hostile peers"
     # They wait more than they compute.
-    RUST_TEST_THREADS=4 UTL_SMTP_CLUSTER=$dir/cluster-$major/env \
+    RUST_TEST_THREADS=6 UTL_SMTP_CLUSTER=$dir/cluster-$major/env \
         cargo test --locked --no-fail-fast --package e2e
     scripts/cluster.sh stop "$dir/cluster-$major"
 }

@@ -78,41 +78,49 @@ fn restart(cluster: &OwnCluster, mode: &str) {
 
 /// A slot of max_worker_processes that is not given back would be missed after a few times.
 #[test]
-fn terminated_or_cancelled_processes_are_back_each_of_a_hundred_times() {
+fn terminated_or_cancelled_processes_are_back_each_of_fifty_times_with_preload() {
+    are_back_each_time(BOTH[0]);
+}
+
+#[test]
+fn terminated_or_cancelled_processes_are_back_each_of_fifty_times_without_preload() {
+    are_back_each_time(BOTH[1]);
+}
+
+/// A hundred times in all.
+fn are_back_each_time(preload: &[&str]) {
     let few = [
         "max_worker_processes = 3",
         "max_logical_replication_workers = 0",
     ];
-    for preload in BOTH {
-        let settings: Vec<&str> = few.iter().chain(preload).copied().collect();
-        let cluster = OwnCluster::start(&settings);
-        create_database(&cluster, "postgres").run(SUBMIT);
-        let mut session = cluster.superuser();
-        for round in 0..50 {
-            let worker = await_worker(&mut session, "postgres");
-            let launcher = await_launcher(&mut session);
-            match round % 4 {
-                0 => terminate(&mut session, worker),
-                1 => terminate(&mut session, launcher),
-                2 => {
-                    process::signal(launcher, "TERM");
-                    process::signal(worker, "TERM");
-                    wait_until("both end", || {
-                        !process::is_alive(launcher) && !process::is_alive(worker)
-                    });
-                }
-                _ => {
-                    for pid in [worker, launcher] {
-                        let cancel = "SELECT pg_cancel_backend($1)";
-                        session.execute(cancel, &[&pid]).unwrap();
-                    }
+    let settings: Vec<&str> = few.iter().chain(preload).copied().collect();
+    let cluster = OwnCluster::start(&settings);
+    create_database(&cluster, "postgres").run(SUBMIT);
+    let mut session = cluster.superuser();
+    for round in 0..50 {
+        let worker = await_worker(&mut session, "postgres");
+        let launcher = await_launcher(&mut session);
+        match round % 4 {
+            0 => terminate(&mut session, worker),
+            1 => terminate(&mut session, launcher),
+            2 => {
+                process::signal(launcher, "TERM");
+                process::signal(worker, "TERM");
+                wait_until("both end", || {
+                    !process::is_alive(launcher) && !process::is_alive(worker)
+                });
+            }
+            _ => {
+                for pid in [worker, launcher] {
+                    let cancel = "SELECT pg_cancel_backend($1)";
+                    session.execute(cancel, &[&pid]).unwrap();
                 }
             }
-            await_launcher(&mut session);
-            await_worker(&mut session, "postgres");
         }
-        assert_no_crash(&cluster);
+        await_launcher(&mut session);
+        await_worker(&mut session, "postgres");
     }
+    assert_no_crash(&cluster);
 }
 
 #[test]
