@@ -38,10 +38,18 @@ start() {
     fi
     settings "$@" >>"$dir/data/postgresql.conf"
 
-    local port
-    free_ports port
-    as_server "$bin/pg_ctl" start --wait --timeout=300 --silent --pgdata="$dir/data" --log="$dir/log" \
-        --options="-p $port" </dev/null || { tail -n 20 "$dir/log" >&2; die "PostgreSQL did not start"; }
+    # Somebody may have had a connection from that port when it was chosen: then another one will do.
+    local port attempt
+    for attempt in 1 2 3 4 5; do
+        free_ports port
+        ! as_server "$bin/pg_ctl" start --wait --timeout=300 --silent --pgdata="$dir/data" --log="$dir/log" \
+            --options="-p $port" </dev/null || break
+        if ((attempt == 5)) || ! grep -q 'could not bind' "$dir/log"; then
+            tail -n 20 "$dir/log" >&2
+            die "PostgreSQL did not start"
+        fi
+        rm -f "$dir/log"
+    done
     environment "$port" >"$dir/env"
 }
 
