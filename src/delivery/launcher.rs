@@ -74,7 +74,7 @@ pub fn is_running() -> bool {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn utl_smtp_launcher(_argument: pg_sys::Datum) {
     background::begin(None);
-    if !take_lock() {
+    if !Tag::new(pg_sys::InvalidOid, LAUNCHER, 0).take() {
         // There is one. This one is not started again.
         background::exit();
     }
@@ -100,17 +100,6 @@ pub extern "C-unwind" fn utl_smtp_launcher(_argument: pg_sys::Datum) {
         }
     }
     background::exit_to_restart();
-}
-
-/// Who looks whether the lock is taken holds it for a moment.
-fn take_lock() -> bool {
-    (0..20).any(|_| {
-        let taken = Tag::new(pg_sys::InvalidOid, LAUNCHER, 0).take();
-        if !taken {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        taken
-    })
 }
 
 /// On a server that recovers nothing is sent. A standby is told from a restore by the file that makes it one, which is gone

@@ -108,7 +108,7 @@ pub extern "C-unwind" fn utl_smtp_worker(database: pg_sys::Datum) {
     for (name, value) in SETTINGS {
         background::set(name, value);
     }
-    let outcome = match take_lock(database) {
+    let outcome = match tag(database).take() {
         true => serve(database),
         false => Outcome::Busy,
     };
@@ -116,17 +116,6 @@ pub extern "C-unwind" fn utl_smtp_worker(database: pg_sys::Datum) {
         place.set_outcome(outcome);
     }
     background::exit();
-}
-
-/// Who looks whether the lock is taken holds it for a moment.
-fn take_lock(database: pg_sys::Oid) -> bool {
-    (0..20).any(|_| {
-        let taken = tag(database).take();
-        if !taken {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        taken
-    })
 }
 
 /// Sends mail until there is a reason to leave.

@@ -25,8 +25,7 @@ pub fn private_key(error: KeyError) -> Report {
             "Give the text of the file, from -----BEGIN PRIVATE KEY----- to -----END PRIVATE KEY-----, with its line ends.",
         ),
         KeyError::Encrypted => report.hint("Decrypt it with: openssl pkey -in FILE"),
-        KeyError::Unsupported | KeyError::Size => report.hint(MAKE_KEY),
-        KeyError::Damaged => report,
+        KeyError::Unsupported | KeyError::Size | KeyError::Damaged => report.hint(MAKE_KEY),
     }
 }
 
@@ -37,7 +36,8 @@ pub fn message(error: MessageError) -> Report {
         MessageError::NoFrom => {
             report.hint("Give the whole message: its header, an empty line, its text.")
         }
-        MessageError::SeveralFrom | MessageError::HeaderTooLarge => report,
+        MessageError::SeveralFrom => report.hint("Give the message one From field."),
+        MessageError::HeaderTooLarge => report.hint("Give the message a shorter header."),
     }
 }
 
@@ -70,6 +70,7 @@ pub fn unusable(key: &dyn std::fmt::Display, reason: &dyn std::fmt::Display) -> 
 pub fn too_large() -> Report {
     let message = "the signed message is larger than 1 GB";
     Report::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
+        .hint("Make the message smaller, for example by a link in place of an attachment.")
 }
 
 pub fn no_table() -> Report {

@@ -100,6 +100,7 @@ pub fn for_value(argument: &str, flaw: Flaw) -> Option<&'static str> {
         "tx_timeout" => {
             "It is in seconds; 0 does not wait at all, NULL takes utl_smtp.default_timeout."
         }
+        "send_at" => "Give the moment from which on it may be sent; NULL sends it at once.",
         "form" => "Give form fields as name=value&name=value, such as audience=mail.",
         "token_endpoint" => "Give a URL such as https://login.example.com/oauth2/token.",
         "wallet_path" => "A wallet is \"file:/directory\", an absolute path, or \"system:\".",

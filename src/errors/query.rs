@@ -28,6 +28,7 @@ impl From<QueryError> for Report {
             QueryError::NoSnapshot => {
                 let message = "there is no snapshot to run the query with";
                 Self::new(sqlstate::INVALID_TRANSACTION_STATE, message)
+                    .hint("Call the function in an SQL statement.")
             }
             QueryError::Refused(code) => {
                 let message = format!("the query can't be run: SPI error {code}");

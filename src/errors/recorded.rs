@@ -8,9 +8,13 @@ impl Report {
     /// Nothing can be queued here.
     pub fn read_only_transaction() -> Self {
         let message = "cannot record mail in a read-only transaction";
-        Self::new(sqlstate::READ_ONLY_TRANSACTION, message).detail(
-            "utl_smtp.delivery is on_commit, so a message is written to the queue, in the caller's transaction.",
-        )
+        Self::new(sqlstate::READ_ONLY_TRANSACTION, message)
+            .detail(
+                "utl_smtp.delivery is on_commit, so a message is written to the queue, in the caller's transaction.",
+            )
+            .hint(
+                "Use a read-write transaction of the primary server, or send at once: SET utl_smtp.delivery = immediate;",
+            )
     }
 
     /// The temporary file of a long message can't be written or read.
@@ -23,6 +27,7 @@ impl Report {
             code,
             format!("could not keep the message in a temporary file: {error}"),
         )
+        .hint("Nothing was queued. Check the disk of the server's data directory, then send the message again.")
     }
 
     /// `most`: kilobytes.
@@ -31,5 +36,6 @@ impl Report {
         Self::new(sqlstate::CONFIGURATION_LIMIT, message).detail(
             "A recorded message of more than 1 MB is kept in a temporary file until it is queued.",
         )
+        .hint("Make the message smaller, or have a superuser raise temp_file_limit for the role.")
     }
 }

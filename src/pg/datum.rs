@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null_mut};
 
-use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
+use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::{FromDatum, IntoDatum, PgTupleDesc, pg_sys, varlena};
 use smtp_core::memory::{self, OutOfMemory};
@@ -105,55 +105,38 @@ unsafe fn slice_of<'a, T>(first: *const T, count: usize) -> &'a [T] {
     }
 }
 
-impl FromDatum for TextArray<'_> {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
-        // The argument is declared as text[] in SQL.
-        (!is_null).then(|| Self {
-            array: NonNull::new(datum.cast_mut_ptr()),
-            _lent: PhantomData,
-        })
-    }
+/// Arguments that are declared as a varlena type in SQL: structs of the pointer, in a field of this name, and `_lent`.
+macro_rules! varlena_arguments {
+    ($($type:ident: $pointer:ident),*) => {$(
+        impl ::pgrx::FromDatum for $type<'_> {
+            unsafe fn from_polymorphic_datum(
+                datum: ::pgrx::pg_sys::Datum,
+                is_null: bool,
+                _: ::pgrx::pg_sys::Oid,
+            ) -> Option<Self> {
+                (!is_null).then(|| Self {
+                    $pointer: ::std::ptr::NonNull::new(datum.cast_mut_ptr()),
+                    _lent: ::std::marker::PhantomData,
+                })
+            }
+        }
+
+        // SAFETY: the datum is of the type that the SQL declaration of the function gives the argument.
+        unsafe impl<'fcx> ::pgrx::callconv::ArgAbi<'fcx> for $type<'fcx> {
+            unsafe fn unbox_arg_unchecked(arg: ::pgrx::callconv::Arg<'_, 'fcx>) -> Self {
+                // SAFETY: as above.
+                unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(Self {
+                    $pointer: None,
+                    _lent: ::std::marker::PhantomData,
+                })
+            }
+        }
+    )*};
 }
 
-// SAFETY: the datum is of the type that the SQL declaration of the function gives the argument.
-unsafe impl<'fcx> ArgAbi<'fcx> for TextArray<'fcx> {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as above.
-        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(Self {
-            array: None,
-            _lent: PhantomData,
-        })
-    }
-}
+pub(crate) use varlena_arguments;
 
-impl FromDatum for Bytes<'_> {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
-        // The argument is declared as a varlena type in SQL.
-        (!is_null).then(|| Self {
-            varlena: NonNull::new(datum.cast_mut_ptr()),
-            _lent: PhantomData,
-        })
-    }
-}
-
-// SAFETY: the datum is of the type that the SQL declaration of the function gives the argument.
-unsafe impl<'fcx> ArgAbi<'fcx> for Bytes<'fcx> {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as above.
-        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(Self {
-            varlena: None,
-            _lent: PhantomData,
-        })
-    }
-}
+varlena_arguments!(Bytes: varlena, TextArray: array);
 
 // SAFETY: a text datum, for a function declared to return text.
 unsafe impl BoxRet for Text {

@@ -1,6 +1,8 @@
 //! Locks of the extension's own in PostgreSQL's lock table: a class of advisory locks that no SQL function can take. They
 //! go with the process that holds them, however it ends.
 
+use std::time::Duration;
+
 use pgrx::pg_sys::{self, LockAcquireResult};
 
 /// In place of the 1 and 2 of the SQL functions.
@@ -36,9 +38,16 @@ impl Tag {
         })
     }
 
-    /// Takes the lock for as long as this process lives. False where another process has it.
+    /// Takes the lock for as long as this process lives. False if another process has it. A process that only checks
+    /// whether it is taken holds it for a moment, so this tries for a tenth of a second.
     pub fn take(self) -> bool {
-        acquire(self, pg_sys::ExclusiveLock)
+        (0..20).any(|_| {
+            let taken = acquire(self, pg_sys::ExclusiveLock);
+            if !taken {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            taken
+        })
     }
 
     /// Takes the lock for the rest of the transaction. False where another process has it, or this transaction already.

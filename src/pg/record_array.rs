@@ -3,10 +3,9 @@
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null_mut};
 
-use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::{FromDatum, pg_sys};
 
-use super::datum::{Bytes, sql_is_handwritten};
+use super::datum::{Bytes, sql_is_handwritten, varlena_arguments};
 
 /// An array whose elements are records.
 #[derive(Clone, Copy)]
@@ -105,29 +104,6 @@ impl<'a> Record<'a> {
     }
 }
 
-impl FromDatum for RecordArray<'_> {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
-        // The argument is declared as an array of a row type in SQL.
-        (!is_null).then(|| Self {
-            array: NonNull::new(datum.cast_mut_ptr()),
-            _lent: PhantomData,
-        })
-    }
-}
-
-// SAFETY: the datum is of the type that the SQL declaration of the function gives the argument.
-unsafe impl<'fcx> ArgAbi<'fcx> for RecordArray<'fcx> {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as above.
-        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or(Self {
-            array: None,
-            _lent: PhantomData,
-        })
-    }
-}
+varlena_arguments!(RecordArray: array);
 
 sql_is_handwritten!(RecordArray<'_>);

@@ -39,7 +39,7 @@ impl History {
         }
     }
 
-    /// Whether the present timeline is what became of an earlier one without ever having stopped at
+    /// Whether the present timeline continues an earlier one, by promotions that never stopped at
     /// a recovery target.
     pub fn leads_on_from(&self, timeline: u32) -> bool {
         let Some(first) = self.ends.iter().position(|(number, _)| *number == timeline) else {

@@ -1,4 +1,4 @@
-//! What became of each recipient of a transaction, and what it says about the server.
+//! The verdict on each recipient of a transaction, and whether the server itself failed.
 //!
 //! MAIL, DATA and the final dot judge the message, RCPT judges its recipient. 4xx, 552 at RCPT (RFC
 //! 5321 §4.5.3.1.10), a lost connection, silence, and a refusal of this client
@@ -12,7 +12,7 @@ use smtp_core::transaction::Outcome;
 use crate::blocked::is_client_blocked;
 use crate::server::ServerFailure;
 
-/// What became of one recipient in one attempt.
+/// The verdict on one recipient of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The server has taken the message for this recipient, who must not get it again.

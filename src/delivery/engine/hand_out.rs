@@ -63,7 +63,7 @@ pub struct InHand {
     pub is_whole: bool,
     /// The recipients that it is sent to.
     pub addressees: Vec<Addressee>,
-    /// What became of others already.
+    /// Results of recipients who are not sent to.
     pub settled: Vec<Settled>,
 }
 

@@ -1,4 +1,4 @@
-//! What a worker does with mail: it claims messages, has threads send them, and writes down what became of them.
+//! What a worker does with mail: it claims messages, has threads send them, and records the results.
 //!
 //! The thread that calls [`Engine`] alone speaks to PostgreSQL, and never while it waits for a mail server: no transaction,
 //! snapshot or lock outlives a call.

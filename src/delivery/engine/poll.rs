@@ -302,11 +302,9 @@ impl Engine {
         match pushed {
             Ok(next) => {
                 self.upkeep.pushing = next;
-                if next.is_some() {
-                    self.is_urgent = true;
-                } else {
+                self.is_urgent = true;
+                if next.is_none() {
                     self.upkeep.poll_at = Instant::now();
-                    self.is_urgent = true;
                 }
             }
             Err(failure) => self.failure = Some(failure),

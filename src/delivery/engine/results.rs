@@ -1,4 +1,4 @@
-//! What became of messages, until it is written down.
+//! Results of messages, until they are recorded.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -185,7 +185,7 @@ pub fn final_without_attempt(number: i32, state: FinalState, reply: String) -> S
 }
 
 impl Engine {
-    /// Takes note of what became of a message. `remote`: the server that was talked to.
+    /// Takes the results of a message. `remote`: the server that was talked to.
     pub(super) fn note_results(
         &mut self,
         message_id: i64,
@@ -221,7 +221,7 @@ impl Engine {
         self.note_settlement(in_hand.server, message_id, in_hand.is_whole, recipients);
     }
 
-    /// Takes note of what became of the recipients of a message. `is_whole`: it has no others.
+    /// Takes the results of the recipients of a message. `is_whole`: it has no other recipients.
     pub(super) fn note_settlement(
         &mut self,
         server: pg_sys::Oid,

@@ -1,4 +1,4 @@
-//! The transaction that writes down what became of messages, and claims more of them: one commit for both.
+//! The transaction that records the results of messages and claims more of them: one commit for both.
 
 use std::mem;
 use std::sync::Arc;
@@ -490,7 +490,7 @@ impl Desk<'_, '_> {
     }
 }
 
-/// What becomes of a message that is too old.
+/// The result for a message that is too old.
 fn expired(claimed: Claimed, obstacle: &Obstacle, is_own: bool) -> Judged {
     let settled = claimed.recipients.iter().map(|recipient| {
         let reason = format!("not sent in time: {}", obstacle.text);

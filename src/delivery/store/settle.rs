@@ -1,4 +1,4 @@
-//! Settling: what became of claimed messages, written down.
+//! Settling: records the results of claimed messages.
 //!
 //! Each statement has the lease as its guard: what was taken away from this worker meanwhile stays as it is.
 
@@ -13,7 +13,7 @@ use crate::pg::datum::Text;
 use crate::pg::owner::Plan;
 use crate::pg::query::Rows;
 
-/// What became of a message.
+/// The results of a message.
 pub struct Settlement {
     pub message_id: i64,
     /// Whether the message had no recipients but these when it was claimed.
@@ -21,7 +21,7 @@ pub struct Settlement {
     pub recipients: Vec<Settled>,
 }
 
-/// What became of a recipient.
+/// The result of a recipient.
 pub struct Settled {
     pub number: i32,
     pub result: Outcome,
@@ -197,7 +197,7 @@ pub struct Settler {
     pub now: pg_sys::TimestampTz,
 }
 
-/// Writes down what became of messages. Returns those that somebody else has locked: they are to be settled later.
+/// Records the results of messages. Returns those that somebody else has locked: they are to be settled later.
 pub fn settle(client: &mut SpiClient<'_>, by: Settler, settled: &[Settlement]) -> HashSet<i64> {
     let (whole, parts): (Vec<_>, Vec<_>) =
         settled.iter().partition(|settlement| settlement.ends_it());
