@@ -1,8 +1,10 @@
-//! Oracle's UTL_SMTP for PostgreSQL: the face of [`smtp_core`] and [`smtp_client`] towards the server.
+//! Oracle's UTL_SMTP for PostgreSQL: the face of [`smtp_core`] and [`smtp_client`] towards the
+//! server.
 //!
-//! This crate knows PostgreSQL and nothing of SMTP's bytes: it reads arguments, decides who may talk to whom, lends
-//! the transport a way to wait that answers to interrupts, keeps the open sessions, and turns what went wrong into
-//! errors. The SQL side, with every signature, default and comment, is in `sql/install/`.
+//! This crate knows PostgreSQL and nothing of SMTP's bytes: it reads arguments, decides who may
+//! talk to whom, lends the transport a way to wait that answers to interrupts, keeps the open
+//! sessions, and turns what went wrong into errors. The SQL side, with every signature, default and
+//! comment, is in `sql/install/`.
 
 mod access;
 mod api;
@@ -25,11 +27,13 @@ const VERSION: &CStr =
 // With a bare `version`, the macro of pgrx 0.18.1 sets the name instead.
 ::pgrx::pg_module_magic!(name = c"utl_smtp", version = VERSION);
 
-// A panic must unwind into an ERROR. Where it aborts, one failed assertion restarts the whole cluster.
+// A panic must unwind into an ERROR. Where it aborts, one failed assertion restarts the whole
+// cluster.
 #[cfg(not(panic = "unwind"))]
 compile_error!("utl_smtp needs panic = \"unwind\"");
 
-/// Called when the library is loaded, perhaps in the postmaster: settings only, nothing random, nothing of TLS.
+/// Called when the library is loaded, perhaps in the postmaster: settings only, nothing random,
+/// nothing of TLS.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     pg::memory::prepare(|| {

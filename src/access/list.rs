@@ -1,8 +1,9 @@
 //! The table `utl_smtp.host_ace`, read entry by entry.
 //!
-//! Reads the table as PostgreSQL reads its own catalogs: by its index, without a plan or an executor, so that a caller's
-//! search_path, temporary tables and privileges have no influence. It sees what is committed at this moment, and what
-//! this transaction has written. Which entry decides is [`host_acl`]'s business.
+//! Reads the table as PostgreSQL reads its own catalogs: by its index, without a plan or an
+//! executor, so that a caller's search_path, temporary tables and privileges have no influence. It
+//! sees what is committed at this moment, and what this transaction has written. Which entry
+//! decides is [`host_acl`]'s business.
 
 use std::ffi::CStr;
 
@@ -38,8 +39,8 @@ const ATTRIBUTE_TYPES: [pg_sys::Oid; 9] = [
     pg_sys::TIMESTAMPTZOID,
 ];
 
-/// What the list says of a role, a port and any of the privileges, for a host that is given as the patterns that match
-/// it, the most specific first; `None` where no entry applies.
+/// What the list says of a role, a port and any of the privileges, for a host that is given as the
+/// patterns that match it, the most specific first; `None` where no entry applies.
 pub fn look_up(
     role: pg_sys::Oid,
     mut patterns: impl Iterator<Item = String>,
@@ -60,7 +61,8 @@ pub fn look_up(
         0 => None,
         // Reading all of it costs less than looking for each pattern.
         1 => first_of(&patterns.collect::<Vec<_>>()),
-        // The first is the host itself and most often listed. An address has many more, each a descent of the index.
+        // The first is the host itself and most often listed. An address has many more, each a
+        // descent of the index.
         _ => {
             let host: Vec<String> = patterns.by_ref().take(1).collect();
             first_of(&host).or_else(|| first_of(&patterns.collect::<Vec<_>>()))
@@ -102,8 +104,9 @@ pub fn applicable(role: pg_sys::Oid) -> Vec<Applicable> {
     found
 }
 
-/// The table and its index, open. What unwinds before [`List::close`] leaves them to the transaction's end, which closes
-/// them: there is no destructor, because inside an abort it would be the second to do so.
+/// The table and its index, open. What unwinds before [`List::close`] leaves them to the
+/// transaction's end, which closes them: there is no destructor, because inside an abort it would
+/// be the second to do so.
 struct List {
     table: pg_sys::Relation,
     index: Option<pg_sys::Oid>,
@@ -112,7 +115,8 @@ struct List {
 
 impl List {
     fn open() -> Self {
-        // SAFETY: catalog look-ups by constant names; what is opened is closed by close() or by the end of the transaction.
+        // SAFETY: catalog look-ups by constant names; what is opened is closed by close() or by the
+        // end of the transaction.
         unsafe {
             let table = open_table();
             let is_table = (*(*table).rd_rel).relkind == pg_sys::RELKIND_RELATION as i8;
@@ -167,8 +171,9 @@ impl List {
             && self.pages() > 1
             && !unsafe { pg_sys::IgnoreSystemIndexes };
         let mut key = pg_sys::ScanKeyData::default();
-        // SAFETY: the key compares text with text, or by the index with an array of text; without the index all rows are
-        // read. Each tuple is looked at before the next one is asked for.
+        // SAFETY: the key compares text with text, or by the index with an array of text; without
+        // the index all rows are read. Each tuple is looked at before the next one is asked
+        // for.
         unsafe {
             if let Some(patterns) = patterns {
                 pg_sys::ScanKeyInit(
@@ -204,7 +209,8 @@ impl List {
     /// # Safety
     /// The tuple is a row of the table, and outlives the entry.
     unsafe fn entry<'a>(&self, tuple: pg_sys::HeapTuple) -> Entry<'a, pg_sys::Oid> {
-        // SAFETY: the arrays have room for every attribute, and the attributes have the types that the table gives them.
+        // SAFETY: the arrays have room for every attribute, and the attributes have the types that
+        // the table gives them.
         unsafe {
             let descriptor = (*self.table).rd_att;
             let attributes = (*descriptor).natts as usize;
@@ -277,7 +283,8 @@ unsafe fn open_table() -> pg_sys::Relation {
     }
 }
 
-/// What is committed now; within a parallel plan, which may take no snapshot, what the statement sees.
+/// What is committed now; within a parallel plan, which may take no snapshot, what the statement
+/// sees.
 ///
 /// # Safety
 /// Inside a transaction.

@@ -1,6 +1,8 @@
-//! Which role may talk to which host, and which wallets it may name. Every question names its principal.
+//! Which role may talk to which host, and which wallets it may name. Every question names its
+//! principal.
 //!
-//! The access control list belongs to the extension's owner and nobody else may read it; [`list`] does.
+//! The access control list belongs to the extension's owner and nobody else may read it; [`list`]
+//! does.
 
 pub mod list;
 pub mod senders;
@@ -53,7 +55,8 @@ pub fn require(
     Err(denied(role, host, port, privilege))
 }
 
-/// Refuses a host and port that an entry denies the role, for calls that another role's entries allow.
+/// Refuses a host and port that an entry denies the role, for calls that another role's entries
+/// allow.
 pub fn require_not_denied(
     role: pg_sys::Oid,
     host: &Host,
@@ -83,8 +86,8 @@ pub fn denied(role: pg_sys::Oid, host: &Host, port: u16, privilege: Privilege) -
     ))
 }
 
-/// The addresses of an allowed name that no entry for addresses denies. An entry for `*` does not count here: it is
-/// weaker than the one that allows the name.
+/// The addresses of an allowed name that no entry for addresses denies. An entry for `*` does not
+/// count here: it is weaker than the one that allows the name.
 pub fn not_denied(
     role: pg_sys::Oid,
     addresses: Vec<SocketAddr>,
@@ -104,7 +107,8 @@ pub fn not_denied(
         .collect()
 }
 
-/// Whether there is an entry that denies the role any host or address, so that [`not_denied`] may leave out some.
+/// Whether there is an entry that denies the role any host or address, so that [`not_denied`] may
+/// leave out some.
 pub fn may_be_denied_addresses(role: pg_sys::Oid, privilege: Privilege) -> bool {
     let denies = |entry: list::Applicable| {
         entry.grant_type == GrantType::Deny && privilege.names().contains(&&*entry.privilege)

@@ -15,7 +15,8 @@ use crate::settings;
 /// What stands for every sender.
 const ANYBODY: &str = "*";
 
-/// Refuses an envelope sender that is not approved for the role, where senders must be. The null sender always is.
+/// Refuses an envelope sender that is not approved for the role, where senders must be. The null
+/// sender always is.
 pub fn require_approved(role: pg_sys::Oid, sender: &ReversePath) -> Result<(), Report> {
     let ReversePath::Mailbox(sender) = sender else {
         return Ok(());
@@ -26,8 +27,8 @@ pub fn require_approved(role: pg_sys::Oid, sender: &ReversePath) -> Result<(), R
     Err(not_approved(role, sender))
 }
 
-/// The same for a command line of the caller's making. Where one that begins a mail names no sender that can be read, it is
-/// refused.
+/// The same for a command line of the caller's making. Where one that begins a mail names no sender
+/// that can be read, it is refused.
 pub fn require_approved_line(role: pg_sys::Oid, line: &RawCommand) -> Result<(), Report> {
     /// RFC 821 §3.4: each but the first mails, or shows on a terminal, or both.
     const BEGIN_MAIL: [&str; 4] = ["MAIL", "SEND", "SOML", "SAML"];
@@ -72,7 +73,8 @@ pub fn canonical_pattern(sender: &str) -> Result<String, TextError> {
         Some(domain) => ("*@".len(), domain),
         None => (0, text),
     };
-    // No pattern, though it looks like one: *.example.com is a local part, and no domain has such a mark.
+    // No pattern, though it looks like one: *.example.com is a local part, and no domain has such a
+    // mark.
     if let Some(at) = rest.find('*') {
         return Err(TextError::Unexpected {
             character: '*',

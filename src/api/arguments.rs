@@ -86,7 +86,8 @@ fn longest(argument: &str) -> usize {
         "username" | "password" | "wallet_password" => limits::SECRET,
         "private_key" => PRIVATE_KEY,
         "schemes" => limits::SCHEMES,
-        // A line of an AUTH exchange may be that long; the others are cut shorter once their verb is known.
+        // A line of an AUTH exchange may be that long; the others are cut shorter once their verb
+        // is known.
         "cmd" | "arg" => limits::AUTH_LINE - 2,
         _ => limits::COMMAND_LINE,
     }

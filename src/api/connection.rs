@@ -1,4 +1,5 @@
-//! Opening and closing: `open_connection`, `quit`, `close_connection`, `close_all_connections`, `connections`.
+//! Opening and closing: `open_connection`, `quit`, `close_connection`, `close_all_connections`,
+//! `connections`.
 
 use std::time::Duration;
 
@@ -229,8 +230,8 @@ pub(super) fn register(opening: Opening, dialogue: Dialogue) -> Result<Connectio
     Ok(row)
 }
 
-/// A conversation with a mail server as its options and the role's mapping say, ready for MAIL. `timeout`: instead of the
-/// server's.
+/// A conversation with a mail server as its options and the role's mapping say, ready for MAIL.
+/// `timeout`: instead of the server's.
 pub(super) fn log_in(
     server: &Server,
     role: pg_sys::Oid,
@@ -258,7 +259,8 @@ pub(super) fn log_in(
     Ok((opening, dialogue))
 }
 
-/// Connects and takes the `steps` that make the connection ready. A conversation that no session has, with its greeting.
+/// Connects and takes the `steps` that make the connection ready. A conversation that no session
+/// has, with its greeting.
 pub(super) fn hold(
     opening: &Opening,
     steps: impl FnOnce(&mut Connection, &Opening, &Environment<'_>) -> Result<(), Problem>,
@@ -370,7 +372,8 @@ impl Request {
 /// What `see` makes of each session that the current role may use.
 fn mine<T>(see: impl Fn(&Session) -> T) -> Vec<T> {
     let role = caller().unwrap_or_else(|report| report.raise());
-    // The roles are looked up first: a catalog look-up can raise, and must not do so while the registry is borrowed.
+    // The roles are looked up first: a catalog look-up can raise, and must not do so while the
+    // registry is borrowed.
     let mut owners = registry::list(|session| session.opening.principal);
     owners.retain(|owner| roles::has_privileges_of(role, *owner));
     let see = |session: &Session| {
@@ -392,7 +395,8 @@ fn require_room() -> Result<(), Report> {
 }
 
 fn descriptor() -> Result<Descriptor, Report> {
-    // One is the socket's. The other is looked at only: PostgreSQL needs and counts one for each wait.
+    // One is the socket's. The other is looked at only: PostgreSQL needs and counts one for each
+    // wait.
     let (socket, events) = (Descriptor::acquire(), Descriptor::acquire());
     socket
         .filter(|_| events.is_some())

@@ -1,4 +1,5 @@
-//! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`, `noop`, `vrfy`, `help`.
+//! One command and its reply: `command`, `helo`, `ehlo`, `starttls`, `mail`, `rcpt`, `rset`,
+//! `noop`, `vrfy`, `help`.
 
 use pem_wallet::ServerIdentity;
 use pgrx::prelude::*;

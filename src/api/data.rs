@@ -1,4 +1,5 @@
-//! Message data: `data`, `open_data`, `write_data`, `write_raw_data`, `close_data` (RFC 5321 §4.1.1.4, §4.5.2).
+//! Message data: `data`, `open_data`, `write_data`, `write_raw_data`, `close_data` (RFC 5321
+//! §4.1.1.4, §4.5.2).
 
 use pgrx::prelude::*;
 use smtp_client::connection::Io;
@@ -72,7 +73,8 @@ fn piece(c: Option<Handle>, data: Result<MessageText<'_>, Report>) {
     written.unwrap_or_else(|report| report.raise())
 }
 
-/// Fetched and checked before the session is taken: PostgreSQL's errors leave the connection as it was.
+/// Fetched and checked before the session is taken: PostgreSQL's errors leave the connection as it
+/// was.
 pub fn text<'a>(
     argument: &'static str,
     data: Option<Bytes<'a>>,

@@ -1,7 +1,7 @@
 //! The SQL functions, one file for each group of them; their declarations are in `sql/install/`.
 //!
-//! What they share is here: how a session is taken out and put back, and which failures are raised and which are
-//! returned.
+//! What they share is here: how a session is taken out and put back, and which failures are raised
+//! and which are returned.
 
 mod arguments;
 mod auth;
@@ -108,8 +108,9 @@ fn admit() -> Result<(), Report> {
     Ok(())
 }
 
-/// The current role. Refused where sending mail would be somebody else's doing: under the restrictions that PostgreSQL
-/// sets while it runs untrusted code with another's rights, and in parallel workers, whose sessions would vanish.
+/// The current role. Refused where sending mail would be somebody else's doing: under the
+/// restrictions that PostgreSQL sets while it runs untrusted code with another's rights, and in
+/// parallel workers, whose sessions would vanish.
 fn caller() -> Result<pg_sys::Oid, Report> {
     let (role, context) = roles::current_with_context();
     if context & pg_sys::SECURITY_RESTRICTED_OPERATION != 0 {

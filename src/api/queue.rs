@@ -18,7 +18,8 @@ fn system_identifier() -> i64 {
     cluster::system_identifier() as i64
 }
 
-/// What `utl_smtp.mail_queue` is made of. Anybody may call it and its like: they return what the current role may see.
+/// What `utl_smtp.mail_queue` is made of. Anybody may call it and its like: they return what the
+/// current role may see.
 #[pg_extern(sql = false)]
 fn view_mail_queue() -> OwnersRows {
     watch::queue(roles::current())

@@ -1,5 +1,6 @@
-//! Routines that a released version had and this one has no more. Their symbols stay: the SQL of that version names
-//! them until somebody updates the extension, and CREATE EXTENSION of it, on the way to this version, looks them up.
+//! Routines that a released version had and this one has no more. Their symbols stay: the SQL of
+//! that version names them until somebody updates the extension, and CREATE EXTENSION of it, on the
+//! way to this version, looks them up.
 
 use pgrx::prelude::*;
 

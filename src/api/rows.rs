@@ -83,8 +83,8 @@ impl FromDatum for Handle {
     }
 }
 
-// SAFETY: the datum is of the type that the SQL declaration of the function gives the argument. A connection whose
-// handle is NULL is the dead handle 0.
+// SAFETY: the datum is of the type that the SQL declaration of the function gives the argument. A
+// connection whose handle is NULL is the dead handle 0.
 unsafe impl<'fcx> ArgAbi<'fcx> for Handle {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
         // SAFETY: as above.
@@ -103,10 +103,12 @@ unsafe impl BoxRet for ReplyRow {
     }
 }
 
-// SAFETY: an array of the row type that the function's result, a domain over that array, is declared with.
+// SAFETY: an array of the row type that the function's result, a domain over that array, is
+// declared with.
 unsafe impl BoxRet for ReplyRows {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: as above; the elements are pointers to tuples, hence length -1, by reference, double alignment.
+        // SAFETY: as above; the elements are pointers to tuples, hence length -1, by reference,
+        // double alignment.
         unsafe {
             require_function(fcinfo);
             let array_type = pg_sys::getBaseType(result_type(fcinfo));
@@ -169,7 +171,8 @@ impl IntoDatum for ConnectionRow {
 // SAFETY: a tuple of the record type that the OUT parameters make.
 unsafe impl BoxRet for OpenRow {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: the descriptor comes from the function's own declaration: a connection and a reply.
+        // SAFETY: the descriptor comes from the function's own declaration: a connection and a
+        // reply.
         unsafe {
             require_function(fcinfo);
             let mut descriptor = std::ptr::null_mut();
@@ -264,8 +267,8 @@ fn code_datum(reply: &Reply) -> pg_sys::Datum {
     pg_sys::Datum::from(i32::from(reply.code().value()))
 }
 
-/// The descriptor in the type cache, not pinned: good until the next look at a catalog. What ALTER TYPE has made of the
-/// type is refused: the values would not fit.
+/// The descriptor in the type cache, not pinned: good until the next look at a catalog. What ALTER
+/// TYPE has made of the type is refused: the values would not fit.
 ///
 /// # Safety
 /// `row_type` is a row type.

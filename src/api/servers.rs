@@ -16,7 +16,8 @@ use crate::pg::roles;
 use crate::servers::options::{MappingOptions, ServerOptions, refuse_any};
 use crate::servers::{Server, no_mapping};
 
-/// `utl_smtp.utl_smtp_validator`: PostgreSQL calls it with all options of an object that is created or altered.
+/// `utl_smtp.utl_smtp_validator`: PostgreSQL calls it with all options of an object that is created
+/// or altered.
 #[pg_extern(sql = false)]
 fn utl_smtp_validator(options: Option<TextArray<'_>>, catalog: Option<pg_sys::Oid>) {
     let result = options

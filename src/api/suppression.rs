@@ -17,7 +17,8 @@ use crate::pg::transaction::require_writable;
 /// Why an address may be put on the list by hand.
 const REASONS: [&str; 3] = ["manual", "complaint", "unsubscribe"];
 
-/// `utl_smtp.canonical_address`: the one spelling under which the list keeps an address; NULL for what is none.
+/// `utl_smtp.canonical_address`: the one spelling under which the list keeps an address; NULL for
+/// what is none.
 #[pg_extern(sql = false)]
 fn canonical_address(address: Option<Bytes<'_>>) -> Option<Text> {
     let address = parse(address).ok()?;

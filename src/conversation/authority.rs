@@ -1,7 +1,8 @@
-//! What a conversation needs besides the network: who may do what, wallets, access tokens, warnings.
+//! What a conversation needs besides the network: who may do what, wallets, access tokens,
+//! warnings.
 //!
-//! A backend asks PostgreSQL itself ([`Backend`]). A thread of a worker must not call PostgreSQL, and has its questions
-//! asked by the thread that may.
+//! A backend asks PostgreSQL itself ([`Backend`]). A thread of a worker must not call PostgreSQL,
+//! and has its questions asked by the thread that may.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -83,7 +84,8 @@ pub trait Authority {
     /// The TLS sessions that can be resumed.
     fn tls_sessions(&self) -> Arc<TlsCache>;
 
-    /// The access token that a mapping logs in with, or the request for one; `None` where it logs in without one.
+    /// The access token that a mapping logs in with, or the request for one; `None` where it logs
+    /// in without one.
     fn token(&self, server: &Server, mapping: &Mapping) -> Result<Option<TokenSource>, Report>;
 
     /// Keeps what was granted for the request of [`Authority::token`], or why nothing was.
@@ -96,7 +98,8 @@ pub trait Authority {
     /// Drops an access token that was refused.
     fn token_refused(&self, key: &TokenKey);
 
-    /// Counts a socket among those that PostgreSQL leaves to extensions; `None` where another thread has counted it.
+    /// Counts a socket among those that PostgreSQL leaves to extensions; `None` where another
+    /// thread has counted it.
     fn descriptor(&self) -> Result<Option<Descriptor>, Report>;
 
     /// A WARNING.

@@ -22,7 +22,8 @@ use crate::errors::{OfArgument, Report, hints, sqlstate};
 use crate::servers::options::Security;
 use crate::servers::{Mapping, Server};
 
-/// Makes a connection to a server ready. Nothing but EHLO is said before TLS where the server is to have TLS.
+/// Makes a connection to a server ready. Nothing but EHLO is said before TLS where the server is to
+/// have TLS.
 pub fn log_in(
     connection: &mut Connection,
     opening: &Opening,
@@ -64,7 +65,8 @@ pub fn greet(
     )
 }
 
-/// AUTH by what a mapping holds; `None` where it holds nothing to authenticate with. `schemes`: instead of the server's.
+/// AUTH by what a mapping holds; `None` where it holds nothing to authenticate with. `schemes`:
+/// instead of the server's.
 pub fn authenticate(
     connection: &mut Connection,
     opening: &Opening,

@@ -44,7 +44,8 @@ pub struct Opening {
     pub policy: Policy,
     /// The role that opens the connection. Later calls need its privileges.
     pub principal: pg_sys::Oid,
-    /// The role whose access control entries and wallets count: the principal, or the owner of the server.
+    /// The role whose access control entries and wallets count: the principal, or the owner of the
+    /// server.
     pub authority: pg_sys::Oid,
     /// The name of the server that was connected to as such, or that mail is recorded for.
     pub server: Option<String>,
@@ -147,7 +148,8 @@ impl Opening {
         Ok((connection, reply))
     }
 
-    /// STARTTLS and the handshake. `identity`: the name that the certificate must have, if it is not the opening's.
+    /// STARTTLS and the handshake. `identity`: the name that the certificate must have, if it is
+    /// not the opening's.
     pub fn start_tls(
         &self,
         connection: &mut Connection,

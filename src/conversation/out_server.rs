@@ -28,7 +28,8 @@ pub struct OutHost {
 }
 
 impl OutServer {
-    /// Reads the setting for a role. A foreign server of this name comes before a host of this name.
+    /// Reads the setting for a role. A foreign server of this name comes before a host of this
+    /// name.
     pub fn from_setting(role: pg_sys::Oid) -> Result<Self, Report> {
         let value = settings::smtp_out_server().ok_or_else(|| {
             let message = "utl_mail.smtp_out_server is not set";

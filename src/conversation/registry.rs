@@ -1,11 +1,11 @@
 //! The open sessions of this backend, each under a random handle.
 //!
-//! A session is *taken out* for as long as it is used and put back only when its exchange is complete. Whatever
-//! unwinds in between, an interrupt or an error, drops it: the socket is closed and the handle is dead. So no late
-//! reply ever meets another command.
+//! A session is *taken out* for as long as it is used and put back only when its exchange is
+//! complete. Whatever unwinds in between, an interrupt or an error, drops it: the socket is closed
+//! and the handle is dead. So no late reply ever meets another command.
 //!
-//! At the end of the backend the sessions left here are dropped by a thread-local destructor, after PostgreSQL has
-//! shut down: dropping one closes a descriptor and calls nothing of PostgreSQL's.
+//! At the end of the backend the sessions left here are dropped by a thread-local destructor, after
+//! PostgreSQL has shut down: dropping one closes a descriptor and calls nothing of PostgreSQL's.
 
 use std::cell::RefCell;
 
@@ -37,7 +37,8 @@ pub fn prepare() {
     SESSIONS.with(|_| ());
 }
 
-/// Removes a session from the registry; `None` where the handle is of no session, or of one that is in use.
+/// Removes a session from the registry; `None` where the handle is of no session, or of one that is
+/// in use.
 pub fn take(handle: Handle) -> Option<Box<Session>> {
     SESSIONS.with_borrow_mut(|sessions| {
         let index = sessions
@@ -88,7 +89,8 @@ impl Descriptor {
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        // SAFETY: reads a variable, then counts. Not while the process ends: PostgreSQL is gone by then.
+        // SAFETY: reads a variable, then counts. Not while the process ends: PostgreSQL is gone by
+        // then.
         unsafe {
             if !pg_sys::proc_exit_inprogress {
                 pg_sys::ReleaseExternalFD();

@@ -45,7 +45,8 @@ pub struct Fetch {
     destination: Destination,
 }
 
-/// The token that a mapping logs in with; `None` where it logs in without one. The access control list is asked each time.
+/// The token that a mapping logs in with; `None` where it logs in without one. The access control
+/// list is asked each time.
 pub fn access_token(
     opening: &Opening,
     server: &Server,

@@ -1,4 +1,5 @@
-//! The access tokens that this backend keeps, and the refresh tokens it was given instead of those of the options.
+//! The access tokens that this backend keeps, and the refresh tokens it was given instead of those
+//! of the options.
 
 use std::cell::RefCell;
 
@@ -55,8 +56,8 @@ pub fn refresh_token(key: &TokenKey, given: &Secret) -> Option<Secret> {
     })
 }
 
-/// Keeps what was granted. Whatever was kept of the same mapping as it was before is dropped. `given`: the mapping's refresh
-/// token.
+/// Keeps what was granted. Whatever was kept of the same mapping as it was before is dropped.
+/// `given`: the mapping's refresh token.
 pub fn store(key: TokenKey, token: &Token, given: Option<&Secret>) {
     let until = Deadline::after(Some(usable_for(token.expires_in)));
     ENTRIES.with_borrow_mut(|entries| {

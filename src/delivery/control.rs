@@ -1,5 +1,6 @@
-//! What the worker of a database may do: is there an extension, of the library's version; is delivery stopped, or off; whose
-//! mail does the queue hold. Each function runs within a transaction of the worker's.
+//! What the worker of a database may do: is there an extension, of the library's version; is
+//! delivery stopped, or off; whose mail does the queue hold. Each function runs within a
+//! transaction of the worker's.
 
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
@@ -47,7 +48,8 @@ pub fn look() -> Result<(), Refusal> {
     })
 }
 
-/// Whether mail may still be sent. Shows what the worker does in `worker_state`, if that has changed.
+/// Whether mail may still be sent. Shows what the worker does in `worker_state`, if that has
+/// changed.
 pub fn look_again(activity: Option<Activity>, failure: Option<&str>) -> Result<(), Refusal> {
     let may_send = look();
     Spi::connect_mut(|client| {
@@ -85,8 +87,8 @@ impl Activity {
     }
 }
 
-/// What a worker does first: it sees whose mail the queue holds, and notes whether mail ages. Returns its lease, the number
-/// that it claims messages with.
+/// What a worker does first: it sees whose mail the queue holds, and notes whether mail ages.
+/// Returns its lease, the number that it claims messages with.
 pub fn begin() -> Result<i64, Refusal> {
     let may_send = look();
     if let Err(refusal @ (Refusal::Absent | Refusal::Outdated { .. })) = may_send {
@@ -102,7 +104,8 @@ pub fn begin() -> Result<i64, Refusal> {
         end_pause(client);
         let lease =
             "UPDATE utl_smtp.delivery_control SET lease = lease + 1, home = $1 RETURNING lease";
-        // Without its row, which nobody takes away, there is no lease that could be mistaken for this one.
+        // Without its row, which nobody takes away, there is no lease that could be mistaken for
+        // this one.
         Ok(changed::<i64>(client, lease, &[home::stamp().into()]).unwrap_or(1))
     })
 }
@@ -125,7 +128,8 @@ pub fn end_pause(client: &mut SpiClient<'_>) {
     run(client, forget, &[]);
 }
 
-/// Whether there is no mail, and no transaction that may have queued some: the table is not locked for writing.
+/// Whether there is no mail, and no transaction that may have queued some: the table is not locked
+/// for writing.
 pub fn is_deserted() -> bool {
     Spi::connect(|client| {
         let busy = "SELECT EXISTS (SELECT FROM utl_smtp.message WHERE held_reason IS NULL) OR EXISTS \

@@ -1,12 +1,13 @@
 //! The DKIM keys of the database, in `utl_smtp.dkim_key`, and signing with them.
 //!
-//! Reading keys needs PostgreSQL, and signing does not: the worker's main thread calls [`keys_of`] with the domains that
-//! [`dkim_sign::MessageHasher::authors`] finds in the first pieces of a message. A plain thread turns the keys into signers
-//! ([`Key::signer`]), hashes the message piece by piece, and sends [`fields`] in front of it.
+//! Reading keys needs PostgreSQL, and signing does not: the worker's main thread calls [`keys_of`]
+//! with the domains that [`dkim_sign::MessageHasher::authors`] finds in the first pieces of a
+//! message. A plain thread turns the keys into signers ([`Key::signer`]), hashes the message piece
+//! by piece, and sends [`fields`] in front of it.
 //!
-//! A queued message with several From fields ([`dkim_sign::MessageError::SeveralFrom`]) fails. One whose authors are not
-//! known for another reason, or have no key, is sent without a signature; so is one with a key that is unusable, but for
-//! the signatures of the others.
+//! A queued message with several From fields ([`dkim_sign::MessageError::SeveralFrom`]) fails. One
+//! whose authors are not known for another reason, or have no key, is sent without a signature; so
+//! is one with a key that is unusable, but for the signatures of the others.
 
 use std::fmt;
 
@@ -77,8 +78,8 @@ pub fn has_keys(client: &mut SpiClient<'_>) -> bool {
     ANY.with(|plan| plan.run(client, &[]) > 0)
 }
 
-/// The keys of these domains, in the order of domains and selectors. For the main thread, in a transaction. The caller's rights
-/// don't count.
+/// The keys of these domains, in the order of domains and selectors. For the main thread, in a
+/// transaction. The caller's rights don't count.
 pub fn keys_of(domains: &[Domain]) -> Result<Vec<Key>, Report> {
     if domains.is_empty() {
         return Ok(Vec::new());
@@ -129,7 +130,8 @@ fn write(statement: &str, parameters: &[&str]) -> u64 {
     Spi::connect_mut(|client| query::run(client, statement, &parameters))
 }
 
-/// The fields DKIM-Signature to put in front of a message, one for each signer. It calls nothing of PostgreSQL's.
+/// The fields DKIM-Signature to put in front of a message, one for each signer. It calls nothing of
+/// PostgreSQL's.
 ///
 /// `now` is in seconds since 1970.
 pub fn fields(

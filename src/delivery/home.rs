@@ -11,7 +11,8 @@ use super::shared;
 use crate::pg::{cluster, notices};
 use crate::settings;
 
-/// The installation that this process runs in, as text, for `message.home`: four or five words, see [`Installation`].
+/// The installation that this process runs in, as text, for `message.home`: four or five words, see
+/// [`Installation`].
 ///
 /// Only where the server does not recover: nothing is queued there.
 pub fn stamp() -> String {
@@ -34,8 +35,8 @@ fn this() -> Installation {
     }
 }
 
-/// Notes of which installations this one goes on with what they have queued. In the transaction in which a worker begins: only
-/// as long as the server runs is it known whether it was a standby.
+/// Notes of which installations this one goes on with what they have queued. In the transaction in
+/// which a worker begins: only as long as the server runs is it known whether it was a standby.
 pub fn take_over(client: &mut SpiClient<'_>) {
     let this = this();
     let history = history(this.timeline);
@@ -61,8 +62,8 @@ fn history(timeline: u32) -> History {
     History::parse(&String::from_utf8_lossy(&text))
 }
 
-/// The installations, as text, that have queued messages here or had adopted some, but for this one and those that it has
-/// adopted.
+/// The installations, as text, that have queued messages here or had adopted some, but for this one
+/// and those that it has adopted.
 fn others(client: &SpiClient<'_>, this: &str) -> Vec<String> {
     let others = "SELECT pg_catalog.array_agg(home) FROM \
         (SELECT home FROM utl_smtp.message UNION SELECT home FROM utl_smtp.adopted_home \
@@ -78,8 +79,8 @@ fn adopt(client: &mut SpiClient<'_>, this: &str, other: &str) {
     run(client, adopt, &[this.into(), other.into()]);
 }
 
-/// Holds what neither this installation nor one that it goes on for has queued. What was in flight there keeps its lease: who
-/// adopts it has to know.
+/// Holds what neither this installation nor one that it goes on for has queued. What was in flight
+/// there keeps its lease: who adopts it has to know.
 pub fn hold_copies(client: &mut SpiClient<'_>) {
     let hold = "UPDATE utl_smtp.message SET held_reason = 'copy' \
         WHERE home <> $1 AND held_reason IS NULL \

@@ -1,7 +1,9 @@
-//! The launcher: one process of the cluster, bound to no database, that starts a worker for each database that has mail.
+//! The launcher: one process of the cluster, bound to no database, that starts a worker for each
+//! database that has mail.
 //!
-//! With `shared_preload_libraries` it is started with the server, on a hot standby too, where it only remembers having
-//! seen one. Else the first session that queues mail starts it, and it is gone when the server is restarted.
+//! With `shared_preload_libraries` it is started with the server, on a hot standby too, where it
+//! only remembers having seen one. Else the first session that queues mail starts it, and it is
+//! gone when the server is restarted.
 
 mod schedule;
 
@@ -49,7 +51,8 @@ pub fn ensure() {
     if shared::attach().is_some_and(|shared| shared.launcher.is_owned()) {
         return;
     }
-    // Another one that was started a moment ago is as good, and so is one that its server starts again.
+    // Another one that was started a moment ago is as good, and so is one that its server starts
+    // again.
     if IS_STATIC.load(Ordering::Relaxed)
         || is_running()
         || !Tag::new(pg_sys::InvalidOid, START, 0).take_in_transaction()
@@ -102,8 +105,8 @@ pub extern "C-unwind" fn utl_smtp_launcher(_argument: pg_sys::Datum) {
     background::exit_to_restart();
 }
 
-/// On a server that recovers nothing is sent. A standby is told from a restore by the file that makes it one, which is gone
-/// after the promotion.
+/// On a server that recovers nothing is sent. A standby is told from a restore by the file that
+/// makes it one, which is gone after the promotion.
 fn watch_standby(shared: &Shared) -> Duration {
     if cluster::data_directory().join("standby.signal").exists() {
         shared.was_standby.store(true, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! What sessions, the launcher and the workers tell one another, in shared memory.
 //!
-//! A session whose transaction has queued mail wakes the worker of its database, or asks the launcher for one. A worker
-//! leaves word why it ended.
+//! A session whose transaction has queued mail wakes the worker of its database, or asks the
+//! launcher for one. A worker leaves word why it ended.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -70,7 +70,8 @@ pub enum Outcome {
     Stopped,
     /// `utl_smtp.deliver` is off.
     Off,
-    /// It comes back in a moment: somebody wants the database without sessions, or it is wanted after all.
+    /// It comes back in a moment: somebody wants the database without sessions, or it is wanted
+    /// after all.
     Wanted,
     /// There is another worker of this database.
     Busy,
@@ -105,7 +106,8 @@ pub fn prepare() {
     shared_memory::prepare::<Shared>(c"utl_smtp 1", 1);
 }
 
-/// The memory, for sessions and workers. `None` where there is none: the launcher has not begun, or has ended.
+/// The memory, for sessions and workers. `None` where there is none: the launcher has not begun, or
+/// has ended.
 pub fn attach() -> Option<&'static Shared> {
     shared_memory::attach()
 }
@@ -128,7 +130,8 @@ impl Shared {
             if !worker.signalled.swap(true, Ordering::SeqCst) {
                 worker.latch.set();
             }
-            // A worker that leaves disowns its latch before it looks for the signal for the last time.
+            // A worker that leaves disowns its latch before it looks for the signal for the last
+            // time.
             if ready(&worker) {
                 return;
             }

@@ -1,5 +1,5 @@
-//! What a transaction that has queued mail does for it to be sent: at once it sees to it that there is a launcher, and
-//! when it is committed it wakes who will send it.
+//! What a transaction that has queued mail does for it to be sent: at once it sees to it that there
+//! is a launcher, and when it is committed it wakes who will send it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,8 +8,8 @@ use super::shared::{self, Asker};
 use crate::pg::cluster;
 use crate::pg::transaction::{self, Ending};
 
-/// Whether the present transaction has queued mail. A subtransaction that is rolled back leaves it as it is: who is woken
-/// for nothing finds nothing.
+/// Whether the present transaction has queued mail. A subtransaction that is rolled back leaves it
+/// as it is: who is woken for nothing finds nothing.
 static QUEUED: AtomicBool = AtomicBool::new(false);
 /// Whether it has called `start_delivery()`.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -19,7 +19,8 @@ pub fn message_queued() {
     note(&QUEUED);
 }
 
-/// To be called when an operator has started delivery in this database, in the transaction that did it.
+/// To be called when an operator has started delivery in this database, in the transaction that did
+/// it.
 pub fn delivery_started() {
     note(&STARTED);
 }

@@ -80,7 +80,8 @@ fn place() -> Option<&'static Worker> {
     shared::attached()?.place(PLACE.load(Ordering::Relaxed))
 }
 
-/// Takes a place in shared memory. The launcher may have ended, and another one have made new memory.
+/// Takes a place in shared memory. The launcher may have ended, and another one have made new
+/// memory.
 fn claim_place(database: pg_sys::Oid) {
     if place().is_none()
         && let Some(shared) = shared::attach()
@@ -319,7 +320,8 @@ impl Service {
         }
     }
 
-    /// Whether nobody has mail for this worker. From here on, who commits some asks the launcher for another worker.
+    /// Whether nobody has mail for this worker. From here on, who commits some asks the launcher
+    /// for another worker.
     fn may_leave(&mut self, place: &Worker, now: Instant) -> bool {
         place.end();
         let may = !place.take_signal()

@@ -38,7 +38,8 @@ struct Refusal {
 }
 
 impl Delivery {
-    /// `recipients`: as the caller wrote them, in the order of the envelope. `hello_sent`: as for [`Report::declined`].
+    /// `recipients`: as the caller wrote them, in the order of the envelope. `hello_sent`: as for
+    /// [`Report::declined`].
     pub fn new(verdict: Verdict, recipients: &[String], hello_sent: bool) -> Self {
         let end = verdict.ended.map(|ended| End::new(ended, hello_sent));
         let reason = end.as_ref().map_or("", |end| &end.reason);
@@ -123,7 +124,8 @@ impl End {
     }
 }
 
-/// Codes that no server sent are 421, as for a lost connection, and 553 for an address that can't be sent.
+/// Codes that no server sent are 421, as for a lost connection, and 553 for an address that can't
+/// be sent.
 fn reply(outcome: &Outcome, reason: &str) -> Reply {
     let lost = |text: &str| Reply::instead(Code::NOT_AVAILABLE, &format!("{text}: {reason}"));
     match outcome {

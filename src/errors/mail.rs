@@ -1,5 +1,5 @@
-//! Arguments that no message can have: Oracle's error for Oracle's routines of utl_mail, and for send_message the usual
-//! one, which names the argument.
+//! Arguments that no message can have: Oracle's error for Oracle's routines of utl_mail, and for
+//! send_message the usual one, which names the argument.
 
 use mail_compose::{ComposeError, Field, Problem};
 use smtp_core::memory::OutOfMemory;

@@ -173,8 +173,8 @@ impl Report {
         report
     }
 
-    /// A reply that is a failure, to this command. `hello_sent`: whether the server was greeted by EHLO or HELO before,
-    /// which many want.
+    /// A reply that is a failure, to this command. `hello_sent`: whether the server was greeted by
+    /// EHLO or HELO before, which many want.
     pub fn declined(reply: &Reply, verb: Verb, hello_sent: bool) -> Self {
         let report = Self::reply(reply);
         match reply.code().value() == 503 && !hello_sent && verb != Verb::Connect {
@@ -183,7 +183,8 @@ impl Report {
         }
     }
 
-    /// The network's failures, which are all the reply 421. `reason` is a phrase that can stand alone.
+    /// The network's failures, which are all the reply 421. `reason` is a phrase that can stand
+    /// alone.
     pub fn not_available(reason: &str) -> Self {
         let message = "ORA-29278: SMTP transient error: 421 Service not available";
         let mut report = Self::new(sqlstate::TRANSIENT_ERROR, message).detail(sentence(reason));
@@ -191,7 +192,8 @@ impl Report {
         report
     }
 
-    /// Whether another server may do where this one did not: it could not be reached, or wants nothing now.
+    /// Whether another server may do where this one did not: it could not be reached, or wants
+    /// nothing now.
     pub fn is_unavailable(&self) -> bool {
         self.code == sqlstate::TRANSIENT_ERROR || self.code == sqlstate::PERMANENT_ERROR
     }

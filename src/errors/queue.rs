@@ -1,4 +1,5 @@
-//! What the queue keeps of an answer or a failure: one line of text, and which failure of a server it is.
+//! What the queue keeps of an answer or a failure: one line of text, and which failure of a server
+//! it is.
 
 use mail_queue::server::ServerFailure;
 use smtp_client::connection::{Cause, Failure};

@@ -1,4 +1,5 @@
-//! Background workers: how they are registered, their signals, their transactions, how they wait and end.
+//! Background workers: how they are registered, their signals, their transactions, how they wait
+//! and end.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -23,7 +24,8 @@ pub struct Registration<'a> {
     pub argument: u32,
     /// More for the function, see [`extra`].
     pub extra: u8,
-    /// Whether it is started again a second after it ended with [`exit_to_restart`], or the server after a crash.
+    /// Whether it is started again a second after it ended with [`exit_to_restart`], or the server
+    /// after a crash.
     pub restarts: bool,
     /// Whether it runs on a hot standby, too.
     pub on_standby: bool,
@@ -36,8 +38,8 @@ impl Registration<'_> {
         unsafe { pg_sys::RegisterBackgroundWorker(&mut self.worker(0)) };
     }
 
-    /// Starts a worker. `None` where all slots of max_worker_processes are taken. Only from a background worker that stays:
-    /// it is woken when the worker starts or ends.
+    /// Starts a worker. `None` where all slots of max_worker_processes are taken. Only from a
+    /// background worker that stays: it is woken when the worker starts or ends.
     pub fn start_watched(&self) -> Option<Handle> {
         // SAFETY: reads the process's own number. The handle lives in a memory context that stays.
         unsafe {
@@ -48,7 +50,8 @@ impl Registration<'_> {
         }
     }
 
-    /// Starts a worker that nobody watches. False where all slots of max_worker_processes are taken.
+    /// Starts a worker that nobody watches. False where all slots of max_worker_processes are
+    /// taken.
     pub fn start(&self) -> bool {
         self.register_dynamic(0).is_some()
     }
@@ -128,10 +131,12 @@ pub fn may_register_static() -> bool {
 
 static TERMINATED: AtomicBool = AtomicBool::new(false);
 
-/// Begins a background worker: from now on it takes signals. SIGTERM cancels what it waits for within a transaction, then
-/// [`is_terminated`] says so. Then connects it to a database, or to none, as the bootstrap superuser.
+/// Begins a background worker: from now on it takes signals. SIGTERM cancels what it waits for
+/// within a transaction, then [`is_terminated`] says so. Then connects it to a database, or to
+/// none, as the bootstrap superuser.
 pub fn begin(database: Option<pg_sys::Oid>) {
-    // SAFETY: a background worker, which may do this once; handlers that only set flags and the latch.
+    // SAFETY: a background worker, which may do this once; handlers that only set flags and the
+    // latch.
     unsafe {
         #[cfg(not(feature = "pg18"))]
         use pg_sys::pqsignal;
@@ -153,15 +158,16 @@ pub fn begin(database: Option<pg_sys::Oid>) {
     }
 }
 
-// Signal handlers, which go without pgrx's guard, and what never returns, which pgrx does not say for 18.
+// Signal handlers, which go without pgrx's guard, and what never returns, which pgrx does not say
+// for 18.
 unsafe extern "C-unwind" {
     fn proc_exit(code: c_int) -> !;
     fn SignalHandlerForConfigReload(signal: c_int);
     fn StatementCancelHandler(signal: c_int);
 }
 
-/// Whether the process is ending already: a fast shutdown tells a worker twice, and what it has to write down then waits for
-/// nobody.
+/// Whether the process is ending already: a fast shutdown tells a worker twice, and what it has to
+/// write down then waits for nobody.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 unsafe extern "C-unwind" fn terminate(signal: c_int) {
@@ -211,7 +217,8 @@ pub fn reload() -> bool {
     }
 }
 
-/// Gives a setting a value for the rest of the process, whatever the database, the role and the configuration say.
+/// Gives a setting a value for the rest of the process, whatever the database, the role and the
+/// configuration say.
 pub fn set(name: &CStr, value: &CStr) {
     // SAFETY: C strings, which PostgreSQL copies.
     unsafe {
@@ -224,8 +231,8 @@ pub fn set(name: &CStr, value: &CStr) {
     }
 }
 
-/// Waits outside of a transaction: for the latch, for a descriptor to become readable, for SIGTERM or SIGHUP, or until the
-/// time is over.
+/// Waits outside of a transaction: for the latch, for a descriptor to become readable, for SIGTERM
+/// or SIGHUP, or until the time is over.
 pub fn wait(descriptor: Option<BorrowedFd<'_>>, time: Duration) {
     answer_interrupts();
     if !is_terminated() {
@@ -234,8 +241,8 @@ pub fn wait(descriptor: Option<BorrowedFd<'_>>, time: Duration) {
     }
 }
 
-/// What other processes ask for, such as to close files of a database that is dropped. Outside of a transaction, where a
-/// cancel has nothing to cancel.
+/// What other processes ask for, such as to close files of a database that is dropped. Outside of a
+/// transaction, where a cancel has nothing to cancel.
 fn answer_interrupts() {
     ignore_cancel();
     let _ = catch(|| {
@@ -289,8 +296,8 @@ impl Failure {
     }
 }
 
-/// Runs something in a transaction of its own and commits it. Outside of any other. An error, or a panic, aborts the
-/// transaction and is returned; the next transaction works.
+/// Runs something in a transaction of its own and commits it. Outside of any other. An error, or a
+/// panic, aborts the transaction and is returned; the next transaction works.
 pub fn transaction<T>(run: impl FnOnce() -> T) -> Result<T, Failure> {
     ignore_cancel();
     catch(|| {
@@ -329,8 +336,8 @@ pub fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Failure> {
         .catch_others(|error| Err(Failure::of(&error)))
         .execute();
     if result.is_err() {
-        // SAFETY: PgTryBuilder has taken the error off PostgreSQL's stack. What was raised in Rust may have left its
-        // context behind.
+        // SAFETY: PgTryBuilder has taken the error off PostgreSQL's stack. What was raised in Rust
+        // may have left its context behind.
         unsafe {
             pg_sys::error_context_stack = context;
             report::forget();
@@ -341,8 +348,8 @@ pub fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Failure> {
     result
 }
 
-/// Has a function called when the process ends, in whatever way but by a signal that kills it, while shared memory is
-/// still there. It must neither panic nor raise. Only one.
+/// Has a function called when the process ends, in whatever way but by a signal that kills it,
+/// while shared memory is still there. It must neither panic nor raise. Only one.
 pub fn at_exit(call: fn()) {
     static CALL: AtomicUsize = AtomicUsize::new(0);
 

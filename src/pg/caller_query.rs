@@ -1,4 +1,5 @@
-//! Runs a query that only reads, with the caller's rights and snapshot, and hands its rows on as they come.
+//! Runs a query that only reads, with the caller's rights and snapshot, and hands its rows on as
+//! they come.
 
 use std::ffi::CStr;
 use std::io;
@@ -27,11 +28,12 @@ pub enum QueryError {
     Output(io::Error),
 }
 
-/// Runs one statement, which may call functions that do what they are allowed to do in a read-only transaction. Errors of
-/// the statement are raised.
+/// Runs one statement, which may call functions that do what they are allowed to do in a read-only
+/// transaction. Errors of the statement are raised.
 pub fn select(query: &CStr, table: &mut dyn Table) -> Result<(), QueryError> {
     let read_only = ReadOnly::begin();
-    // SAFETY: connected, and finished on every path but that of an error, after which PostgreSQL does it.
+    // SAFETY: connected, and finished on every path but that of an error, after which PostgreSQL
+    // does it.
     let result = unsafe {
         check(pg_sys::SPI_connect())?;
         let result = prepare(query).and_then(|plan| run(plan, table));
@@ -42,8 +44,8 @@ pub fn select(query: &CStr, table: &mut dyn Table) -> Result<(), QueryError> {
     result
 }
 
-/// The transaction is read-only as long as this lives. PostgreSQL lets nothing within make it another, and gives it back
-/// by itself after an error.
+/// The transaction is read-only as long as this lives. PostgreSQL lets nothing within make it
+/// another, and gives it back by itself after an error.
 struct ReadOnly {
     before: bool,
 }
@@ -76,7 +78,8 @@ fn check(code: i32) -> Result<(), QueryError> {
 /// # Safety
 /// The interface is connected.
 unsafe fn prepare(query: &CStr) -> Result<pg_sys::SPIPlanPtr, QueryError> {
-    // SAFETY: as the caller promises; the plan has the sources and the statements that are looked at.
+    // SAFETY: as the caller promises; the plan has the sources and the statements that are looked
+    // at.
     unsafe {
         if !pg_sys::ActiveSnapshotSet() {
             return Err(QueryError::NoSnapshot);
@@ -96,8 +99,9 @@ unsafe fn prepare(query: &CStr) -> Result<pg_sys::SPIPlanPtr, QueryError> {
             return Err(QueryError::Refused(pg_sys::SPI_ERROR_ARGUMENT));
         }
         let statements = (*cached).stmt_list;
-        // A rule turns a statement that writes into any number of others. Into one query: PostgreSQL still asks for the
-        // right to write, and refuses it in a read-only transaction.
+        // A rule turns a statement that writes into any number of others. Into one query:
+        // PostgreSQL still asks for the right to write, and refuses it in a read-only
+        // transaction.
         let judged = match length(statements) {
             1 => judge((*(*statements).elements).ptr_value.cast()),
             _ => Err(QueryError::Writes("a statement with rules".to_owned())),
@@ -196,8 +200,8 @@ unsafe extern "C-unwind" fn start_up(
     _operation: i32,
     descriptor: pg_sys::TupleDesc,
 ) {
-    // SAFETY: the receiver of `run`, in whose call this is. The descriptor outlives the query, and so does the current
-    // memory context.
+    // SAFETY: the receiver of `run`, in whose call this is. The descriptor outlives the query, and
+    // so does the current memory context.
     let (receiver, attributes) = unsafe {
         let receiver = &mut *receiver.cast::<Receiver<'_>>();
         receiver.row = pg_sys::AllocSetContextCreateExtended(
@@ -234,7 +238,8 @@ fn output_of(of_type: pg_sys::Oid) -> pg_sys::FmgrInfo {
     output
 }
 
-/// Whether values of a type are numbers. PostgreSQL's category of them has aliases of OIDs too, which show names.
+/// Whether values of a type are numbers. PostgreSQL's category of them has aliases of OIDs too,
+/// which show names.
 fn is_number(of_type: pg_sys::Oid) -> bool {
     const BUILT_IN: [pg_sys::Oid; 8] = [
         pg_sys::INT2OID,

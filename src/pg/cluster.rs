@@ -32,7 +32,8 @@ pub fn database_name() -> String {
     }
 }
 
-/// Whether the server recovers: it is a standby, or replays its log after a crash or from an archive.
+/// Whether the server recovers: it is a standby, or replays its log after a crash or from an
+/// archive.
 pub fn in_recovery() -> bool {
     // SAFETY: reads shared memory.
     unsafe { pg_sys::RecoveryInProgress() }
@@ -58,8 +59,9 @@ pub fn data_directory() -> &'static Path {
     Path::new(std::ffi::OsStr::from_bytes(directory.to_bytes()))
 }
 
-/// The identity of the data directory: its inode and, where the file system keeps it, its time of birth in nanoseconds
-/// since 1970. It survives a restart and a move of the disk, and a copy of the files has another one.
+/// The identity of the data directory: its inode and, where the file system keeps it, its time of
+/// birth in nanoseconds since 1970. It survives a restart and a move of the disk, and a copy of the
+/// files has another one.
 pub fn data_directory_identity() -> (u64, u128) {
     let Ok(metadata) = std::fs::metadata(data_directory()) else {
         return (0, 0);

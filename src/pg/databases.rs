@@ -5,8 +5,9 @@ use pgrx::pg_sys;
 /// The databases that allow connections and are no templates. Within a transaction.
 pub fn connectable() -> Vec<pg_sys::Oid> {
     let mut databases = Vec::new();
-    // SAFETY: as PostgreSQL's own launchers read the catalog: a scan with a snapshot of it, whose tuples are valid until the
-    // next one. What is read of a row comes before its first field of variable length.
+    // SAFETY: as PostgreSQL's own launchers read the catalog: a scan with a snapshot of it, whose
+    // tuples are valid until the next one. What is read of a row comes before its first field
+    // of variable length.
     unsafe {
         pg_sys::GetTransactionSnapshot();
         let mode = pg_sys::AccessShareLock as pg_sys::LOCKMODE;

@@ -10,7 +10,8 @@ use smtp_core::memory::{self, OutOfMemory};
 
 use super::encoding;
 
-/// An argument of type `text` or `bytea`: the bytes in the database's encoding. They are fetched when they are asked for.
+/// An argument of type `text` or `bytea`: the bytes in the database's encoding. They are fetched
+/// when they are asked for.
 #[derive(Clone, Copy)]
 pub struct Bytes<'a> {
     varlena: Option<NonNull<pg_sys::varlena>>,
@@ -36,7 +37,8 @@ impl<'a> Bytes<'a> {
         let Some(varlena) = self.varlena.map(NonNull::as_ptr) else {
             return 0;
         };
-        // SAFETY: a varlena; the size of one that is stored elsewhere or compressed is in its header.
+        // SAFETY: a varlena; the size of one that is stored elsewhere or compressed is in its
+        // header.
         unsafe {
             if varlena::varatt_is_4b_c(varlena) || varlena::varatt_is_1b_e(varlena) {
                 let size = pg_sys::toast_raw_datum_size(pg_sys::Datum::from(varlena));
@@ -69,8 +71,8 @@ impl<'a> TextArray<'a> {
             return Vec::new();
         };
         let (mut values, mut nulls, mut count) = (null_mut(), null_mut(), 0);
-        // SAFETY: an array of text, whose elements are varlenas with the alignment of integers. What detoasting and
-        // taking apart allocate lives as long as the call.
+        // SAFETY: an array of text, whose elements are varlenas with the alignment of integers.
+        // What detoasting and taking apart allocate lives as long as the call.
         let (values, nulls) = unsafe {
             let array = pg_sys::pg_detoast_datum(array).cast();
             let (element, alignment) = (pg_sys::TEXTOID, pg_sys::TYPALIGN_INT as _);
@@ -105,7 +107,8 @@ unsafe fn slice_of<'a, T>(first: *const T, count: usize) -> &'a [T] {
     }
 }
 
-/// Arguments that are declared as a varlena type in SQL: structs of the pointer, in a field of this name, and `_lent`.
+/// Arguments that are declared as a varlena type in SQL: structs of the pointer, in a field of this
+/// name, and `_lent`.
 macro_rules! varlena_arguments {
     ($($type:ident: $pointer:ident),*) => {$(
         impl ::pgrx::FromDatum for $type<'_> {
@@ -187,7 +190,8 @@ pub unsafe fn attribute_types(descriptor: pg_sys::TupleDesc) -> impl Iterator<It
 }
 
 /// # Safety
-/// `descriptor` is of a row type and has as many attributes as there are values, of their types. No value is toasted.
+/// `descriptor` is of a row type and has as many attributes as there are values, of their types. No
+/// value is toasted.
 pub unsafe fn row_datum<const ATTRIBUTES: usize>(
     descriptor: pg_sys::TupleDesc,
     values: [Option<pg_sys::Datum>; ATTRIBUTES],
@@ -201,7 +205,8 @@ pub unsafe fn row_datum<const ATTRIBUTES: usize>(
     }
 }
 
-/// A `bytea` of two parts, one behind the other; `None` where they are larger than a value can be, which is 1 GB.
+/// A `bytea` of two parts, one behind the other; `None` where they are larger than a value can be,
+/// which is 1 GB.
 pub fn bytea_datum(first: &[u8], second: &[u8]) -> Option<pg_sys::Datum> {
     // MaxAllocSize
     const LARGEST: usize = 0x3fff_ffff;
@@ -273,7 +278,8 @@ impl OctetBuffer {
     }
 }
 
-/// The SQL declarations are hand-written (`sql/install/`), so pgrx needs no name for these types; it asks all the same.
+/// The SQL declarations are hand-written (`sql/install/`), so pgrx needs no name for these types;
+/// it asks all the same.
 macro_rules! sql_is_handwritten {
     (generic $parameter:ident, $type:ty) => {
         sql_is_handwritten!(@ [$parameter] $type);

@@ -15,7 +15,8 @@ pub enum EncodingError {
     Untranslatable,
 }
 
-/// Text of the database, as UTF-8. Where the database has no encoding (SQL_ASCII), the bytes must be UTF-8 already.
+/// Text of the database, as UTF-8. Where the database has no encoding (SQL_ASCII), the bytes must
+/// be UTF-8 already.
 pub fn to_utf8(bytes: &[u8]) -> Result<Cow<'_, [u8]>, EncodingError> {
     match database_encoding() {
         pg_sys::pg_enc::PG_UTF8 => Ok(Cow::Borrowed(bytes)),
@@ -30,7 +31,8 @@ pub fn to_utf8(bytes: &[u8]) -> Result<Cow<'_, [u8]>, EncodingError> {
     }
 }
 
-/// Message data. It may be too long to be converted at once, so it is converted piece by piece as it is sent.
+/// Message data. It may be too long to be converted at once, so it is converted piece by piece as
+/// it is sent.
 pub enum MessageText<'a> {
     /// Bytes that go out as they are.
     Ready(Cow<'a, [u8]>),
@@ -39,7 +41,8 @@ pub enum MessageText<'a> {
 }
 
 impl<'a> MessageText<'a> {
-    /// Checks that all of the text can be sent, so that the message does not break off in the middle.
+    /// Checks that all of the text can be sent, so that the message does not break off in the
+    /// middle.
     pub fn new(text: &'a [u8]) -> Result<Self, EncodingError> {
         let is_sent_as_it_is = matches!(
             database_encoding(),
@@ -139,14 +142,16 @@ pub fn for_message(text: String) -> String {
     }
 }
 
-/// It stays what it is for as long as the backend lives; before there is a database nothing is converted.
+/// It stays what it is for as long as the backend lives; before there is a database nothing is
+/// converted.
 fn database_encoding() -> pg_sys::pg_enc::Type {
     static ENCODING: OnceLock<pg_sys::pg_enc::Type> = OnceLock::new();
     // SAFETY: reads a variable of the backend.
     *ENCODING.get_or_init(|| unsafe { pg_sys::GetDatabaseEncoding() as pg_sys::pg_enc::Type })
 }
 
-/// `None` where a character has no equivalent in UTF-8. PostgreSQL's own error would end the session that is in use.
+/// `None` where a character has no equivalent in UTF-8. PostgreSQL's own error would end the
+/// session that is in use.
 fn try_convert(bytes: &[u8], encoding: pg_sys::pg_enc::Type) -> Option<Vec<u8>> {
     const PIECE: usize = 8 * 1024;
     // SAFETY: a catalog look-up by constants.
@@ -161,8 +166,8 @@ fn try_convert(bytes: &[u8], encoding: pg_sys::pg_enc::Type) -> Option<Vec<u8>> 
     let mut rest = bytes;
     while !rest.is_empty() {
         let piece = &rest[..rest.len().min(PIECE)];
-        // SAFETY: source and target are valid for the lengths given; with `noError` nothing is raised, and the target
-        // is NUL-terminated within its length.
+        // SAFETY: source and target are valid for the lengths given; with `noError` nothing is
+        // raised, and the target is NUL-terminated within its length.
         let converted = unsafe {
             pg_sys::pg_do_encoding_conversion_buf(
                 procedure,
@@ -175,7 +180,8 @@ fn try_convert(bytes: &[u8], encoding: pg_sys::pg_enc::Type) -> Option<Vec<u8>> 
                 true,
             )
         };
-        // Less than the piece where its end cuts a character; nothing where its first character can't be converted.
+        // Less than the piece where its end cuts a character; nothing where its first character
+        // can't be converted.
         let converted = usize::try_from(converted).ok().filter(|count| *count > 0)?;
         out.extend_from_slice(&target[..memchr::memchr(0, &target)?]);
         rest = &rest[converted..];
@@ -198,8 +204,8 @@ fn transliterate(text: &str, encoding: pg_sys::pg_enc::Type) -> Vec<u8> {
             out.push(bytes[0]);
             continue;
         }
-        // SAFETY: source and target are valid for the lengths given; with `noError` nothing is raised, and the
-        // target is NUL-terminated within its length.
+        // SAFETY: source and target are valid for the lengths given; with `noError` nothing is
+        // raised, and the target is NUL-terminated within its length.
         let converted = procedure != pg_sys::InvalidOid
             && unsafe {
                 pg_sys::pg_do_encoding_conversion_buf(

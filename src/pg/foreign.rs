@@ -197,7 +197,8 @@ pub fn given_options(array: TextArray<'_>) -> Result<Options, EncodingError> {
 /// `list` is a list of options just read from a catalog, or null.
 unsafe fn options(list: *mut pg_sys::List) -> Result<Options, EncodingError> {
     let mut options = Options::new();
-    // SAFETY: as the caller promises: the elements are DefElems, their strings in memory of this list's own.
+    // SAFETY: as the caller promises: the elements are DefElems, their strings in memory of this
+    // list's own.
     unsafe {
         let Some(list) = list.as_ref() else {
             return Ok(options);

@@ -1,7 +1,9 @@
-//! Rows for tables of the extension, without a statement: as PostgreSQL's logical replication writes what it receives.
+//! Rows for tables of the extension, without a statement: as PostgreSQL's logical replication
+//! writes what it receives.
 //!
-//! Constraints, indexes and triggers count as ever. Nothing is parsed or planned, so nothing of it depends on a caller's
-//! search_path, temporary tables or privileges, and a row costs less than half of what INSERT costs.
+//! Constraints, indexes and triggers count as ever. Nothing is parsed or planned, so nothing of it
+//! depends on a caller's search_path, temporary tables or privileges, and a row costs less than
+//! half of what INSERT costs.
 
 use std::ptr::null_mut;
 
@@ -9,8 +11,8 @@ use pgrx::pg_sys;
 
 use super::datum::attribute_types;
 
-/// Several rows in a row. What unwinds before [`Insertion::end`] leaves all to the transaction's end: there is no
-/// destructor, because inside an abort it would be the second to clean up.
+/// Several rows in a row. What unwinds before [`Insertion::end`] leaves all to the transaction's
+/// end: there is no destructor, because inside an abort it would be the second to clean up.
 pub struct Insertion {
     state: *mut pg_sys::EState,
     /// The memory context of the caller.
@@ -39,7 +41,8 @@ impl Insertion {
 
     /// Opens a table whose attributes are of these types; `None` where it is another one.
     pub fn open(&self, table: pg_sys::Oid, types: &[pg_sys::Oid]) -> Option<Target> {
-        // SAFETY: what is opened is closed by close() or by the end of the transaction; the memory is the state's.
+        // SAFETY: what is opened is closed by close() or by the end of the transaction; the memory
+        // is the state's.
         unsafe {
             let relation = pg_sys::try_relation_open(table, MODE);
             if relation.is_null() {

@@ -1,8 +1,9 @@
-//! Waiting as a backend must: on the latch as well as on the socket, so that a cancel, a time-out of the statement, a
-//! terminate, a fast shutdown or the postmaster's death ends every wait at once.
+//! Waiting as a backend must: on the latch as well as on the socket, so that a cancel, a time-out
+//! of the statement, a terminate, a fast shutdown or the postmaster's death ends every wait at
+//! once.
 //!
-//! An interrupt surfaces through `ProcessInterrupts` and unwinds through the transport, whose destructors close what
-//! was open.
+//! An interrupt surfaces through `ProcessInterrupts` and unwinds through the transport, whose
+//! destructors close what was open.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -34,7 +35,8 @@ impl Wait for Latch {
             check_for_interrupts!();
             // Rounded up: waking a fraction of a millisecond early would spin.
             let left = deadline.remaining().unwrap_or(LONGEST).min(LONGEST);
-            // SAFETY: MyLatch is this backend's own latch, and the descriptor is open for as long as it is borrowed.
+            // SAFETY: MyLatch is this backend's own latch, and the descriptor is open for as long
+            // as it is borrowed.
             let happened = unsafe {
                 pg_sys::WaitLatchOrSocket(
                     pg_sys::MyLatch,
@@ -45,7 +47,8 @@ impl Wait for Latch {
                 ) as u32
             };
             if happened & pg_sys::WL_LATCH_SET != 0 {
-                // SAFETY: this backend's own latch. Reset comes before the check, so that no interrupt is lost in between.
+                // SAFETY: this backend's own latch. Reset comes before the check, so that no
+                // interrupt is lost in between.
                 unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
                 check_for_interrupts!();
             }
@@ -69,8 +72,8 @@ impl Wait for Latch {
     }
 }
 
-/// Waits for the latch, for a descriptor to become readable, or until the time is over, and resets the latch. It is for the
-/// caller to look for interrupts.
+/// Waits for the latch, for a descriptor to become readable, or until the time is over, and resets
+/// the latch. It is for the caller to look for interrupts.
 pub fn sleep(descriptor: Option<RawFd>, time: Duration) {
     let mut wanted = pg_sys::WL_LATCH_SET | pg_sys::WL_EXIT_ON_PM_DEATH | pg_sys::WL_TIMEOUT;
     if descriptor.is_some() {

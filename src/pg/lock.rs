@@ -1,5 +1,5 @@
-//! Locks of the extension's own in PostgreSQL's lock table: a class of advisory locks that no SQL function can take. They
-//! go with the process that holds them, however it ends.
+//! Locks of the extension's own in PostgreSQL's lock table: a class of advisory locks that no SQL
+//! function can take. They go with the process that holds them, however it ends.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ const CLASS: u16 = 0x7573;
 pub struct Tag(pg_sys::LOCKTAG);
 
 impl Tag {
-    /// A thing of a database, or of the cluster where that is [`pg_sys::InvalidOid`]. It has a kind and a number.
+    /// A thing of a database, or of the cluster where that is [`pg_sys::InvalidOid`]. It has a kind
+    /// and a number.
     pub fn new(database: pg_sys::Oid, kind: u32, number: u32) -> Self {
         Self(pg_sys::LOCKTAG {
             locktag_field1: database.to_u32(),
@@ -25,8 +26,8 @@ impl Tag {
         })
     }
 
-    /// The row of a database in `pg_database`, which DROP, RENAME, SET TABLESPACE and a copy as TEMPLATE lock against
-    /// sessions of that database.
+    /// The row of a database in `pg_database`, which DROP, RENAME, SET TABLESPACE and a copy as
+    /// TEMPLATE lock against sessions of that database.
     fn of_database(database: pg_sys::Oid) -> Self {
         Self(pg_sys::LOCKTAG {
             locktag_field1: 0,
@@ -38,8 +39,9 @@ impl Tag {
         })
     }
 
-    /// Takes the lock for as long as this process lives. False if another process has it. A process that only checks
-    /// whether it is taken holds it for a moment, so this tries for a tenth of a second.
+    /// Takes the lock for as long as this process lives. False if another process has it. A process
+    /// that only checks whether it is taken holds it for a moment, so this tries for a tenth of
+    /// a second.
     pub fn take(self) -> bool {
         (0..20).any(|_| {
             let taken = acquire(self, pg_sys::ExclusiveLock);
@@ -50,7 +52,8 @@ impl Tag {
         })
     }
 
-    /// Takes the lock for the rest of the transaction. False where another process has it, or this transaction already.
+    /// Takes the lock for the rest of the transaction. False where another process has it, or this
+    /// transaction already.
     pub fn take_in_transaction(self) -> bool {
         // SAFETY: a tag, within a transaction; it does not wait.
         let result =

@@ -1,14 +1,18 @@
 //! A failed allocation is an ERROR of the call, never the end of the server.
 //!
-//! Rust aborts the process when an allocation fails, and PostgreSQL then restarts the whole cluster. The allocator of
-//! this library prevents that:
+//! Rust aborts the process when an allocation fails, and PostgreSQL then restarts the whole
+//! cluster. The allocator of this library prevents that:
 //!
-//! - Code that handles the failure ([`smtp_core::memory`]) gets it. All large allocations are made there.
-//! - Everything else is served from a reserve when malloc fails. [`check`] raises ERROR 53200 before the reserve is used
-//!   up, and a call is refused while too much of it is in use ([`may_begin`]).
-//! - When the reserve is empty too, the session ends with FATAL. That takes this process away in order, and no other.
+//! - Code that handles the failure ([`smtp_core::memory`]) gets it. All large allocations are made
+//!   there.
+//! - Everything else is served from a reserve when malloc fails. [`check`] raises ERROR 53200
+//!   before the reserve is used up, and a call is refused while too much of it is in use
+//!   ([`may_begin`]).
+//! - When the reserve is empty too, the session ends with FATAL. That takes this process away in
+//!   order, and no other.
 //!
-//! The reserve is static, so nothing has to be allocated for it, and its pages cost nothing before their first use.
+//! The reserve is static, so nothing has to be allocated for it, and its pages cost nothing before
+//! their first use.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -24,7 +28,8 @@ use smtp_core::memory::is_fallible;
 
 use super::report::{self, Error, OUT_OF_MEMORY, raise};
 
-/// What the reserve is divided into. It is the alignment of every block, too; std's channels ask for the most.
+/// What the reserve is divided into. It is the alignment of every block, too; std's channels ask
+/// for the most.
 const GRANULE: usize = 128;
 const GRANULES: usize = 8 * 1024;
 const SIZE: usize = GRANULE * GRANULES;
@@ -40,8 +45,8 @@ static ALLOCATOR: Allocator = Allocator;
 /// malloc, and the reserve behind it.
 struct Allocator;
 
-// SAFETY: a block is malloc's or the reserve's, told apart by its address, and goes back where it came from. Nothing
-// unwinds: without memory the process exits or waits.
+// SAFETY: a block is malloc's or the reserve's, told apart by its address, and goes back where it
+// came from. Nothing unwinds: without memory the process exits or waits.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -97,7 +102,8 @@ impl Allocator {
     /// As for `realloc`.
     #[cold]
     unsafe fn move_to_new(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: the caller of realloc promises a valid layout. The old block stays valid until it is copied.
+        // SAFETY: the caller of realloc promises a valid layout. The old block stays valid until it
+        // is copied.
         unsafe {
             let new = self.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
             if !new.is_null() {
@@ -208,8 +214,9 @@ fn is_backend_thread() -> bool {
     BACKEND_THREAD.load(Ordering::Relaxed) == unsafe { pthread_self() }
 }
 
-/// Called when the library is loaded. Thread-local variables register their destructors with libc at their first use,
-/// and libc aborts where it has no memory for that: so their first use is now. `touch` uses those of other modules.
+/// Called when the library is loaded. Thread-local variables register their destructors with libc
+/// at their first use, and libc aborts where it has no memory for that: so their first use is now.
+/// `touch` uses those of other modules.
 pub fn prepare(touch: impl FnOnce()) {
     // SAFETY: never fails.
     BACKEND_THREAD.store(unsafe { pthread_self() }, Ordering::Relaxed);
@@ -225,7 +232,8 @@ pub fn may_begin() -> bool {
     RESERVE.used() <= BEGIN
 }
 
-/// Raises an ERROR if malloc has failed for too much since the call began. To be called wherever the call may end.
+/// Raises an ERROR if malloc has failed for too much since the call began. To be called wherever
+/// the call may end.
 pub fn check() {
     if RESERVE.used() > CONTINUE {
         raise(Error {
@@ -238,12 +246,13 @@ pub fn check() {
     }
 }
 
-/// The last resort: FATAL, which runs PostgreSQL's clean-up and exits. It does not return into the code that needed
-/// the memory.
+/// The last resort: FATAL, which runs PostgreSQL's clean-up and exits. It does not return into the
+/// code that needed the memory.
 #[cold]
 fn end_session() -> ! {
-    // SAFETY: on the thread that runs PostgreSQL's code. FATAL neither returns nor jumps. While the process exits already,
-    // it has left the shared memory before any destructor of this library runs.
+    // SAFETY: on the thread that runs PostgreSQL's code. FATAL neither returns nor jumps. While the
+    // process exits already, it has left the shared memory before any destructor of this
+    // library runs.
     unsafe {
         if !pg_sys::proc_exit_inprogress {
             pg_sys::error_context_stack = null_mut();

@@ -1,5 +1,5 @@
-//! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages, roles and foreign
-//! servers.
+//! PostgreSQL without SMTP: arguments and results, encodings, memory, waiting, messages, roles and
+//! foreign servers.
 
 pub mod background;
 pub mod caller_query;

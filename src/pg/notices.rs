@@ -1,8 +1,8 @@
 //! Messages that are no errors: warnings, and the transcript of a conversation.
 //!
-//! At the end of each of them PostgreSQL looks for interrupts and may raise one. With pgrx's own way to report that is
-//! a jump over every frame up to SQL: nothing is closed, and what is borrowed stays borrowed. Here it is a panic, as
-//! from any other call of PostgreSQL's.
+//! At the end of each of them PostgreSQL looks for interrupts and may raise one. With pgrx's own
+//! way to report that is a jump over every frame up to SQL: nothing is closed, and what is borrowed
+//! stays borrowed. Here it is a panic, as from any other call of PostgreSQL's.
 
 use std::ffi::{CString, c_char, c_int};
 use std::ptr::null;
@@ -12,8 +12,9 @@ use pgrx::{PgLogLevel, pg_sys};
 
 use super::encoding;
 
-/// Sends a message with the SQLSTATE that PostgreSQL gives its level, which is below ERROR. The server log gets neither
-/// the statement nor the context with it: both have the caller's literals, passwords among them.
+/// Sends a message with the SQLSTATE that PostgreSQL gives its level, which is below ERROR. The
+/// server log gets neither the statement nor the context with it: both have the caller's literals,
+/// passwords among them.
 pub fn send(level: PgLogLevel, message: &str, detail: Option<&str>) {
     send_with_hint(level, message, detail, None);
 }
@@ -22,7 +23,8 @@ fn send_with_hint(level: PgLogLevel, message: &str, detail: Option<&str>, hint: 
     let message = c_string(message);
     let detail = detail.map(c_string);
     let hint = hint.map(c_string);
-    // SAFETY: the strings outlive the call, which copies them. The closure owns nothing that a jump would leave behind.
+    // SAFETY: the strings outlive the call, which copies them. The closure owns nothing that a jump
+    // would leave behind.
     unsafe {
         pg_guard_ffi_boundary(|| {
             if !errstart(level as c_int, null()) {

@@ -1,7 +1,8 @@
-//! SQL with the rights of the role that owns the extension's tables, for what its callers may do only by its functions.
+//! SQL with the rights of the role that owns the extension's tables, for what its callers may do
+//! only by its functions.
 //!
-//! Whoever calls judges the caller's rights before. The search path is pinned, so that no operator, function or table
-//! of the caller's can take the place of one of PostgreSQL's.
+//! Whoever calls judges the caller's rights before. The search path is pinned, so that no operator,
+//! function or table of the caller's can take the place of one of PostgreSQL's.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char};
@@ -41,8 +42,9 @@ fn owner(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
     }
 }
 
-/// Runs SQL as the owner of the extension's table `message`; `None` where there is no such table. What is raised or
-/// panics in here ends the (sub)transaction, which gives the role and the search path back.
+/// Runs SQL as the owner of the extension's table `message`; `None` where there is no such table.
+/// What is raised or panics in here ends the (sub)transaction, which gives the role and the search
+/// path back.
 pub fn with_owner_rights<T>(run: impl FnOnce(&mut SpiClient<'_>) -> T) -> Option<T> {
     as_owner(|| with_pinned_path(run))
 }
@@ -87,7 +89,8 @@ fn with_pinned_path<T>(run: impl FnOnce(&mut SpiClient<'_>) -> T) -> T {
 
 /// A statement that a backend parses once. It is planned anew where what it names has changed.
 ///
-/// For a thread-local constant: it has no destructor, as PostgreSQL is gone by the time that one would run.
+/// For a thread-local constant: it has no destructor, as PostgreSQL is gone by the time that one
+/// would run.
 pub struct Plan {
     text: &'static CStr,
     /// The types of its parameters.

@@ -1,4 +1,5 @@
-//! Statements that are run once, within [`super::owner::with_owner_rights`] or with the rights of the caller.
+//! Statements that are run once, within [`super::owner::with_owner_rights`] or with the rights of
+//! the caller.
 
 use std::borrow::Cow;
 use std::ffi::{CString, c_char};
@@ -17,7 +18,8 @@ pub struct Rows<'a> {
     table: &'a pg_sys::SPITupleTable,
 }
 
-/// Runs a statement that may write, with a snapshot of its own; returns how many rows it has found or written.
+/// Runs a statement that may write, with a snapshot of its own; returns how many rows it has found
+/// or written.
 pub fn run(_: &mut SpiClient<'_>, statement: &str, parameters: &[Parameter]) -> u64 {
     let statement = CString::new(statement).expect("a statement has no NUL");
     let mut types: Vec<pg_sys::Oid> = parameters.iter().map(|(of, _)| *of).collect();
@@ -55,8 +57,8 @@ pub fn rows<'a>(client: &'a mut SpiClient<'_>, query: &str, parameters: &[Parame
 impl<'a> Rows<'a> {
     /// Those of the statement that was run last.
     pub(super) fn of_last(_: &'a mut SpiClient<'_>) -> Self {
-        // SAFETY: a statement with a result has set it, and it lives until the next one or the end of SPI, which the client
-        // outlives.
+        // SAFETY: a statement with a result has set it, and it lives until the next one or the end
+        // of SPI, which the client outlives.
         let table = unsafe { pg_sys::SPI_tuptable.as_ref() };
         Self {
             table: table.expect("a statement with a result"),

@@ -22,13 +22,14 @@ pub struct Record<'a> {
 }
 
 impl<'a> RecordArray<'a> {
-    /// The row type, and the elements of all dimensions in storage order. Neither an array that PL/pgSQL holds in
-    /// expanded form nor a record is copied.
+    /// The row type, and the elements of all dimensions in storage order. Neither an array that
+    /// PL/pgSQL holds in expanded form nor a record is copied.
     pub fn elements(self) -> (pg_sys::Oid, Vec<Option<Record<'a>>>) {
         let Some(array) = self.array.map(NonNull::as_ptr) else {
             return (pg_sys::InvalidOid, Vec::new());
         };
-        // SAFETY: an array of a row type. What detoasting and taking apart allocate lives as long as the call.
+        // SAFETY: an array of a row type. What detoasting and taking apart allocate lives as long
+        // as the call.
         let (row_type, values, nulls, count) = unsafe {
             let any = pg_sys::DatumGetAnyArrayP(pg_sys::Datum::from(array));
             match (*any).flt.vl_len_ == pg_sys::EOH_HEADER_MAGIC {

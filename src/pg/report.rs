@@ -1,9 +1,9 @@
 //! Raising an error with any SQLSTATE and a line of CONTEXT.
 //!
-//! pgrx only raises SQLSTATEs of a closed list, so ours travel on `error_context_stack`: [`raise`] pushes a static
-//! callback and panics with pgrx's report; when pgrx hands that to `errfinish`, the callback sets the SQLSTATE and adds
-//! the line of CONTEXT. PostgreSQL restores the stack when the error is caught. The panic must not be caught in Rust on
-//! the way.
+//! pgrx only raises SQLSTATEs of a closed list, so ours travel on `error_context_stack`: [`raise`]
+//! pushes a static callback and panics with pgrx's report; when pgrx hands that to `errfinish`, the
+//! callback sets the SQLSTATE and adds the line of CONTEXT. PostgreSQL restores the stack when the
+//! error is caught. The panic must not be caught in Rust on the way.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -88,8 +88,8 @@ static CALLBACK: Callback = Callback(std::cell::UnsafeCell::new(pg_sys::ErrorCon
 
 fn push_callback() {
     let callback = CALLBACK.0.get();
-    // SAFETY: the static is valid for ever and not on the stack yet: every error that pushed it has left, and
-    // PostgreSQL restored the stack when it did.
+    // SAFETY: the static is valid for ever and not on the stack yet: every error that pushed it has
+    // left, and PostgreSQL restored the stack when it did.
     unsafe {
         (*callback).previous = pg_sys::error_context_stack;
         (*callback).callback = Some(add_to_error);
@@ -97,7 +97,8 @@ fn push_callback() {
     }
 }
 
-/// Called by `errfinish` for the error that [`raise`] raised, and for no other: what it adds is taken once.
+/// Called by `errfinish` for the error that [`raise`] raised, and for no other: what it adds is
+/// taken once.
 unsafe extern "C-unwind" fn add_to_error(_: *mut c_void) {
     unsafe extern "C-unwind" {
         fn errcode(sqlerrcode: c_int) -> c_int;

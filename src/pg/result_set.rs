@@ -1,7 +1,8 @@
 //! Results of set-returning functions: all rows at once, in a tuplestore.
 //!
-//! pgrx's `TableIterator` returns a row a call instead. For that it builds a memory context and a description of the row, and
-//! is called once more at the end, which costs more than sending a mail does.
+//! pgrx's `TableIterator` returns a row a call instead. For that it builds a memory context and a
+//! description of the row, and is called once more at the end, which costs more than sending a mail
+//! does.
 
 use pgrx::callconv::{CallCx, RetAbi};
 use pgrx::{IntoHeapTuple, is_a, pg_sys};
@@ -15,8 +16,8 @@ const FEATURE_NOT_SUPPORTED: &[u8; 5] = b"0A000";
 /// The rows of a function that is declared to return a table: tuples of its columns.
 pub struct ResultSet<R>(pub Vec<R>);
 
-// SAFETY: the executor finds the rows in the result information, as `SFRM_Materialize` in PostgreSQL's execnodes.h says, and
-// does not look at the value that is returned.
+// SAFETY: the executor finds the rows in the result information, as `SFRM_Materialize` in
+// PostgreSQL's execnodes.h says, and does not look at the value that is returned.
 unsafe impl<R: IntoHeapTuple> RetAbi for ResultSet<R> {
     type Item = Self;
     type Ret = Self;
@@ -34,8 +35,8 @@ unsafe impl<R: IntoHeapTuple> RetAbi for ResultSet<R> {
     }
 
     unsafe fn box_ret_in_fcinfo(fcinfo: pg_sys::FunctionCallInfo, ret: Self) -> pg_sys::Datum {
-        // SAFETY: as the caller promises. The executor has made the description of the row from the declaration of the
-        // function, whose columns are those of the tuples.
+        // SAFETY: as the caller promises. The executor has made the description of the row from the
+        // declaration of the function, whose columns are those of the tuples.
         unsafe {
             let info = result_information(fcinfo);
             let rows = tuplestore(info);

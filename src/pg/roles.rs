@@ -4,7 +4,8 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-/// The current role, and the restrictions that PostgreSQL sets while it runs code with another's rights.
+/// The current role, and the restrictions that PostgreSQL sets while it runs code with another's
+/// rights.
 pub fn current_with_context() -> (pg_sys::Oid, u32) {
     let (mut role, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: reads the backend's state into the two variables.

@@ -1,7 +1,8 @@
-//! Sets of rows: the result of a query that runs with the owner's rights, as the result of a function.
+//! Sets of rows: the result of a query that runs with the owner's rights, as the result of a
+//! function.
 //!
-//! The rows go from the query's plan into a tuplestore, which spills to disk: whoever reads a view over such a function
-//! sees neither the plan nor the rows that the query left out.
+//! The rows go from the query's plan into a tuplestore, which spills to disk: whoever reads a view
+//! over such a function sees neither the plan nor the rows that the query left out.
 
 use std::ffi::{CString, c_char};
 
@@ -16,8 +17,8 @@ use super::owner;
 use super::query::Parameter;
 use super::result_set::{hand_over, result_information, tuplestore};
 
-/// The rows of a query that only reads, for a function that is declared to return a set of them. PostgreSQL refuses rows
-/// that are not of the declared types.
+/// The rows of a query that only reads, for a function that is declared to return a set of them.
+/// PostgreSQL refuses rows that are not of the declared types.
 pub struct OwnersRows {
     query: CString,
     parameters: Vec<Parameter>,

@@ -1,10 +1,11 @@
 //! One piece of memory that all processes of the server share, however the library was loaded.
 //!
 //! - Preloaded with `shared_preload_libraries`: it is allocated when the server starts.
-//! - Else from PostgreSQL 17 on: the first who attaches makes a named segment, which stays until the server stops.
-//! - Else one process, the launcher of the background workers, makes a segment and holds a lock whose number is the
-//!   segment's handle. Others read the handle from the lock table. The segment is closed when that process ends, and its
-//!   successor makes another.
+//! - Else from PostgreSQL 17 on: the first who attaches makes a named segment, which stays until
+//!   the server stops.
+//! - Else one process, the launcher of the background workers, makes a segment and holds a lock
+//!   whose number is the segment's handle. Others read the handle from the lock table. The segment
+//!   is closed when that process ends, and its successor makes another.
 
 use std::any::TypeId;
 use std::ffi::{CStr, c_void};
@@ -17,8 +18,8 @@ use pgrx::pg_sys;
 /// A type that may lie in shared memory.
 ///
 /// # Safety
-/// Octets of zero are a valid value, it may be used by all processes at once, refers to no memory of one process, and
-/// needs not be dropped.
+/// Octets of zero are a valid value, it may be used by all processes at once, refers to no memory
+/// of one process, and needs not be dropped.
 pub unsafe trait Shareable: Sync + 'static {}
 
 // SAFETY: atomics of zero.
@@ -27,7 +28,8 @@ unsafe impl Shareable for AtomicBool {}
 unsafe impl Shareable for AtomicU32 {}
 // SAFETY: as above.
 unsafe impl Shareable for AtomicU64 {}
-// SAFETY: it refers to the latch of a process, which lies in shared memory itself, at the same address for all.
+// SAFETY: it refers to the latch of a process, which lies in shared memory itself, at the same
+// address for all.
 unsafe impl Shareable for SharedLatch {}
 // SAFETY: each element may.
 unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
@@ -54,7 +56,8 @@ pub struct SharedLatch(AtomicPtr<pg_sys::Latch>);
 impl SharedLatch {
     /// It is this process's.
     pub fn own(&self) {
-        // SAFETY: reads a pointer. A background worker's latch is part of its PGPROC, in shared memory.
+        // SAFETY: reads a pointer. A background worker's latch is part of its PGPROC, in shared
+        // memory.
         self.0.store(unsafe { pg_sys::MyLatch }, Ordering::SeqCst);
     }
 
@@ -73,7 +76,8 @@ impl SharedLatch {
         if latch.is_null() {
             return false;
         }
-        // SAFETY: the latch of a PGPROC, which stays where it is. If another process has it by now, that wakes for nothing.
+        // SAFETY: the latch of a PGPROC, which stays where it is. If another process has it by now,
+        // that wakes for nothing.
         unsafe { pg_sys::SetLatch(latch) };
         true
     }
@@ -184,8 +188,8 @@ mod at_start {
     #[pgrx::pg_guard]
     unsafe extern "C-unwind" fn started() {
         let mut found = false;
-        // SAFETY: the hook that was there before; then as PostgreSQL asks, under its lock (AddinShmemInitLock, which has
-        // this number in all versions).
+        // SAFETY: the hook that was there before; then as PostgreSQL asks, under its lock
+        // (AddinShmemInitLock, which has this number in all versions).
         unsafe {
             if let Some(previous) = PREVIOUS_STARTUP {
                 previous();
@@ -212,7 +216,8 @@ mod later {
 
     pub fn attach() -> Option<NonNull<c_void>> {
         let mut found = false;
-        // SAFETY: the segment has this size under this name, and lies at its address until this process ends.
+        // SAFETY: the segment has this size under this name, and lies at its address until this
+        // process ends.
         let address = unsafe {
             pg_sys::GetNamedDSMSegment(
                 region().name.as_ptr(),
@@ -270,7 +275,8 @@ mod later {
     }
 
     pub fn create() -> Option<NonNull<c_void>> {
-        // SAFETY: a new segment, mapped for as long as this process lives; the callback outlives it.
+        // SAFETY: a new segment, mapped for as long as this process lives; the callback outlives
+        // it.
         let (address, handle) = unsafe {
             let segment = pg_sys::dsm_create(region().size, 0);
             pg_sys::dsm_pin_mapping(segment);

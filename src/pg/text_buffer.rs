@@ -11,8 +11,8 @@ use super::datum::sql_is_handwritten;
 /// Octets of an allocation of PostgreSQL's, at most: MaxAllocSize of memutils.h.
 const LONGEST: usize = 0x3fff_ffff;
 
-/// A value of type `text`, in the database's encoding, written in place: no copy is made of it in the end. It lives in the
-/// memory context in which it was made.
+/// A value of type `text`, in the database's encoding, written in place: no copy is made of it in
+/// the end. It lives in the memory context in which it was made.
 pub struct TextBuffer(pg_sys::StringInfoData);
 
 impl TextBuffer {
@@ -44,7 +44,8 @@ unsafe impl BoxRet for TextBuffer {
 sql_is_handwritten!(TextBuffer);
 
 impl Write for TextBuffer {
-    /// All of it, or [`io::ErrorKind::FileTooLarge`] where that would be more than a value may have.
+    /// All of it, or [`io::ErrorKind::FileTooLarge`] where that would be more than a value may
+    /// have.
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         let buffer = &mut self.0;
         let length = usize::try_from(buffer.len).unwrap_or(LONGEST);

@@ -11,7 +11,8 @@ type Work = Box<dyn FnOnce() + Send>;
 pub fn spawn(work: Work) -> io::Result<()> {
     let work = Box::into_raw(Box::new(work)).cast();
     let mut thread = 0;
-    // SAFETY: `run` takes the work over, if the thread is started. Nothing else uses the thread once it is detached.
+    // SAFETY: `run` takes the work over, if the thread is started. Nothing else uses the thread
+    // once it is detached.
     unsafe {
         let error = pthread_create(&mut thread, null(), run, work);
         if error != 0 {

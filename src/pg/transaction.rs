@@ -8,20 +8,23 @@ use pgrx::pg_sys::{self, XactEvent};
 /// How a transaction ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It is committed, and others see what it did. Or it is prepared: another session commits it, perhaps.
+    /// It is committed, and others see what it did. Or it is prepared: another session commits it,
+    /// perhaps.
     Committed,
     Aborted,
 }
 
-/// Has a function called at the end of each transaction of this process. It must neither panic nor raise, nor allocate
-/// memory: after a commit that takes the whole cluster down. Only the first call counts; there is one such function.
+/// Has a function called at the end of each transaction of this process. It must neither panic nor
+/// raise, nor allocate memory: after a commit that takes the whole cluster down. Only the first
+/// call counts; there is one such function.
 pub fn at_each_end(call: fn(Ending)) {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     if REGISTERED.swap(true, Ordering::Relaxed) {
         return;
     }
     CALL.store(call as usize, Ordering::Relaxed);
-    // SAFETY: the callback is a static function. It stays registered: to take it out costs more than to leave it.
+    // SAFETY: the callback is a static function. It stays registered: to take it out costs more
+    // than to leave it.
     unsafe { pg_sys::RegisterXactCallback(Some(ended), std::ptr::null_mut()) };
 }
 
@@ -45,8 +48,8 @@ pub fn is_read_only() -> bool {
     unsafe { pg_sys::XactReadOnly }
 }
 
-/// Raises an error where the transaction may not write: because it is read-only, or the server is a standby. `command`
-/// names what the caller wanted.
+/// Raises an error where the transaction may not write: because it is read-only, or the server is a
+/// standby. `command` names what the caller wanted.
 pub fn require_writable(command: &CStr) {
     // SAFETY: a C string; raises or returns.
     unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };

@@ -1,4 +1,5 @@
-//! The mail servers of this database as this backend has read them, for as long as the catalog does not change.
+//! The mail servers of this database as this backend has read them, for as long as the catalog does
+//! not change.
 
 use std::cell::RefCell;
 use std::rc::Rc;

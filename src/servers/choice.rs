@@ -11,8 +11,8 @@ use crate::pg::foreign::{self, quote_identifier};
 use crate::pg::roles;
 use crate::settings;
 
-/// The server that `utl_smtp.delivery_server` names. Without that: of those that the role may use and whose host is this
-/// one, the one with this port, else the only one.
+/// The server that `utl_smtp.delivery_server` names. Without that: of those that the role may use
+/// and whose host is this one, the one with this port, else the only one.
 pub fn for_delivery(host: &Host, port: u16, role: pg_sys::Oid) -> Result<Arc<Server>, Report> {
     if let Some(name) = settings::delivery_server() {
         return Server::usable(&name, role);

@@ -1,4 +1,5 @@
-//! Mail servers as SQL objects: foreign servers of the wrapper `utl_smtp`, and user mappings that hold credentials.
+//! Mail servers as SQL objects: foreign servers of the wrapper `utl_smtp`, and user mappings that
+//! hold credentials.
 //!
 //! They are read from the catalogs at each use, so ALTER and DROP count at the next one.
 
@@ -71,7 +72,8 @@ impl Server {
         Self::read(found).map(|server| Some(Arc::new(server)))
     }
 
-    /// The mail server with this OID, whoever may use it; `None` if there is none, or a server of another kind.
+    /// The mail server with this OID, whoever may use it; `None` if there is none, or a server of
+    /// another kind.
     pub fn of(oid: pg_sys::Oid) -> Result<Option<Self>, Report> {
         let found = foreign::server_of(oid).map_err(|error| Report::encoding("server", error))?;
         found
@@ -119,15 +121,16 @@ impl Server {
         }
     }
 
-    /// Refuses a role that may not have mail sent by it: the access control list is asked for the server's owner, and a
-    /// denial for the role counts too.
+    /// Refuses a role that may not have mail sent by it: the access control list is asked for the
+    /// server's owner, and a denial for the role counts too.
     pub fn require_access(&self, role: pg_sys::Oid) -> Result<(), Report> {
         let Address { host, port, .. } = &self.address;
         access::require(self.owner, host, *port, Privilege::Converse)?;
         access::require_not_denied(role, host, *port, Privilege::Converse)
     }
 
-    /// Refuses a message that is larger than the server's option allows, as a mail server would (RFC 1870 §6.3).
+    /// Refuses a message that is larger than the server's option allows, as a mail server would
+    /// (RFC 1870 §6.3).
     pub fn require_size(&self, octets: u64) -> Result<(), Report> {
         match self.options.max_message_size {
             Some(most) if octets > most => Err(too_large(octets, most)),

@@ -1,7 +1,7 @@
 //! The options of a server and of a user mapping: which there are, and what each may be.
 //!
-//! The validator and every use read them by the same tables, so what is accepted can be used. An error never repeats
-//! the value of a mapping's option: any of them may be a secret.
+//! The validator and every use read them by the same tables, so what is accepted can be used. An
+//! error never repeats the value of a mapping's option: any of them may be a secret.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -144,7 +144,8 @@ pub struct MappingOptions {
     pub parameters: Parameters,
 }
 
-/// What is wrong with a value: a phrase that can stand alone, without the value where that may be a secret.
+/// What is wrong with a value: a phrase that can stand alone, without the value where that may be a
+/// secret.
 struct Invalid {
     reason: String,
     /// What is valid.

@@ -8,7 +8,8 @@ use super::options::{ClientAuth, GrantType};
 use super::{Mapping, Server};
 use crate::errors::{Report, hints};
 
-/// What a token is kept under: a server and a mapping as they are. Whoever alters one of them has another key.
+/// What a token is kept under: a server and a mapping as they are. Whoever alters one of them has
+/// another key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TokenKey {
     pub server: pg_sys::Oid,
@@ -40,7 +41,8 @@ pub fn endpoint<'a>(
     }
 }
 
-/// The request for a token. `refresh_token`: instead of the option's, where it was exchanged for another.
+/// The request for a token. `refresh_token`: instead of the option's, where it was exchanged for
+/// another.
 pub fn request(
     server: &Server,
     mapping: &Mapping,

@@ -1,7 +1,8 @@
 //! Settings that the caller of another role's function can't impose on it.
 //!
-//! A value counts if it is configuration, or if the role that set it has the current role's privileges. A SECURITY
-//! DEFINER function so sees its own settings and the configuration, not what its caller chose.
+//! A value counts if it is configuration, or if the role that set it has the current role's
+//! privileges. A SECURITY DEFINER function so sees its own settings and the configuration, not what
+//! its caller chose.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::sync::atomic::{AtomicPtr, Ordering};

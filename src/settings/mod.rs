@@ -102,7 +102,8 @@ pub fn delivery() -> Delivery {
     DELIVERY.get()
 }
 
-/// The mail server that delivers what recorded conversations queue; `None` where the setting is empty.
+/// The mail server that delivers what recorded conversations queue; `None` where the setting is
+/// empty.
 pub fn delivery_server() -> Option<String> {
     non_empty(DELIVERY_SERVER.get())
 }

@@ -190,8 +190,8 @@ fn define_numbers() {
     }
 }
 
-/// PostgreSQL takes settings that are fixed at the server's start only while it preloads libraries. In a library that is
-/// loaded later it is one of the configuration files.
+/// PostgreSQL takes settings that are fixed at the server's start only while it preloads libraries.
+/// In a library that is loaded later it is one of the configuration files.
 fn define_home() {
     // SAFETY: reads the process's state; the hook is guarded.
     unsafe {

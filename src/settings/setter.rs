@@ -12,9 +12,11 @@ use crate::pg::roles;
 /// Where a value comes from.
 #[derive(Clone, Copy)]
 pub enum Setter {
-    /// The configuration of the server, the database or the session's role, or the built-in default.
+    /// The configuration of the server, the database or the session's role, or the built-in
+    /// default.
     Configuration,
-    /// A role: by SET, set_config(), the header of a function, or the start-up options of its connection.
+    /// A role: by SET, set_config(), the header of a function, or the start-up options of its
+    /// connection.
     Role(pg_sys::Oid),
 }
 
@@ -59,8 +61,8 @@ pub fn find(name: &CStr) -> Option<NonNull<config_generic>> {
     NonNull::new(record)
 }
 
-/// From 15 on PostgreSQL keeps the role itself, stacks and restores it with the value, and hands it on when a setting
-/// replaces its placeholder.
+/// From 15 on PostgreSQL keeps the role itself, stacks and restores it with the value, and hands it
+/// on when a setting replaces its placeholder.
 #[cfg(not(feature = "pg14"))]
 mod kept {
     use super::*;
@@ -74,7 +76,8 @@ mod kept {
     }
 }
 
-/// Before 15 a check hook keeps the role as the "extra" of the value, which PostgreSQL stacks and restores with it.
+/// Before 15 a check hook keeps the role as the "extra" of the value, which PostgreSQL stacks and
+/// restores with it.
 #[cfg(feature = "pg14")]
 mod kept {
     use super::*;
@@ -115,7 +118,8 @@ mod kept {
         extra: *mut *mut c_void,
         source: GucSource::Type,
     ) -> bool {
-        // Nothing says who set a placeholder. It was not the function that is running, as far as can be told.
+        // Nothing says who set a placeholder. It was not the function that is running, as far as
+        // can be told.
         let role = match (DEFINING.load(Ordering::Relaxed), source) {
             (false, _) => roles::current(),
             // SAFETY: reads the backend's state.

@@ -1,8 +1,9 @@
 //! Start-up options must not hide what the administrator configured.
 //!
-//! Before the library is loaded, PostgreSQL lets the start-up options of a connection (`PGOPTIONS`) replace the value
-//! of a setting that it doesn't know yet. When the library defines the setting, PostgreSQL drops the option of a role
-//! that may not set it. The configured value is gone by then, and the built-in default would apply.
+//! Before the library is loaded, PostgreSQL lets the start-up options of a connection (`PGOPTIONS`)
+//! replace the value of a setting that it doesn't know yet. When the library defines the setting,
+//! PostgreSQL drops the option of a role that may not set it. The configured value is gone by then,
+//! and the built-in default would apply.
 
 use std::ffi::CStr;
 

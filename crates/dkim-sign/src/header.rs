@@ -37,8 +37,8 @@ const FROM: usize = 0;
 /// How fields with one name are signed.
 struct Rule {
     name: &'static str,
-    /// How often the name is listed beyond the fields that there are. With 1, a field that is added
-    /// later breaks the signature (RFC 6376 §5.4.2).
+    /// How often the name is listed beyond the fields that there are. With 1, a field that is
+    /// added later breaks the signature (RFC 6376 §5.4.2).
     extra: usize,
 }
 

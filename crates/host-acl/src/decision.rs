@@ -248,7 +248,8 @@ mod tests {
             ..ENTRY
         };
         for (stronger, weaker) in [
-            // The host before the port range, the port range before the order, the order before DENY.
+            // The host before the port range, the port range before the order, the order before
+            // DENY.
             (
                 ENTRY,
                 Entry {

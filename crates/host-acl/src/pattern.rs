@@ -1,7 +1,8 @@
-//! What an access entry names: a host, a domain, a network, or everything; and which of two is the narrower.
+//! What an access entry names: a host, a domain, a network, or everything; and which of two is the
+//! narrower.
 //!
-//! Patterns are ordered by their precedence: the number of labels for names, the number of leading bits that count for
-//! addresses, zero for `*`.
+//! Patterns are ordered by their precedence: the number of labels for names, the number of leading
+//! bits that count for addresses, zero for `*`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use smtp_core::host::{Host, HostName, HostProblem, parse_address};
 use smtp_core::text::{TextError, printable, quoted};
 
-/// The host of an access entry. Its text is canonical: reading what `Display` writes gives the same pattern.
+/// The host of an access entry. Its text is canonical: reading what `Display` writes gives the same
+/// pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostPattern(Kind);
 
@@ -75,7 +77,8 @@ pub enum PatternProblem {
 }
 
 impl HostPattern {
-    /// Takes a host, `*`, `*.example.com`, `192.0.2.0/24`, `2001:db8::/32`, `192.0.2.*`, `192.0.*` or `192.*`.
+    /// Takes a host, `*`, `*.example.com`, `192.0.2.0/24`, `2001:db8::/32`, `192.0.2.*`, `192.0.*`
+    /// or `192.*`.
     ///
     /// # Errors
     /// Where the text is none of them.
@@ -89,8 +92,8 @@ impl HostPattern {
             })
     }
 
-    /// Whether an entry for this pattern speaks of `host`. No name is resolved for that: an entry for a name does not
-    /// speak of its address, nor the reverse.
+    /// Whether an entry for this pattern speaks of `host`. No name is resolved for that: an entry
+    /// for a name does not speak of its address, nor the reverse.
     pub fn matches(&self, host: &Host) -> bool {
         self.contains(&Self::from(host))
     }
@@ -164,8 +167,9 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// Every canonical text of a pattern that matches `host`, the narrowest first. Of the two spellings of an IPv4
-/// network the one with the prefix length comes first. An IPv6 address has 130: none is made before it is asked for.
+/// Every canonical text of a pattern that matches `host`, the narrowest first. Of the two spellings
+/// of an IPv4 network the one with the prefix length comes first. An IPv6 address has 130: none is
+/// made before it is asked for.
 pub fn candidates(host: &Host) -> impl Iterator<Item = String> + use<> {
     let narrowest = HostPattern::from(host);
     let first = std::iter::once(narrowest.to_string());
@@ -173,8 +177,9 @@ pub fn candidates(host: &Host) -> impl Iterator<Item = String> + use<> {
     first.chain(others.skip(1).map(|pattern| pattern.to_string()))
 }
 
-/// The host and the domains or subnets that contain it, the narrowest first. The subnets of an IPv4 address are whole
-/// octets; for IPv6 addresses and prefix lengths, every network that contains them is listed.
+/// The host and the domains or subnets that contain it, the narrowest first. The subnets of an IPv4
+/// address are whole octets; for IPv6 addresses and prefix lengths, every network that contains
+/// them is listed.
 pub fn domains(host: &HostPattern) -> Vec<String> {
     let octets = matches!(host.0, Kind::Octets(_)) || is_ipv4_address(host);
     wider(host)

@@ -15,8 +15,8 @@ pub enum End {
     Target,
 }
 
-/// What PostgreSQL writes where a timeline ended neither at a transaction, a time, a position, nor a
-/// named restore point.
+/// What PostgreSQL writes where a timeline ended neither at a transaction, a time, a position, nor
+/// a named restore point.
 const NO_TARGET: &str = "no recovery target specified";
 
 impl History {

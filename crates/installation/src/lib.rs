@@ -18,8 +18,8 @@ pub struct Installation {
     pub system: u64,
     /// The OID of the database.
     pub database: u32,
-    /// Inode of the data directory, and its time of birth in nanoseconds since 1970 or 0 where that
-    /// is not known.
+    /// Inode of the data directory, and its time of birth in nanoseconds since 1970 or 0 where
+    /// that is not known.
     pub directory: (u64, u128),
     /// The timeline that is written.
     pub timeline: u32,
@@ -84,7 +84,8 @@ fn number<T: FromStr>(word: &str) -> Result<T, ParseError> {
 pub struct Evidence<'a> {
     /// How its timeline came about.
     pub history: &'a History,
-    /// Whether it was seen to be a standby, in this data directory and before its present timeline.
+    /// Whether it was seen to be a standby, in this data directory and before its present
+    /// timeline.
     pub was_standby: bool,
 }
 

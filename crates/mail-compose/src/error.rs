@@ -117,7 +117,8 @@ pub enum Problem {
     /// `multipart/…` or `message/…`: the content would be read as parts of the message.
     #[error("multipart and message types are not allowed")]
     Composite,
-    /// A parameter of a content type occurs twice, a header field that may occur once, a content id.
+    /// A parameter of a content type occurs twice, a header field that may occur once, a content
+    /// id.
     #[error("given more than once")]
     Repeated,
     /// A header field that is composed from other parts of the input, or that has no place here.

@@ -58,9 +58,9 @@ impl<'a> Header<'a> {
     ///
     /// # Errors
     /// Where the name is not of printable ASCII without a colon and of at most 50 octets
-    /// (RFC 5322 §3.6.8) or is the name of a field that is composed from the rest of the draft, that
-    /// holds addresses which get copies, or that describes content; where the value has a control
-    /// character.
+    /// (RFC 5322 §3.6.8) or is the name of a field that is composed from the rest of the draft,
+    /// that holds addresses which get copies, or that describes content; where the value has a
+    /// control character.
     pub fn parse(
         name: impl Into<Cow<'a, str>>,
         value: impl Into<Cow<'a, str>>,

@@ -5,8 +5,8 @@ use smtp_core::reply::Reply;
 
 use crate::status::Status;
 
-/// Texts of such replies, in lower case; `*` stands for anything. Each names the client, its address
-/// or its rate: what is said of a sender, a recipient or the content is not among them.
+/// Texts of such replies, in lower case; `*` stands for anything. Each names the client, its
+/// address or its rate: what is said of a sender, a recipient or the content is not among them.
 pub const BLOCKED_TEXTS: &[&str] = &[
     "client host * blocked",
     "banned sending ip",

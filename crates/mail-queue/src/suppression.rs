@@ -94,7 +94,8 @@ pub fn is_hard_bounce(outcome: &Outcome) -> bool {
     *verb == Verb::Rcpt && is_final(*verb, reply) && Status::of(reply).is_some_and(listed)
 }
 
-/// Whether a failure reply is about the mailbox: a status x.2.x (RFC 3463 §3.3), such as a full one.
+/// Whether a failure reply is about the mailbox: a status x.2.x (RFC 3463 §3.3), such as a full
+/// one.
 pub fn is_mailbox_failure(reply: &Reply) -> bool {
     Status::of(reply).is_some_and(is_of_mailbox)
 }
@@ -109,8 +110,8 @@ fn is_of_mailbox(status: Status) -> bool {
 }
 
 /// Whether an address has failed softly often enough to be suppressed: each of its last `limit`
-/// final results was a failure of the mailbox ([`is_mailbox_failure`]: failed, or expired, on such a
-/// reply). `results`: the newest first; only `limit` are looked at. A limit of 0 means never.
+/// final results was a failure of the mailbox ([`is_mailbox_failure`]: failed, or expired, on such
+/// a reply). `results`: the newest first; only `limit` are looked at. A limit of 0 means never.
 pub fn is_soft_bounce(results: impl IntoIterator<Item = bool>, limit: u32) -> bool {
     let mut results = results.into_iter();
     limit > 0 && (0..limit).all(|_| results.next() == Some(true))

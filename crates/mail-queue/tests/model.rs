@@ -1,10 +1,10 @@
 //! A reference model of a queue: random interleavings of everything that can happen to it, with the
 //! states and decisions of the crate, a table of rows, and a server that counts what it gets.
 //!
-//! Whatever happens: a committed recipient is either in the table or has exactly one final state; one
-//! that was rolled back, cancelled or held gets nothing; more than one copy arrives only where the
-//! outcome was in doubt, and never where at most once was asked for; and in the end everybody has a
-//! final state.
+//! Whatever happens: a committed recipient is either in the table or has exactly one final state;
+//! one that was rolled back, cancelled or held gets nothing; more than one copy arrives only where
+//! the outcome was in doubt, and never where at most once was asked for; and in the end everybody
+//! has a final state.
 
 #![allow(clippy::unwrap_used)] // A test may panic wherever it stands.
 

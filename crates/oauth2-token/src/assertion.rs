@@ -88,7 +88,8 @@ pub(crate) fn of_client(
     sign(&header, &claims, &key.key, Algorithm::Ps256)
 }
 
-/// What a service account asks for a token with (RFC 7523 §2.1, Google's "OAuth 2.0 for Server to Server Applications").
+/// What a service account asks for a token with (RFC 7523 §2.1, Google's "OAuth 2.0 for Server to
+/// Server Applications").
 pub(crate) fn of_account(
     account: &ServiceAccount,
     subject: Option<&str>,

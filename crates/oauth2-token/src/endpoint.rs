@@ -55,7 +55,8 @@ impl Endpoint {
         if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
             return Err(EndpointError::Character);
         }
-        // A browser's URL may have fewer slashes, or backslashes in their place. An audience is compared as text.
+        // A browser's URL may have fewer slashes, or backslashes in their place. An audience is
+        // compared as text.
         let begins = |prefix: &str| {
             let start = text.get(..prefix.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))

@@ -1,4 +1,5 @@
-//! Forms (`application/x-www-form-urlencoded`), of which a token request consists (RFC 6749 appendix B).
+//! Forms (`application/x-www-form-urlencoded`), of which a token request consists (RFC 6749
+//! appendix B).
 
 use std::fmt;
 

@@ -42,7 +42,8 @@ pub enum KeyError {
 }
 
 impl SigningKey {
-    /// Takes the first private key of a PEM text, PKCS#8 (`PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`).
+    /// Takes the first private key of a PEM text, PKCS#8 (`PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE
+    /// KEY`).
     ///
     /// # Errors
     /// [`KeyError`] says why the key can't be used.
@@ -76,8 +77,8 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// What a client proves its identity with by `private_key_jwt`: a key, and in most cases the certificate that the
-/// issuer of tokens knows it by.
+/// What a client proves its identity with by `private_key_jwt`: a key, and in most cases the
+/// certificate that the issuer of tokens knows it by.
 #[derive(Debug, Clone)]
 pub struct ClientKey {
     pub(crate) key: SigningKey,
@@ -86,7 +87,8 @@ pub struct ClientKey {
 }
 
 impl ClientKey {
-    /// Takes a private key and a certificate, both in PEM form. Of a chain the first certificate counts.
+    /// Takes a private key and a certificate, both in PEM form. Of a chain the first certificate
+    /// counts.
     ///
     /// # Errors
     /// As [`SigningKey::parse`]; where the certificate is none, or is for another key.

@@ -90,15 +90,16 @@ impl HttpRequest {
         self.bytes.expose()
     }
 
-    /// The reader of its answer, which blots out the request's secrets where an answer repeats them.
+    /// The reader of its answer, which blots out the request's secrets where an answer repeats
+    /// them.
     pub fn answer(&self) -> AnswerParser {
         AnswerParser::new(self.secrets.clone())
     }
 }
 
 impl TokenRequest {
-    /// The bytes of the request at the time `now`, in seconds since 1970. Assertions are signed anew, dated 30 seconds
-    /// back.
+    /// The bytes of the request at the time `now`, in seconds since 1970. Assertions are signed
+    /// anew, dated 30 seconds back.
     ///
     /// # Errors
     /// [`SigningFailed`].
@@ -146,7 +147,8 @@ impl TokenRequest {
         })
     }
 
-    /// Adds what proves the client's identity to the form, or returns the credentials of HTTP Basic.
+    /// Adds what proves the client's identity to the form, or returns the credentials of HTTP
+    /// Basic.
     fn authenticate(
         &self,
         client: &Client,
@@ -215,7 +217,8 @@ impl TokenRequest {
 struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// Shorter texts are no secret that blotting out would keep, and would blot out half of an answer.
+    /// Shorter texts are no secret that blotting out would keep, and would blot out half of an
+    /// answer.
     const SHORTEST: usize = 4;
 
     /// Adds a secret as it is, and as it stands in the form.

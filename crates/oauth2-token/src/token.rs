@@ -11,12 +11,13 @@ pub struct Token {
     pub access_token: Secret,
     /// For how long it is valid from now on; five minutes where the endpoint does not say.
     pub expires_in: Duration,
-    /// What to present next time instead of the refresh token of this request, if that is another one.
+    /// What to present next time instead of the refresh token of this request, if that is another
+    /// one.
     pub refresh_token: Option<Secret>,
 }
 
-/// For how long after it was asked for a token that is valid for `expires_in` is used: it is renewed a minute or a tenth
-/// of its life earlier, whichever is longer. Zero is: once.
+/// For how long after it was asked for a token that is valid for `expires_in` is used: it is
+/// renewed a minute or a tenth of its life earlier, whichever is longer. Zero is: once.
 pub fn usable_for(expires_in: Duration) -> Duration {
     const MARGIN: Duration = Duration::from_secs(60);
     expires_in.saturating_sub(MARGIN.max(expires_in / 10))

@@ -138,7 +138,8 @@ fn a_client_assertion_is_verified_by_openssl() {
     assert_eq!(claims["aud"], ENDPOINT);
     assert_eq!(claims["iss"], "client:1 ä");
     assert_eq!(claims["sub"], "client:1 ä");
-    // Valid for an issuer whose clock is half a minute late, and for five minutes at least where it is as early.
+    // Valid for an issuer whose clock is half a minute late, and for five minutes at least where it
+    // is as early.
     assert_eq!(claims["iat"], NOW - 30);
     assert_eq!(claims["nbf"], NOW - 30);
     assert_eq!(claims["exp"], NOW + 570);

@@ -2,9 +2,9 @@
 //! command and its reply at a time, each under an absolute deadline. [`crate::send`] sends whole
 //! messages, with commands in groups.
 //!
-//! A failure of the network or of the protocol ends the session: the caller drops the connection. A wait may unwind
-//! instead of returning, so whoever calls holds the connection by value and loses it then; a late reply can never
-//! meet the next command.
+//! A failure of the network or of the protocol ends the session: the caller drops the connection. A
+//! wait may unwind instead of returning, so whoever calls holds the connection by value and loses
+//! it then; a late reply can never meet the next command.
 
 mod failure;
 
@@ -61,7 +61,8 @@ pub struct Connection {
     /// `None` once the connection is closed.
     pub(crate) stream: Option<Stream>,
     pub(crate) session: Session,
-    /// Room for what is read. Kept: clearing it anew for each command would cost more than parsing the reply.
+    /// Room for what is read. Kept: clearing it anew for each command would cost more than parsing
+    /// the reply.
     pub(crate) buffer: Box<[u8]>,
     /// Bytes that came behind the last reply. There should be none.
     pub(crate) surplus: Vec<u8>,
@@ -85,15 +86,16 @@ pub struct Statistics {
 }
 
 impl Connection {
-    /// Connects and reads the greeting. Only after 220 is there a conversation to have: with any other greeting the
-    /// connection has phase [`Phase::Closed`].
+    /// Connects and reads the greeting. Only after 220 is there a conversation to have: with any
+    /// other greeting the connection has phase [`Phase::Closed`].
     ///
     /// # Errors
     /// The connection, the handshake or the greeting fails.
     pub fn open(target: Target<'_>, io: &Io<'_>) -> Result<(Self, Reply), Failure> {
         let (mut this, deadline) = Self::connect(target, io)?;
         let reply = this.converse(io, deadline)?;
-        // RFC 5321 §3.1: a server that refuses by 554 still waits for QUIT; its answer would change nothing.
+        // RFC 5321 §3.1: a server that refuses by 554 still waits for QUIT; its answer would change
+        // nothing.
         if this.is_over()
             && reply.code() != Code::NOT_AVAILABLE
             && let Some(stream) = &mut this.stream
@@ -103,7 +105,8 @@ impl Connection {
         Ok((this, reply))
     }
 
-    /// One command and its reply, whatever it is. [`Connection::is_over`] tells whether the session outlived it.
+    /// One command and its reply, whatever it is. [`Connection::is_over`] tells whether the session
+    /// outlived it.
     ///
     /// # Errors
     /// [`Cause::Command`] leaves the session as it was. All others end it.
@@ -112,7 +115,8 @@ impl Connection {
         self.command_by(deadline, command, io)
     }
 
-    /// The same for a call that has done something else before: its deadline was [`Connection::deadline`] then.
+    /// The same for a call that has done something else before: its deadline was
+    /// [`Connection::deadline`] then.
     ///
     /// # Errors
     /// As [`Connection::command`].
@@ -149,8 +153,9 @@ impl Connection {
         self.converse(io, deadline)
     }
 
-    /// Refuses STARTTLS where it has no place, before a wallet is opened for it. From here on the connection is one that
-    /// was to be encrypted, whatever comes of it (see [`Session::want_tls`]).
+    /// Refuses STARTTLS where it has no place, before a wallet is opened for it. From here on the
+    /// connection is one that was to be encrypted, whatever comes of it (see
+    /// [`Session::want_tls`]).
     ///
     /// # Errors
     /// [`Cause::Command`].
@@ -172,8 +177,8 @@ impl Connection {
     /// the call began.
     ///
     /// # Errors
-    /// [`Cause::Command`] leaves the session as it was. All others, also those of the handshake, end
-    /// it.
+    /// [`Cause::Command`] leaves the session as it was. All others, also those of the handshake,
+    /// end it.
     pub fn start_tls(
         &mut self,
         options: &TlsOptions,
@@ -204,8 +209,9 @@ impl Connection {
 
     /// A piece of the message. True where its 8-bit characters deserve the message's one warning.
     ///
-    /// Small pieces are gathered: what is sent, and when, depends on how much there is, not on how it was cut. Without a
-    /// deadline the call has its own, which begins with the first octets that are sent.
+    /// Small pieces are gathered: what is sent, and when, depends on how much there is, not on how
+    /// it was cut. Without a deadline the call has its own, which begins with the first octets
+    /// that are sent.
     ///
     /// # Errors
     /// [`Cause::Command`] outside of a message. All others end the session.
@@ -250,8 +256,8 @@ impl Connection {
         Ok(reply)
     }
 
-    /// QUIT. The session is over whatever happens, but where the command has no place; silence and a lost connection
-    /// are no failures.
+    /// QUIT. The session is over whatever happens, but where the command has no place; silence and
+    /// a lost connection are no failures.
     ///
     /// # Errors
     /// [`Cause::Command`] leaves the session as it was.
@@ -309,7 +315,8 @@ impl Connection {
         self.stream.as_ref().and_then(Stream::tls_info)
     }
 
-    /// Verifies the certificate that the server showed in the handshake once more, against another wallet and name.
+    /// Verifies the certificate that the server showed in the handshake once more, against another
+    /// wallet and name.
     ///
     /// # Errors
     /// Why the certificate is rejected. Without TLS there is none.
@@ -452,7 +459,8 @@ impl Connection {
             };
             *input = &input[used..];
             match progress {
-                // More bytes than the challenge: an answer to a question not yet asked is no answer.
+                // More bytes than the challenge: an answer to a question not yet asked is no
+                // answer.
                 Progress::Answer if !input.is_empty() => {
                     self.session.close();
                     return Err(SessionError::Unsolicited(None).into());
@@ -463,8 +471,8 @@ impl Connection {
         }
     }
 
-    /// Before a command: whatever the server has said since its last reply is no answer to it. 421 is what it most
-    /// often is, said before the server hung up.
+    /// Before a command: whatever the server has said since its last reply is no answer to it. 421
+    /// is what it most often is, said before the server hung up.
     pub(crate) fn refuse_unsolicited(&mut self) -> Result<(), Cause> {
         if self.surplus.is_empty() {
             let stream = self.stream.as_mut().ok_or_else(closed)?;

@@ -1,5 +1,5 @@
-//! One HTTPS request and its answer, over the same waits and deadlines as a conversation. The octets are the caller's: this
-//! module knows no HTTP.
+//! One HTTPS request and its answer, over the same waits and deadlines as a conversation. The
+//! octets are the caller's: this module knows no HTTP.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,8 @@ pub enum Received<'a> {
     Octets(&'a [u8]),
     /// The end of the connection.
     End {
-        /// Whether the server itself ended it, by a close_notify. Without one anybody may have cut it.
+        /// Whether the server itself ended it, by a close_notify. Without one anybody may have cut
+        /// it.
         clean: bool,
     },
 }
@@ -37,9 +38,10 @@ pub enum PostError<E> {
     Answer(E),
 }
 
-/// Sends `request` to the first of `addresses` that accepts, over TLS whose certificate is verified as `tls` says, and
-/// passes the answer to `receive` until that returns true: the answer is complete. One deadline holds for all of it. A
-/// request is sent once only. `receive` limits the size of the answer.
+/// Sends `request` to the first of `addresses` that accepts, over TLS whose certificate is verified
+/// as `tls` says, and passes the answer to `receive` until that returns true: the answer is
+/// complete. One deadline holds for all of it. A request is sent once only. `receive` limits the
+/// size of the answer.
 ///
 /// # Errors
 /// [`PostError::Net`] for the connection; [`PostError::Answer`] with the error of `receive`.

@@ -55,8 +55,8 @@ impl Connection {
     /// the server wants.
     ///
     /// A recipient that is refused costs the others nothing. A transaction that the caller left
-    /// open is reset before. SMTPUTF8 is added to the parameters of MAIL if a recipient needs it and
-    /// the server offers it.
+    /// open is reset before. SMTPUTF8 is added to the parameters of MAIL if a recipient needs it
+    /// and the server offers it.
     ///
     /// - `body`: the pieces of the message, of any size, in the form in which [`Connection::write`]
     ///   takes them. It is cloned for each transaction. `[bytes]` is a body of one piece.

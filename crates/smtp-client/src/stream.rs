@@ -1,8 +1,9 @@
 //! A connection, plain or encrypted, whose operations all end by a deadline.
 //!
-//! Every operation first does what can be done soon. After an error or an unwind in the middle of one, a
-//! stream is good for nothing but being dropped, which closes it and does nothing else. It does not buffer plain text:
-//! what was read before TLS is with the caller, who must refuse to go on with it (RFC 3207 §4.2).
+//! Every operation first does what can be done soon. After an error or an unwind in the middle of
+//! one, a stream is good for nothing but being dropped, which closes it and does nothing else. It
+//! does not buffer plain text: what was read before TLS is with the caller, who must refuse to go
+//! on with it (RFC 3207 §4.2).
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,8 +22,8 @@ use crate::wait::{Deadline, Interest, Wait, ready};
 /// Bytes encrypted at a time: one TLS record.
 const RECORD: usize = 16 * 1024;
 
-/// Reads of the socket in one go. A peer can send any number of records with no data in them; between so many of them
-/// the caller gets a chance to see an interrupt or a deadline.
+/// Reads of the socket in one go. A peer can send any number of records with no data in them;
+/// between so many of them the caller gets a chance to see an interrupt or a deadline.
 const ROUNDS: usize = 16;
 
 /// A connection to a server.
@@ -156,8 +157,8 @@ impl Stream {
     /// Turns a plain connection into an encrypted one. A failure closes it.
     ///
     /// # Errors
-    /// [`NetError::Certificate`], [`NetError::TlsVersion`], [`NetError::Tls`], [`NetError::Identity`],
-    /// [`NetError::Timeout`] or [`NetError::Interrupted`].
+    /// [`NetError::Certificate`], [`NetError::TlsVersion`], [`NetError::Tls`],
+    /// [`NetError::Identity`], [`NetError::Timeout`] or [`NetError::Interrupted`].
     pub fn start_tls(
         self,
         options: &TlsOptions,
@@ -183,7 +184,8 @@ impl Stream {
     pub fn close(self) {
         if let Self::Tls(mut tls) = self {
             tls.connection.send_close_notify();
-            // With the end of the connection, in one packet. If it can't be sent at once, then not at all.
+            // With the end of the connection, in one packet. If it can't be sent at once, then not
+            // at all.
             let _ = tls.connection.write_tls(&mut Corked(&tls.socket));
         }
     }
@@ -204,7 +206,8 @@ impl Stream {
         }
     }
 
-    /// Whether the peer has ended its side in the way that can't be forged: with TLS by a close_notify.
+    /// Whether the peer has ended its side in the way that can't be forged: with TLS by a
+    /// close_notify.
     pub fn closed_cleanly(&self) -> bool {
         match self {
             Self::Plain(plain) => plain.ended,
@@ -389,8 +392,9 @@ impl Read for Source<'_> {
     }
 }
 
-/// Where bytes go that others will follow at once. The kernel keeps back for those what doesn't fill a packet, but not for
-/// long: the other bytes, the end of the connection or a fifth of a second later it goes out (tcp(7), TCP_CORK).
+/// Where bytes go that others will follow at once. The kernel keeps back for those what doesn't
+/// fill a packet, but not for long: the other bytes, the end of the connection or a fifth of a
+/// second later it goes out (tcp(7), TCP_CORK).
 pub(crate) struct Corked<'a>(pub(crate) &'a TcpStream);
 
 impl Write for Corked<'_> {
@@ -407,8 +411,8 @@ impl Write for Corked<'_> {
     }
 }
 
-/// The result of an operation; `None` if it takes longer than the socket may block, or if a signal has come, which is
-/// for whoever waits to look at.
+/// The result of an operation; `None` if it takes longer than the socket may block, or if a signal
+/// has come, which is for whoever waits to look at.
 fn would_block_to_none(
     step: Step,
     operation: impl FnOnce() -> io::Result<usize>,

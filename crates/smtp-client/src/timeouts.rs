@@ -9,7 +9,8 @@ use smtp_core::command::Verb;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The greeting (§4.5.3.2.1). What a failure reports: the deadline itself is
-    /// [`crate::connection::Target::deadline`], which holds for the connection and the handshake, too.
+    /// [`crate::connection::Target::deadline`], which holds for the connection and the handshake,
+    /// too.
     pub greeting: Option<Duration>,
     /// EHLO and HELO.
     pub hello: Option<Duration>,

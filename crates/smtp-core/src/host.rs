@@ -1,10 +1,11 @@
 //! The identity of a host: the same for the caller, for access entries and for the connection.
 //!
-//! Defines the canonical spelling, so that no other spelling evades an entry: names compare as lower-case A-labels
-//! (UTS #46) without a trailing dot, addresses as numbers, and an IPv4-mapped IPv6 address is its IPv4 address.
-//! Refuses every spelling of an address that only a resolver would understand (`127.1`, `0x7f.1`, `2130706433`), zone
-//! identifiers, the unspecified address, and anything that is more than a host: ports, paths, users. Implements RFC 1123
-//! §2.1, RFC 4291 §2.2.
+//! Defines the canonical spelling, so that no other spelling evades an entry: names compare as
+//! lower-case A-labels (UTS #46) without a trailing dot, addresses as numbers, and an IPv4-mapped
+//! IPv6 address is its IPv4 address. Refuses every spelling of an address that only a resolver
+//! would understand (`127.1`, `0x7f.1`, `2130706433`), zone identifiers, the unspecified address,
+//! and anything that is more than a host: ports, paths, users. Implements RFC 1123 §2.1, RFC 4291
+//! §2.2.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -25,11 +26,12 @@ pub enum Host {
 }
 
 impl Host {
-    /// Takes a name, an IPv4 address as four decimal numbers, or an IPv6 address with or without brackets.
+    /// Takes a name, an IPv4 address as four decimal numbers, or an IPv6 address with or without
+    /// brackets.
     ///
     /// # Errors
-    /// Where the text is none of them, or the unspecified address: `0.0.0.0` and `::` connect to loopback, so they
-    /// would be a second identity of it.
+    /// Where the text is none of them, or the unspecified address: `0.0.0.0` and `::` connect to
+    /// loopback, so they would be a second identity of it.
     pub fn parse(text: &str) -> Result<Self, HostError> {
         printable(text)?;
         let host = Self::parse_any(text).and_then(|host| match host {
@@ -125,7 +127,8 @@ pub enum NameError {
     Character(char),
 }
 
-/// A host's name: lower-case A-labels, no trailing dot, and nothing that could be taken for an address.
+/// A host's name: lower-case A-labels, no trailing dot, and nothing that could be taken for an
+/// address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostName(String);
 
@@ -141,7 +144,8 @@ impl HostName {
     /// Where the text is none, or could be taken for an address.
     pub fn parse(text: &str) -> Result<Self, HostProblem> {
         let name = ascii_name(text)?;
-        // getaddrinfo() takes such names for addresses in shapes that no access entry can be written in.
+        // getaddrinfo() takes such names for addresses in shapes that no access entry can be
+        // written in.
         if name.rsplit('.').next().is_some_and(is_number) {
             return Err(HostProblem::Number);
         }
@@ -153,7 +157,8 @@ impl HostName {
         self.0.split('.')
     }
 
-    /// The domains that the name lies in, the narrowest first: `example.com` and `com` for `mail.example.com`.
+    /// The domains that the name lies in, the narrowest first: `example.com` and `com` for
+    /// `mail.example.com`.
     pub fn parents(&self) -> impl Iterator<Item = HostName> {
         let dots = self.0.match_indices('.');
         dots.map(|(dot, _)| HostName(self.0[dot + 1..].to_owned()))
@@ -166,7 +171,8 @@ impl fmt::Display for HostName {
     }
 }
 
-/// A domain name as lower-case A-labels without its trailing dot. Underscores pass: such names exist and resolve.
+/// A domain name as lower-case A-labels without its trailing dot. Underscores pass: such names
+/// exist and resolve.
 pub(crate) fn ascii_name(text: &str) -> Result<String, NameError> {
     // A character takes four octets of UTF-8 at most; a longer text can't become a valid name.
     if text.len() > 4 * (limits::DOMAIN + 1) {

@@ -1,12 +1,16 @@
-//! Limits of the protocol: what a peer or a caller can make a session hold or do. Limits of one algorithm are beside it.
+//! Limits of the protocol: what a peer or a caller can make a session hold or do. Limits of one
+//! algorithm are beside it.
 
-/// Octets of one reply line, its line ending included. RFC 5321 §4.5.3.1.5 asks for 512; real servers exceed it.
+/// Octets of one reply line, its line ending included. RFC 5321 §4.5.3.1.5 asks for 512; real
+/// servers exceed it.
 pub const REPLY_LINE: usize = 4096;
 /// Octets of one reply, all its lines together.
 pub const REPLY: usize = 64 * 1024;
-/// Octets of a command line without its CRLF (RFC 5321 §4.5.3.1.4 asks for 512, §4.5.3.1.6 sets 998 for text).
+/// Octets of a command line without its CRLF (RFC 5321 §4.5.3.1.4 asks for 512, §4.5.3.1.6 sets 998
+/// for text).
 pub const COMMAND_LINE: usize = 998;
-/// Octets of a command line up to which AUTH carries its initial response (RFC 4954 §4), CRLF included.
+/// Octets of a command line up to which AUTH carries its initial response (RFC 4954 §4), CRLF
+/// included.
 pub const INITIAL_RESPONSE_LINE: usize = 512;
 /// Octets of one line of an authentication exchange, CRLF included (RFC 4954 §4, "12288 octets").
 pub const AUTH_LINE: usize = 12288;

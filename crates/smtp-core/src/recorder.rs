@@ -183,8 +183,8 @@ impl Recorder {
         self.session.output_sent();
     }
 
-    /// Ends the message, whose last octets [`Recorder::message`] has then. The end is to be answered
-    /// by [`Recorder::queued`] or [`Recorder::refuse`].
+    /// Ends the message, whose last octets [`Recorder::message`] has then. The end is to be
+    /// answered by [`Recorder::queued`] or [`Recorder::refuse`].
     ///
     /// # Errors
     /// Outside of message data.

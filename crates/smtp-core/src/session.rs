@@ -185,8 +185,8 @@ impl Session {
         }
     }
 
-    /// A session of a [`crate::recorder::Recorder`]: its output has the messages as they are kept, and
-    /// no secret.
+    /// A session of a [`crate::recorder::Recorder`]: its output has the messages as they are kept,
+    /// and no secret.
     pub(crate) fn recording(encrypted: bool) -> Self {
         Self {
             recording: true,
@@ -264,7 +264,8 @@ impl Session {
         self.output.clear();
     }
 
-    /// Takes the output out, for a caller that must not send anything twice whatever happens on the way.
+    /// Takes the output out, for a caller that must not send anything twice whatever happens on the
+    /// way.
     pub fn take_output(&mut self) -> Zeroizing<Vec<u8>> {
         std::mem::take(&mut self.output)
     }

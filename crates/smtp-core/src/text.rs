@@ -1,9 +1,10 @@
-//! Values that become part of a command line, constructible only when valid (RFC 5321 §4.1.2, RFC 6531 §3.3).
+//! Values that become part of a command line, constructible only when valid (RFC 5321 §4.1.2, RFC
+//! 6531 §3.3).
 //!
-//! Owns the rule that nothing a caller gives can end a line, start a second command, or smuggle parameters behind an
-//! address. It judges shape only: whether a mailbox or a parameter makes sense is for the server to say.
-//! An error says what is wrong at which place; it never repeats a text that came through here, because the text may
-//! be a secret.
+//! Owns the rule that nothing a caller gives can end a line, start a second command, or smuggle
+//! parameters behind an address. It judges shape only: whether a mailbox or a parameter makes sense
+//! is for the server to say. An error says what is wrong at which place; it never repeats a text
+//! that came through here, because the text may be a secret.
 
 mod domain;
 mod error;
@@ -15,7 +16,8 @@ pub use error::{MailboxError, TextError, quoted};
 pub use mailbox::{Mailbox, ReversePath};
 pub use raw_command::{RawCommand, RawCommandError};
 
-/// Refuses every control character: CR and LF would end the line, NUL and the rest have no place in a command.
+/// Refuses every control character: CR and LF would end the line, NUL and the rest have no place in
+/// a command.
 ///
 /// # Errors
 /// [`TextError::Unexpected`] for the first one.

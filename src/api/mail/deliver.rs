@@ -16,16 +16,16 @@ use crate::pg::notices::warn;
 use crate::servers::choice;
 use crate::settings::{self, Delivery};
 
-/// Sends it at once, or queues it; returns its number in the queue. One WARNING if some of the recipients did not get the
-/// message, an error if nobody did.
+/// Sends it at once, or queues it; returns its number in the queue. One WARNING if some of the
+/// recipients did not get the message, an error if nobody did.
 pub fn send(role: pg_sys::Oid, composed: &Composed) -> Result<Option<i64>, Report> {
     senders::require_approved(role, &composed.envelope.sender)?;
     let (opening, dialogue) = open(role)?;
     converse(dialogue, composed).map_err(|problem| problem.into_report(&opening.host, opening.port))
 }
 
-/// A conversation with the server of the setting, ready for MAIL. Of several hosts the first that can be reached, or that
-/// there is a mail server for.
+/// A conversation with the server of the setting, ready for MAIL. Of several hosts the first that
+/// can be reached, or that there is a mail server for.
 fn open(role: pg_sys::Oid) -> Result<(Opening, Dialogue), Report> {
     match OutServer::from_setting(role)? {
         OutServer::Server(server) => log_in(&server, role, None),

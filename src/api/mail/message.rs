@@ -71,8 +71,8 @@ struct Arguments<'a> {
     headers: Option<TextArray<'a>>,
 }
 
-/// Composes the message before it connects: what can't be sent needs no server. The result is the id in the queue, of
-/// which a message that is sent at once has none.
+/// Composes the message before it connects: what can't be sent needs no server. The result is the
+/// id in the queue, of which a message that is sent at once has none.
 fn send(arguments: &Arguments<'_>) -> Result<Option<i64>, Report> {
     let role = caller()?;
     admit()?;

@@ -1,5 +1,5 @@
-//! The extension utl_mail: arguments become a draft ([`routines`], [`message`]), the draft is composed here, and
-//! [`deliver`] sends what was composed. [`query`] makes texts of queries.
+//! The extension utl_mail: arguments become a draft ([`routines`], [`message`]), the draft is
+//! composed here, and [`deliver`] sends what was composed. [`query`] makes texts of queries.
 
 mod deliver;
 mod message;
@@ -48,8 +48,8 @@ fn stamp() -> Result<Stamp, Report> {
     Ok(Stamp::new(now.as_secs() as i64, unique)?)
 }
 
-/// An argument that becomes a header field, or a part of one. The empty text is NULL, as it is in Oracle. It is refused
-/// before it is fetched where it is too long.
+/// An argument that becomes a header field, or a part of one. The empty text is NULL, as it is in
+/// Oracle. It is refused before it is fetched where it is too long.
 fn header<'a>(
     argument: &'static str,
     value: Option<Bytes<'a>>,

@@ -1,4 +1,5 @@
-//! The content of a message that is queued: its octets, and the fields Date and Message-ID where it lacks them.
+//! The content of a message that is queued: its octets, and the fields Date and Message-ID where it
+//! lacks them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,6 @@
-//! A conversation that is recorded: each call is answered at once, and each message becomes part of the queue in the
-//! transaction that is current at its end. MAIL, RCPT and data are state of the session until then.
+//! A conversation that is recorded: each call is answered at once, and each message becomes part of
+//! the queue in the transaction that is current at its end. MAIL, RCPT and data are state of the
+//! session until then.
 
 pub mod content;
 mod spool;
@@ -72,8 +73,8 @@ struct Message {
 }
 
 impl Draft {
-    /// A conversation with a server, and its greeting. `encrypted`: under TLS from the beginning, which a server without
-    /// TLS declines. `owner`: the role that the messages are sent for.
+    /// A conversation with a server, and its greeting. `encrypted`: under TLS from the beginning,
+    /// which a server without TLS declines. `owner`: the role that the messages are sent for.
     pub fn open(
         server: &Server,
         encrypted: bool,
@@ -170,7 +171,8 @@ impl Draft {
         Ok(reply)
     }
 
-    /// AUTH. The credentials are checked and forgotten: mail is delivered with those of the mapping.
+    /// AUTH. The credentials are checked and forgotten: mail is delivered with those of the
+    /// mapping.
     pub fn authenticate(
         &mut self,
         schemes: &SchemeList,
@@ -190,8 +192,8 @@ impl Draft {
         })
     }
 
-    /// AUTH by a server's mapping, which must be this conversation's own; `None` where the mapping holds nothing to log in
-    /// with.
+    /// AUTH by a server's mapping, which must be this conversation's own; `None` where the mapping
+    /// holds nothing to log in with.
     pub fn set_credential(
         &mut self,
         server: &Server,
@@ -288,8 +290,8 @@ impl Draft {
         })
     }
 
-    /// One whole message, as [`smtp_client::connection::Connection::send`] sends it. It is one in the queue, however many
-    /// recipients it has.
+    /// One whole message, as [`smtp_client::connection::Connection::send`] sends it. It is one in
+    /// the queue, however many recipients it has.
     pub fn send<B>(&mut self, envelope: &Envelope, body: B, io: &Io<'_>) -> Result<Verdict, Problem>
     where
         B: Clone + IntoIterator<Item: AsRef<[u8]>>,
@@ -480,7 +482,8 @@ fn not_said(verb: Verb, error: CommandError) -> Failure {
     }
 }
 
-/// Nothing can be queued in a transaction that only reads, so the conversation is refused as soon as that is known.
+/// Nothing can be queued in a transaction that only reads, so the conversation is refused as soon
+/// as that is known.
 fn require_writable() -> Result<(), Report> {
     match transaction::is_read_only() {
         true => Err(Report::read_only_transaction()),

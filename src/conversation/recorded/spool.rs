@@ -1,5 +1,5 @@
-//! The octets of a message until it is queued: in memory, and from a size on in a temporary file, of which nothing is
-//! left whatever becomes of the process.
+//! The octets of a message until it is queued: in memory, and from a size on in a temporary file,
+//! of which nothing is left whatever becomes of the process.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
@@ -93,7 +93,8 @@ impl SpoolFile {
         let directory = cluster::data_directory().join("base/pgsql_tmp");
         let create = || match tempfile::tempfile_in(&directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // PostgreSQL makes it when it first needs it, as other backends may do at this moment.
+                // PostgreSQL makes it when it first needs it, as other backends may do at this
+                // moment.
                 match DirBuilder::new().mode(0o700).create(&directory) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
                     _ => tempfile::tempfile_in(&directory),

@@ -1,4 +1,5 @@
-//! How old mail is: the time since it was due, without the times in which it was kept waiting on purpose.
+//! How old mail is: the time since it was due, without the times in which it was kept waiting on
+//! purpose.
 
 use std::time::Duration;
 

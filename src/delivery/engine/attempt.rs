@@ -21,7 +21,8 @@ pub struct Attempt {
     pub results: Vec<RecipientResult>,
     /// Why the server is to be left alone, if it is.
     pub failure: Option<(ServerFailure, String)>,
-    /// The connection was a kept one that had been closed: the message goes over a new one at once.
+    /// The connection was a kept one that had been closed: the message goes over a new one at
+    /// once.
     pub again: bool,
 }
 
@@ -105,8 +106,8 @@ impl Attempt {
     }
 }
 
-/// The envelope without the parameters that the server does not understand, or why the message can't be sent to it. `more`:
-/// octets that are sent in front of it.
+/// The envelope without the parameters that the server does not understand, or why the message
+/// can't be sent to it. `more`: octets that are sent in front of it.
 pub fn understood(job: &Job, more: u64, session: &Session) -> Result<Envelope, String> {
     let size = job.size + more;
     let limit = session

@@ -124,8 +124,8 @@ impl Blocks {
         failed.map(|block| block.until).min()
     }
 
-    /// Drops those whose obstacle is gone. It is asked with the owners that a block concerns, and with the options of the
-    /// login that failed.
+    /// Drops those whose obstacle is gone. It is asked with the owners that a block concerns, and
+    /// with the options of the login that failed.
     pub fn retain(
         &mut self,
         mut stands: impl FnMut(Scope, &[pg_sys::Oid], Option<[u8; 32]>) -> bool,

@@ -1,5 +1,5 @@
-//! The thread of a connection: opens it, sends the messages of its group one after the other, closes it. It calls nothing
-//! of PostgreSQL's.
+//! The thread of a connection: opens it, sends the messages of its group one after the other,
+//! closes it. It calls nothing of PostgreSQL's.
 
 use std::cell::Cell;
 use std::mem;
@@ -23,12 +23,14 @@ use crate::conversation::{Problem, login};
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(2);
-/// How long the answer to the final dot is awaited at least (RFC 5321 §4.5.3.2.6): the server has the message by then.
+/// How long the answer to the final dot is awaited at least (RFC 5321 §4.5.3.2.6): the server has
+/// the message by then.
 const FINAL_DOT: Duration = Duration::from_secs(600);
 /// For a message that somebody has taken the content from.
 const GONE: &str = "not sent: a piece of its content is missing";
 
-/// For a message in whose header readers see different authors: a signature must not vouch for one of them.
+/// For a message in whose header readers see different authors: a signature must not vouch for one
+/// of them.
 const SEVERAL_FROM: &str = "not sent: the message has several From fields";
 const NOT_SIGNED: &str = "not sent: the message could not be signed";
 
@@ -170,8 +172,8 @@ impl Sender<'_> {
         Ok(connection)
     }
 
-    /// Sends a message. A kept connection that turns out to be closed is replaced, once and at once; `None` where there is
-    /// no other, which is reported.
+    /// Sends a message. A kept connection that turns out to be closed is replaced, once and at
+    /// once; `None` where there is no other, which is reported.
     fn send(&mut self, used: &mut Used, job: &Job) -> Option<Done> {
         let mut attempt = self.attempt(used, job);
         if attempt.again {

@@ -1,5 +1,5 @@
-//! Connections that are alike: to one server, by one login, allowed by the same rules. Each has a thread; messages wait in
-//! one line for the next of them that is free.
+//! Connections that are alike: to one server, by one login, allowed by the same rules. Each has a
+//! thread; messages wait in one line for the next of them that is free.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -69,8 +69,8 @@ impl Group {
         self.changed.notify_all();
     }
 
-    /// The next message for a connection; `None` where it has to be closed: because nothing came for so long, or another
-    /// one needs its place.
+    /// The next message for a connection; `None` where it has to be closed: because nothing came
+    /// for so long, or another one needs its place.
     pub fn next(&self, patience: Duration, is_stopped: impl Fn() -> bool) -> Option<Job> {
         let until = Instant::now() + patience;
         let mut state = self.lock();

@@ -74,8 +74,8 @@ pub struct Addressee {
 }
 
 impl Engine {
-    /// Hands a claimed message out, or takes note of what is to become of it instead. False where nothing more can be sent
-    /// to its server now.
+    /// Hands a claimed message out, or takes note of what is to become of it instead. False where
+    /// nothing more can be sent to its server now.
     pub(super) fn take(&mut self, server: pg_sys::Oid, message: Judged) -> bool {
         let message_id = message.message_id;
         match message.sentence {
@@ -159,8 +159,8 @@ impl Engine {
         free.map(|job| job.message_id).collect()
     }
 
-    /// Keeps to the limits of the server that it is sent by. Whether the message has no recipients but those that are left;
-    /// `None` if it can't be sent now.
+    /// Keeps to the limits of the server that it is sent by. Whether the message has no recipients
+    /// but those that are left; `None` if it can't be sent now.
     fn fit(&mut self, sendable: &mut Sendable, is_whole: bool) -> Option<bool> {
         let moment = self.moment();
         let queue = self.queues.entry(sendable.way.server.oid).or_default();

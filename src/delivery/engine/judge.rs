@@ -1,5 +1,6 @@
-//! Judging a message anew before it is sent: since it was queued, roles, servers, rights and rules may have changed, and
-//! anybody with rights on the tables may have written it. Within the transaction that claims it.
+//! Judging a message anew before it is sent: since it was queued, roles, servers, rights and rules
+//! may have changed, and anybody with rights on the tables may have written it. Within the
+//! transaction that claims it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -172,7 +173,8 @@ impl Judge {
         is_usable.then_some(fallback)
     }
 
-    /// Judges messages that were claimed. `by`: the server that they go by. `stamp`: this installation.
+    /// Judges messages that were claimed. `by`: the server that they go by. `stamp`: this
+    /// installation.
     pub fn messages(
         &mut self,
         client: &mut SpiClient<'_>,

@@ -1,4 +1,5 @@
-//! What a message says, once its words are parsed: anybody with rights on the tables may have written them.
+//! What a message says, once its words are parsed: anybody with rights on the tables may have
+//! written them.
 
 use mail_queue::state::FinalState;
 use mail_queue::suppression::CanonicalAddress;

@@ -1,7 +1,8 @@
-//! What a worker does with mail: it claims messages, has threads send them, and records the results.
+//! What a worker does with mail: it claims messages, has threads send them, and records the
+//! results.
 //!
-//! The thread that calls [`Engine`] alone speaks to PostgreSQL, and never while it waits for a mail server: no transaction,
-//! snapshot or lock outlives a call.
+//! The thread that calls [`Engine`] alone speaks to PostgreSQL, and never while it waits for a mail
+//! server: no transaction, snapshot or lock outlives a call.
 //!
 //! | file | |
 //! |---|---|
@@ -63,8 +64,9 @@ use crate::pg::background::{self, Failure};
 use crate::pg::owner::with_owner_rights;
 use crate::settings;
 
-/// How its statements are planned: each finds a few rows by an index. What the planner believes of the tables is often
-/// wrong, as they fill and empty within seconds, and a plan that reads all of one would be kept.
+/// How its statements are planned: each finds a few rows by an index. What the planner believes of
+/// the tables is often wrong, as they fill and empty within seconds, and a plan that reads all of
+/// one would be kept.
 const PLANNING: [(&CStr, &CStr); 4] = [
     (c"plan_cache_mode", c"force_generic_plan"),
     (c"enable_seqscan", c"off"),
@@ -145,7 +147,8 @@ impl Engine {
         }
     }
 
-    /// Does what is to be done at this moment; returns when it wants to be called again, at the latest.
+    /// Does what is to be done at this moment; returns when it wants to be called again, at the
+    /// latest.
     pub fn run_once(&mut self, now: Instant) -> Instant {
         self.is_urgent = false;
         self.take_events();
@@ -164,7 +167,8 @@ impl Engine {
         self.next_call(now)
     }
 
-    /// An error of the database's since the last call. Until it is taken, and the engine is called again, nothing is written.
+    /// An error of the database's since the last call. Until it is taken, and the engine is called
+    /// again, nothing is written.
     pub fn take_failure(&mut self) -> Option<Failure> {
         self.failure.take()
     }
@@ -193,8 +197,8 @@ impl Engine {
         !self.has_mail && self.in_hand.is_empty() && self.unsettled.is_empty()
     }
 
-    /// Ends all conversations: those whose final dot is out get `grace`, the others end at once. What was not sent is given
-    /// back as it was.
+    /// Ends all conversations: those whose final dot is out get `grace`, the others end at once.
+    /// What was not sent is given back as it was.
     pub fn stop(&mut self, grace: Duration) {
         /// For threads that are told, and need no network any more.
         const LEAVE: Duration = Duration::from_millis(200);

@@ -33,7 +33,8 @@ pub struct Order {
 }
 
 pub enum Action {
-    /// Nobody knows whether the server can be used: a connection is opened, before anything is claimed.
+    /// Nobody knows whether the server can be used: a connection is opened, before anything is
+    /// claimed.
     Probe {
         owner: pg_sys::Oid,
         ticket: Ticket,
@@ -105,7 +106,8 @@ impl Engine {
                 }),
             }
         }
-        // Those that have not failed come first, and of those, and of the others, whoever was not tried for longest.
+        // Those that have not failed come first, and of those, and of the others, whoever was not
+        // tried for longest.
         probes.sort_by_key(|(has_failed, probed_at, _)| (*has_failed, *probed_at));
         for (_, _, server) in probes {
             if free == 0 {
@@ -123,7 +125,8 @@ impl Engine {
         orders
     }
 
-    /// What a server's mail needs next. `used`: its connections. `free`: how many more there may be.
+    /// What a server's mail needs next. `used`: its connections. `free`: how many more there may
+    /// be.
     fn need(&mut self, server: pg_sys::Oid, used: usize, free: usize) -> Need {
         let moment = self.moment();
         let Some(queue) = self.queues.get_mut(&server) else {
@@ -154,7 +157,8 @@ impl Engine {
         }
     }
 
-    /// What the fallback of a server may get; `None` where there is none, or it can't be used either.
+    /// What the fallback of a server may get; `None` where there is none, or it can't be used
+    /// either.
     fn fallback_supply(&mut self, server: pg_sys::Oid, free: usize) -> Option<Supply> {
         let moment = self.moment();
         let fallback = self.queues.get(&server)?.fallback?;

@@ -82,8 +82,8 @@ impl Engine {
         }
     }
 
-    /// A refresh token that was exchanged for another is stored before anything else is done with the access token: a crash
-    /// must not lose it.
+    /// A refresh token that was exchanged for another is stored before anything else is done with
+    /// the access token: a crash must not lose it.
     fn granted(
         &mut self,
         group: &Arc<Group>,

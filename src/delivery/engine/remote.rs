@@ -24,8 +24,8 @@ use crate::pg::owner::with_owner_rights;
 use crate::servers::token::TokenKey;
 use crate::servers::{Mapping, Server};
 
-/// Something to be done by the thread that runs PostgreSQL's code, within a transaction. Its end of a channel goes with it:
-/// if it is dropped, whoever has asked gets no answer.
+/// Something to be done by the thread that runs PostgreSQL's code, within a transaction. Its end of
+/// a channel goes with it: if it is dropped, whoever has asked gets no answer.
 pub enum Question {
     /// A question that reads.
     Read(Box<dyn FnOnce() + Send>),

@@ -140,7 +140,8 @@ impl Unsettled {
             .collect()
     }
 
-    /// Writes it down, as far as messages are still this worker's. Returns those that somebody else has locked.
+    /// Writes it down, as far as messages are still this worker's. Returns those that somebody else
+    /// has locked.
     pub fn write(&self, client: &mut SpiClient<'_>, by: Settler) -> HashSet<i64> {
         let locked = settle::settle(client, by, &self.settlements);
         settle::release(client, by.lease, &self.released);

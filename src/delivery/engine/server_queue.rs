@@ -24,7 +24,8 @@ const FRESH: usize = 1000;
 pub struct ServerQueue {
     /// Whether there may be due mail behind `cursor`.
     is_due: bool,
-    /// Behind which mail is claimed next. What was committed late lies before it, and is found when it starts anew.
+    /// Behind which mail is claimed next. What was committed late lies before it, and is found
+    /// when it starts anew.
     cursor: Option<Position>,
     /// Messages that were queued of late.
     fresh: Vec<i64>,
@@ -161,8 +162,8 @@ impl ServerQueue {
         self.blocks.succeed(mapping);
     }
 
-    /// When it, or one of those who can't use it, is tried again, or its limits allow more; `None`: nothing is to be waited
-    /// for.
+    /// When it, or one of those who can't use it, is tried again, or its limits allow more; `None`:
+    /// nothing is to be waited for.
     pub fn next_trial(&mut self, now: Moment) -> Option<Duration> {
         let times = [
             self.backoff.remaining(now),

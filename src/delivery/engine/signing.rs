@@ -1,7 +1,8 @@
-//! Mail is signed as it is sent (RFC 6376), by the thread of a connection. It calls nothing of PostgreSQL's.
+//! Mail is signed as it is sent (RFC 6376), by the thread of a connection. It calls nothing of
+//! PostgreSQL's.
 //!
-//! A signature stands in front of a message and has the hash of its body in it: a message that is signed is read twice. While
-//! the database has no key, nothing is read for it.
+//! A signature stands in front of a message and has the hash of its body in it: a message that is
+//! signed is read twice. While the database has no key, nothing is read for it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +44,8 @@ impl Keyring {
     /// Domains whose keys are kept at most. After that it begins anew.
     const MOST: usize = 1000;
 
-    /// The signers of a domain that has these keys now, and the keys that are unusable, unless that was told before.
+    /// The signers of a domain that has these keys now, and the keys that are unusable, unless that
+    /// was told before.
     fn signers(&self, domain: &Domain, keys: Vec<Key>) -> (Vec<Signer>, Vec<(Key, Unusable)>) {
         let mut unusable = Vec::new();
         // Threads that come with the same new key wait here until one of them has parsed it.
@@ -87,8 +89,8 @@ impl From<Interrupted> for NotSigned {
     }
 }
 
-/// The fields to put in front of a message, one for each key of its authors' domains: none where there is no key, or the
-/// authors are not known.
+/// The fields to put in front of a message, one for each key of its authors' domains: none where
+/// there is no key, or the authors are not known.
 ///
 /// `piece` gives a piece of the message, counted from 0, and `None` behind the last.
 pub fn fields<P: AsRef<[u8]>>(

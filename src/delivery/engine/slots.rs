@@ -1,8 +1,9 @@
 //! Connections: how many there may be, and who gets the next one.
 //!
-//! Those who have none come first, then those who have less than their share. Where all places are taken, somebody who has
-//! more gives one up after the message in hand. An opening that takes long does not count until it is done: servers that do
-//! not answer must not keep the mail of all others waiting.
+//! Those who have none come first, then those who have less than their share. Where all places are
+//! taken, somebody who has more gives one up after the message in hand. An opening that takes long
+//! does not count until it is done: servers that do not answer must not keep the mail of all others
+//! waiting.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use crate::settings;
 pub const SLOW: Duration = Duration::from_millis(250);
 /// Slow openings, at most.
 const SLOW_OPENINGS: usize = 200;
-/// How long a connection is kept where others wait for its place, and there are more of them than places.
+/// How long a connection is kept where others wait for its place, and there are more of them than
+/// places.
 const TERM: Duration = Duration::from_secs(1);
 
 /// A connection, also one that is being opened.
@@ -145,7 +147,8 @@ impl Engine {
         }
     }
 
-    /// Where slow openings were done all at once, there may be more connections than there are places.
+    /// Where slow openings were done all at once, there may be more connections than there are
+    /// places.
     pub(super) fn keep_to_limit(&mut self) {
         let closing: usize = self.groups.values().map(|member| member.closing).sum();
         let ready = self.slots.values().filter(|slot| slot.is_ready).count();
@@ -154,7 +157,8 @@ impl Engine {
         }
     }
 
-    /// Has one connection of the group that has the most closed after the message in hand. False where there is none.
+    /// Has one connection of the group that has the most closed after the message in hand. False
+    /// where there is none.
     fn close_one(&mut self, may: impl Fn(&Member) -> bool) -> bool {
         let candidates = self.groups.iter().filter(|(_, member)| {
             member.connections > member.closing + member.opening && may(member)

@@ -1,4 +1,5 @@
-//! The transaction that records the results of messages and claims more of them: one commit for both.
+//! The transaction that records the results of messages and claims more of them: one commit for
+//! both.
 
 use std::mem;
 use std::sync::Arc;

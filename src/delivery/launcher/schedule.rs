@@ -15,7 +15,8 @@ use crate::settings;
 const SCAN: Duration = Duration::from_secs(60);
 /// How long a database rests whose extension has another version than the library.
 const OUTDATED: Duration = Duration::from_secs(30);
-/// A worker that ended otherwise than it should is started again after this time, then after twice as long, and so on.
+/// A worker that ended otherwise than it should is started again after this time, then after twice
+/// as long, and so on.
 const LEAST_DELAY: Duration = Duration::from_secs(1);
 const MOST_DELAY: Duration = Duration::from_secs(60);
 /// A worker that lived as long was healthy.
@@ -169,7 +170,8 @@ impl Schedule {
         }
     }
 
-    /// There is no place for another worker: one that has nothing to do, or has had its turn, makes room.
+    /// There is no place for another worker: one that has nothing to do, or has had its turn, makes
+    /// room.
     fn make_room(&mut self, now: Instant) {
         if self.warned_at.is_none_or(|at| at + WARNING <= now) {
             self.warned_at = Some(now);
@@ -245,7 +247,8 @@ impl Database {
                 self.phase = Phase::Due(now);
             }
             Phase::Due(_) => self.asked = true,
-            // One that is ready looks for mail itself. One that begins or leaves may have looked too early.
+            // One that is ready looks for mail itself. One that begins or leaves may have looked
+            // too early.
             Phase::Running(..) | Phase::Foreign => {
                 self.asked = shared.worker(database).is_none();
             }

@@ -1,7 +1,7 @@
 //! Claiming messages: in a short transaction, committed before the first byte goes out.
 //!
-//! A claim is fenced: the rows are locked in a common table expression that is materialized, so that no plan locks more
-//! of them than it takes. What others have locked is left out.
+//! A claim is fenced: the rows are locked in a common table expression that is materialized, so
+//! that no plan locks more of them than it takes. What others have locked is left out.
 
 use std::collections::HashMap;
 
@@ -38,7 +38,8 @@ pub struct Claimer {
     pub pushed_at: Option<pg_sys::TimestampTz>,
 }
 
-/// A message that was claimed, as it is in the tables: anybody with rights on them may have written it.
+/// A message that was claimed, as it is in the tables: anybody with rights on them may have written
+/// it.
 pub struct Claimed {
     pub message_id: i64,
     pub server: pg_sys::Oid,
@@ -243,7 +244,8 @@ pub fn in_order(
     complete(client, by, claimed)
 }
 
-/// Claims up to `limit` messages that were due before a moment, without their content: those of some owners, or of all.
+/// Claims up to `limit` messages that were due before a moment, without their content: those of
+/// some owners, or of all.
 pub fn old(
     client: &mut SpiClient<'_>,
     by: Claimer,

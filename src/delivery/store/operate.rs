@@ -1,6 +1,7 @@
 //! What is done with messages of the queue and rows of the log by hand. The callers judge who may.
 //!
-//! A message is locked first and looked at then: what a worker has claimed by that time stays in its hands.
+//! A message is locked first and looked at then: what a worker has claimed by that time stays in
+//! its hands.
 
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
@@ -13,8 +14,8 @@ use crate::errors::Report;
 use crate::pg::query::{Parameter, rows, run};
 use crate::settings;
 
-/// The owner of a message that is in the queue or in the log: `Some(None)` if that role is gone. `None` if there is no
-/// such message.
+/// The owner of a message that is in the queue or in the log: `Some(None)` if that role is gone.
+/// `None` if there is no such message.
 pub fn owner_of(message_id: i64) -> Result<Option<Option<pg_sys::Oid>>, Report> {
     let queued = bound(
         "utl_smtp.message",
@@ -38,7 +39,8 @@ pub fn owner_of(message_id: i64) -> Result<Option<Option<pg_sys::Oid>>, Report> 
     })
 }
 
-/// Cancels a message for the recipients that are not being sent to, in the name of `by`; returns how many.
+/// Cancels a message for the recipients that are not being sent to, in the name of `by`; returns
+/// how many.
 pub fn cancel(message_id: i64, by: &str) -> Result<u64, Report> {
     in_queue(|client| {
         if !lock(client, message_id) {
@@ -53,8 +55,8 @@ pub fn cancel(message_id: i64, by: &str) -> Result<u64, Report> {
     })
 }
 
-/// Makes the deferred recipients of a message due now, and frees one that is held because of crashes: for one more
-/// attempt, before it is held again. Returns how many recipients.
+/// Makes the deferred recipients of a message due now, and frees one that is held because of
+/// crashes: for one more attempt, before it is held again. Returns how many recipients.
 pub fn retry(message_id: i64) -> Result<u64, Report> {
     let recipients = format!(
         "UPDATE utl_smtp.message_recipient AS r
@@ -113,7 +115,8 @@ fn enable(client: &mut SpiClient<'_>, enabled: bool) {
     run(client, enable, &[boolean(enabled)]);
 }
 
-/// A message that another installation has queued and that was not adopted, with this one's stamp as `$n`.
+/// A message that another installation has queued and that was not adopted, with this one's stamp
+/// as `$n`.
 fn foreign(stamp: usize) -> String {
     format!(
         "(m.home <> ${stamp}
@@ -121,8 +124,9 @@ fn foreign(stamp: usize) -> String {
     )
 }
 
-/// Takes over what other installations have queued, to send it from here; returns how many recipients. What was in flight
-/// there may have arrived: that is final for at_most_once, and an attempt for others.
+/// Takes over what other installations have queued, to send it from here; returns how many
+/// recipients. What was in flight there may have arrived: that is final for at_most_once, and an
+/// attempt for others.
 pub fn adopt() -> Result<u64, Report> {
     const DOUBT: &str = "outcome unknown: the message was being sent when this copy was made";
     // A negative lease is of one that had not begun to send.
@@ -206,8 +210,8 @@ fn lock_foreign(client: &mut SpiClient<'_>) {
     run(client, &lock, &[text(&home::stamp())]);
 }
 
-/// Moves recipients `r` of messages `m` to the log, in a state and for a reason that is not about their mailboxes; returns how
-/// many. `chosen` says which,
+/// Moves recipients `r` of messages `m` to the log, in a state and for a reason that is not about
+/// their mailboxes; returns how many. `chosen` says which,
 /// with parameters from `$4` on.
 fn finish(
     client: &mut SpiClient<'_>,

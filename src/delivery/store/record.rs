@@ -52,7 +52,8 @@ const RECIPIENT: [pg_sys::Oid; 8] = [
 /// The attributes of `utl_smtp.message_content`.
 const CONTENT: [pg_sys::Oid; 3] = [pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::BYTEAOID];
 
-/// Writes a message; returns its number. It is delivered if the (sub)transaction that is current here commits.
+/// Writes a message; returns its number. It is delivered if the (sub)transaction that is current
+/// here commits.
 pub fn record(letter: &Letter<'_>, content: &mut dyn Content) -> Result<i64, Report> {
     let room = usize::try_from(content.size()).map_or(PIECE, |size| size.min(PIECE));
     let buffer = OctetBuffer::new(room)?;
@@ -154,7 +155,8 @@ impl Pieces {
     }
 
     fn finish(mut self) {
-        // A message without any octet has one piece, too: a missing content is told from an empty one.
+        // A message without any octet has one piece, too: a missing content is told from an empty
+        // one.
         if self.buffer.len() > 0 || self.piece_no == 0 {
             self.flush();
         }

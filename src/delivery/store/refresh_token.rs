@@ -22,7 +22,8 @@ thread_local! {
     };
 }
 
-/// Puts the refresh token that was got in the place of the mapping's. In a transaction of its own, as a superuser.
+/// Puts the refresh token that was got in the place of the mapping's. In a transaction of its own,
+/// as a superuser.
 pub fn store(mapping: &Mapping, current: &Secret) {
     let Some(given) = &mapping.options.refresh_token else {
         return;

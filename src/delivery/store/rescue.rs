@@ -10,7 +10,8 @@ use crate::pg::owner::Plan;
 /// What is written of recipients whose mail was being sent.
 const REASON: &str = "outcome unknown: the worker ended while the message was being sent";
 
-/// Chooses messages `m` that another worker has claimed and may have sent. There is one worker, so that one has ended.
+/// Chooses messages `m` that another worker has claimed and may have sent. There is one worker, so
+/// that one has ended.
 macro_rules! left_behind {
     () => {
         "m.lease IS NOT NULL AND m.lease > 0 AND m.lease <> $1"
@@ -98,8 +99,9 @@ thread_local! {
     };
 }
 
-/// Takes over what other workers than this one had claimed: a message that was being sent may have arrived, which counts as
-/// an attempt, and what was in flight at the third crash is held. Returns how many messages.
+/// Takes over what other workers than this one had claimed: a message that was being sent may have
+/// arrived, which counts as an attempt, and what was in flight at the third crash is held. Returns
+/// how many messages.
 pub fn rescue(client: &mut SpiClient<'_>, lease: i64) -> u64 {
     let lease = Some(pg_sys::Datum::from(lease));
     let reason = || Some(text_datum(REASON));

@@ -1,6 +1,7 @@
 //! Settling: records the results of claimed messages.
 //!
-//! Each statement has the lease as its guard: what was taken away from this worker meanwhile stays as it is.
+//! Each statement has the lease as its guard: what was taken away from this worker meanwhile stays
+//! as it is.
 
 use std::collections::HashSet;
 
@@ -52,7 +53,8 @@ impl Settlement {
     }
 }
 
-/// Moves to the log, as `l`: recipients `r`, which the statement's first part has deleted, of messages `m`.
+/// Moves to the log, as `l`: recipients `r`, which the statement's first part has deleted, of
+/// messages `m`.
 macro_rules! into_log {
     () => {
         "INSERT INTO utl_smtp.delivery_log AS l
@@ -197,7 +199,8 @@ pub struct Settler {
     pub now: pg_sys::TimestampTz,
 }
 
-/// Records the results of messages. Returns those that somebody else has locked: they are to be settled later.
+/// Records the results of messages. Returns those that somebody else has locked: they are to be
+/// settled later.
 pub fn settle(client: &mut SpiClient<'_>, by: Settler, settled: &[Settlement]) -> HashSet<i64> {
     let (whole, parts): (Vec<_>, Vec<_>) =
         settled.iter().partition(|settlement| settlement.ends_it());

@@ -11,7 +11,8 @@ use crate::pg::datum::{Text, text_datum};
 use crate::pg::owner::with_owner_rights;
 use crate::pg::query::Parameter;
 
-/// Whether a recipient `r` of a message `m` is in the hands of a worker: it was due when the message was claimed. Never NULL.
+/// Whether a recipient `r` of a message `m` is in the hands of a worker: it was due when the
+/// message was claimed. Never NULL.
 pub const BEING_SENT: &str = "(m.lease IS NOT NULL
       AND (r.next_attempt_at <= m.last_attempt_at
            OR coalesce(r.attempts > 0 AND r.last_attempt_at < control.pushed_at
@@ -25,9 +26,9 @@ pub const PUSHED: &str =
 pub const CONTROL: &str =
     "LEFT JOIN (SELECT pushed_at FROM utl_smtp.delivery_control LIMIT 1) AS control ON true";
 
-/// The roles and servers that rows mean: by their OIDs in the cluster that those are of, else by their names. `here` says
-/// whether it is this one. The columns are role_oid, role_name, server_oid, server_name; an OID is NULL where there is no
-/// such role or server.
+/// The roles and servers that rows mean: by their OIDs in the cluster that those are of, else by
+/// their names. `here` says whether it is this one. The columns are role_oid, role_name,
+/// server_oid, server_name; an OID is NULL where there is no such role or server.
 pub fn bound(rows: &str, columns: &str, here: &str) -> String {
     let server = "(SELECT s.oid, s.srvname
                    FROM pg_catalog.pg_foreign_server AS s

@@ -170,8 +170,8 @@ pub fn count(client: &mut SpiClient<'_>) -> Counts {
     })
 }
 
-/// Shows how many connections there are, and how many recipients waited at a moment; where that is not shown, whoever wants
-/// to know counts them.
+/// Shows how many connections there are, and how many recipients waited at a moment; where that is
+/// not shown, whoever wants to know counts them.
 pub fn show_counts(
     client: &mut SpiClient<'_>,
     connections: usize,

@@ -1,7 +1,8 @@
 //! The suppression list, for those who maintain it by hand and for the worker.
 //!
-//! The worker asks about the recipients of a batch at the moment of sending, and adds to the list when it settles their
-//! results, in its own transactions. Addresses are written in order, so that two writers do not wait for each other.
+//! The worker asks about the recipients of a batch at the moment of sending, and adds to the list
+//! when it settles their results, in its own transactions. Addresses are written in order, so that
+//! two writers do not wait for each other.
 
 use mail_queue::suppression::CanonicalAddress;
 use pgrx::pg_sys;
@@ -128,7 +129,8 @@ pub fn suppress(address: &CanonicalAddress, reason: &str) -> Result<(), Report> 
     })
 }
 
-/// Takes an address off the list, and forgets the failures of its mailbox; returns whether it was on the list.
+/// Takes an address off the list, and forgets the failures of its mailbox; returns whether it was
+/// on the list.
 pub fn unsuppress(address: &CanonicalAddress) -> Result<bool, Report> {
     in_queue(|client| {
         end_mailbox_failures(client, std::slice::from_ref(address));
@@ -181,15 +183,17 @@ pub fn add(client: &mut SpiClient<'_>, bounce: Bounce, bounced: &[Bounced<'_>]) 
     ADD.with(|plan| plan.run(client, &values));
 }
 
-/// Takes addresses off again that hard bounces have put on the list: the server refuses nearly everybody.
+/// Takes addresses off again that hard bounces have put on the list: the server refuses nearly
+/// everybody.
 pub fn withdraw(client: &mut SpiClient<'_>, addresses: &[CanonicalAddress]) {
     if !addresses.is_empty() {
         WITHDRAW.with(|plan| plan.run(client, &[spellings(addresses)]));
     }
 }
 
-/// Counts final results that are failures of the mailbox, see [`mail_queue::suppression::is_mailbox_failure`]. Adds those
-/// addresses to the list that have now had `limit` of them in a row; what was before `counted_from` does not count any more,
+/// Counts final results that are failures of the mailbox, see
+/// [`mail_queue::suppression::is_mailbox_failure`]. Adds those addresses to the list that have now
+/// had `limit` of them in a row; what was before `counted_from` does not count any more,
 /// as it is not in the log.
 pub fn count_mailbox_failures(
     client: &mut SpiClient<'_>,
@@ -214,7 +218,8 @@ pub fn count_mailbox_failures(
     add(client, Bounce::Soft, &bounced);
 }
 
-/// Ends the failures in a row of addresses that have had another final result: one that is no failure of the mailbox.
+/// Ends the failures in a row of addresses that have had another final result: one that is no
+/// failure of the mailbox.
 pub fn end_mailbox_failures(client: &mut SpiClient<'_>, addresses: &[CanonicalAddress]) {
     if !addresses.is_empty() {
         ENDED.with(|plan| plan.run(client, &[spellings(addresses)]));

@@ -1,5 +1,5 @@
-//! What the worker writes besides results: pauses, the log's retention, deferred mail that is made due, stored times after
-//! somebody has set the clock.
+//! What the worker writes besides results: pauses, the log's retention, deferred mail that is made
+//! due, stored times after somebody has set the clock.
 
 use pgrx::spi::SpiClient;
 use pgrx::{IntoDatum, pg_sys};
@@ -134,8 +134,8 @@ pub fn expire_log(client: &mut SpiClient<'_>, before: pg_sys::TimestampTz, limit
     EXPIRE_LOG.with(|plan| plan.run(client, &values))
 }
 
-/// Makes deferred mail due that was last tried before push_queue() was called: of up to `limit` messages with a higher
-/// number than this. Returns where to go on; `None`: it is done.
+/// Makes deferred mail due that was last tried before push_queue() was called: of up to `limit`
+/// messages with a higher number than this. Returns where to go on; `None`: it is done.
 pub fn push(
     client: &mut SpiClient<'_>,
     pushed_at: pg_sys::TimestampTz,
@@ -150,8 +150,9 @@ pub fn push(
     PUSH.with(|plan| plan.rows(client, &values).get(0, 1))
 }
 
-/// Moves the stored times of mail that waits by so many microseconds, by which the clock was set; `now` is what it shows.
-/// What was queued within the last seconds has its right time already, and what is to be sent at a certain time keeps it.
+/// Moves the stored times of mail that waits by so many microseconds, by which the clock was set;
+/// `now` is what it shows. What was queued within the last seconds has its right time already, and
+/// what is to be sent at a certain time keeps it.
 pub fn shift(client: &mut SpiClient<'_>, by: i64, now: pg_sys::TimestampTz) {
     const RECENT: i64 = 5_000_000;
     let values = [

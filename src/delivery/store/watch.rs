@@ -1,5 +1,5 @@
-//! What may be seen of the queue, the log and the worker. Rows that a reader may not see are left out here, below any
-//! plan of his.
+//! What may be seen of the queue, the log and the worker. Rows that a reader may not see are left
+//! out here, below any plan of his.
 
 use pgrx::pg_sys;
 
@@ -162,7 +162,8 @@ pub fn servers(role: pg_sys::Oid) -> OwnersRows {
     OwnersRows::new(&query, vec![oid(role), text(&cluster_prefix())])
 }
 
-/// `delivery_status`. What the worker has counted is shown where it is a minute old or less, else it is counted now.
+/// `delivery_status`. What the worker has counted is shown where it is a minute old or less, else
+/// it is counted now.
 pub fn status(role: pg_sys::Oid) -> OwnersRows {
     let query = format!(
         "SELECT pg_catalog.current_database()::text,
@@ -198,7 +199,8 @@ pub fn status(role: pg_sys::Oid) -> OwnersRows {
     OwnersRows::new(&query, parameters)
 }
 
-/// The recipients that are queued, deferred and held, as an array. Those in flight count as what they were before.
+/// The recipients that are queued, deferred and held, as an array. Those in flight count as what
+/// they were before.
 pub const COUNTS: &str =
     "(SELECT ARRAY[pg_catalog.count(*) FILTER (WHERE m.held_reason IS NULL AND r.attempts = 0),
                    pg_catalog.count(*) FILTER (WHERE m.held_reason IS NULL AND r.attempts > 0),

@@ -2,9 +2,10 @@
 //! locks nor CPU accounting with the senders. It answers each command at once with one write, scans
 //! message data only for its end, and counts what arrives.
 //!
-//! One port is plain, and one is plain with PIPELINING. For each kind of certificate there is one port with STARTTLS, and one with
-//! STARTTLS that never resumes a session. The ports for queued mail offer PIPELINING and note when each mail arrives: one
-//! answers at once, one after [`DISTANCE`], and one refuses each mail for now. The parent process requests the counts or the
+//! One port is plain, and one is plain with PIPELINING. For each kind of certificate there is one
+//! port with STARTTLS, and one with STARTTLS that never resumes a session. The ports for queued
+//! mail offer PIPELINING and note when each mail arrives: one answers at once, one after
+//! [`DISTANCE`], and one refuses each mail for now. The parent process requests the counts or the
 //! times of arrival with a line on standard input; end of input stops the server.
 
 use crate::cost::{CpuClock, monotonic};
@@ -128,7 +129,8 @@ impl Sink {
         }
     }
 
-    /// When the mails arrived that came to the ports for queued mail since the last call, by [`monotonic`].
+    /// When the mails arrived that came to the ports for queued mail since the last call, by
+    /// [`monotonic`].
     pub fn arrivals(&mut self) -> Vec<Duration> {
         let numbers = self.ask(b"arrivals\n");
         numbers.into_iter().map(Duration::from_nanos).collect()
@@ -344,8 +346,8 @@ enum Next {
     Nothing,
 }
 
-/// Answers commands until STARTTLS or QUIT. A read returns one command, or a group of them that is answered at once;
-/// DATA, STARTTLS and QUIT end a group.
+/// Answers commands until STARTTLS or QUIT. A read returns one command, or a group of them that is
+/// answered at once; DATA, STARTTLS and QUIT end a group.
 fn obey(
     stream: &mut (impl Read + Write),
     answers: &Answers,

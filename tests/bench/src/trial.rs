@@ -52,7 +52,8 @@ pub struct Row {
 }
 
 impl Outcome {
-    /// Whether the others are compared with the least work that a client could do, instead of with a client.
+    /// Whether the others are compared with the least work that a client could do, instead of with
+    /// a client.
     pub fn against_baseline(&self) -> bool {
         let mut rows = self.rows.iter();
         rows.any(|row| row.role == Role::Reference && row.name.starts_with("baseline"))

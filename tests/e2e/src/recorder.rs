@@ -1,5 +1,6 @@
-//! A mail server that keeps every complete message it receives, with the time. A test decides at each step of each
-//! conversation whether it goes on, stops, closes the connection, or answers something else.
+//! A mail server that keeps every complete message it receives, with the time. A test decides at
+//! each step of each conversation whether it goes on, stops, closes the connection, or answers
+//! something else.
 
 use crate::peer::channel::{Channel, ReadResult};
 use crate::process;
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Octets that the kernel keeps for a connection that is not read. What is larger by far can be stopped in its middle.
+/// Octets that the kernel keeps for a connection that is not read. What is larger by far can be
+/// stopped in its middle.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 /// How often a connection that is held looks whether it still is.
 const TICK: Duration = Duration::from_millis(2);

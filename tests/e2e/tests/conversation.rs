@@ -404,8 +404,9 @@ fn an_attachment_in_base64_lines_arrives_whole() {
     assert_eq!(STANDARD.decode(&arrived).unwrap(), content);
 }
 
-/// 2 MB through `write_raw_data`, in the pieces that Oracle's RAW forces on people. Lines of text, since
-/// no server here takes lines without end; the pieces cut them, and their line ends, anywhere.
+/// 2 MB through `write_raw_data`, in the pieces that Oracle's RAW forces on people. Lines of text,
+/// since no server here takes lines without end; the pieces cut them, and their line ends,
+/// anywhere.
 #[test]
 fn an_attachment_in_raw_pieces_arrives_whole() {
     let (_database, mut session) = submission_database();

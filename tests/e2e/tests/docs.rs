@@ -522,7 +522,8 @@ fn with_a_dkim_key(script: &str) -> String {
     script.replace(FILE, &format!("'{key}'"))
 }
 
-/// Replaces the mail servers, token endpoints and credentials of the providers by those of the tests.
+/// Replaces the mail servers, token endpoints and credentials of the providers by those of the
+/// tests.
 fn for_the_test_issuer(script: &str) -> String {
     let (mail, issuer) = (MailServer::shared(), Issuer::shared());
     let wallet = format!("'file:{}'", mail.wallet);

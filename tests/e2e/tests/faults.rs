@@ -7,7 +7,8 @@ use e2e::{Failure, Faults, Open, Peer, Script, Session, Smtp, invariants, proces
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// One of everything that touches the system: a look-up, a connect, a wallet, two handshakes, message data.
+/// One of everything that touches the system: a look-up, a connect, a wallet, two handshakes,
+/// message data.
 const CONVERSE: &str = "
 CREATE FUNCTION converse(port integer, wallet text) RETURNS text
 LANGUAGE plpgsql AS $body$
@@ -132,7 +133,8 @@ impl Fixture {
         unreachable!("it is called only so often")
     }
 
-    /// The other_connection is in step, and so is whatever else is left, which is then closed; how many that were.
+    /// The other_connection is in step, and so is whatever else is left, which is then closed; how
+    /// many that were.
     fn check_connections(&mut self, after: &str) -> usize {
         assert_eq!(
             self.other_connection.noop(&mut self.session).unwrap().code,
@@ -186,8 +188,9 @@ fn codes(failures: &[Failure]) -> BTreeSet<&str> {
         .collect()
 }
 
-/// A panic at every look at the clock, every read and every write of a conversation: in the transport,
-/// in TLS while it verifies, on the way out of a wait, in the thread that looks names up. None tells the password.
+/// A panic at every look at the clock, every read and every write of a conversation: in the
+/// transport, in TLS while it verifies, on the way out of a wait, in the thread that looks names
+/// up. None tells the password.
 #[test]
 fn a_panic_anywhere_is_an_error_and_poisons_nothing() {
     let mut fixture = Fixture::new();

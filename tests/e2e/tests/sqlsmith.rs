@@ -8,9 +8,9 @@ use e2e::{Database, Peer, Script};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::process::{Command, Stdio};
 
-/// What SQLsmith sees instead of the catalog, which is where it picks by chance what it calls: otherwise it would hardly
-/// ever come upon a function of ours. And operators that it does not know how to use, of which most queries would die,
-/// are taken out of this database.
+/// What SQLsmith sees instead of the catalog, which is where it picks by chance what it calls:
+/// otherwise it would hardly ever come upon a function of ours. And operators that it does not know
+/// how to use, of which most queries would die, are taken out of this database.
 const SETUP: &str = "
 CREATE SCHEMA sample;
 CREATE VIEW sample.pg_proc AS

@@ -301,7 +301,8 @@ fn a_type_or_table_that_was_altered_is_an_error_and_not_a_crash() {
             &open,
             "42P01",
         ),
-        // Of the right shape, and without a row or an index: the index of the other one is not asked.
+        // Of the right shape, and without a row or an index: the index of the other one is not
+        // asked.
         (
             &format!("{other_table} (host text, lower_port integer, {columns})"),
             &open,

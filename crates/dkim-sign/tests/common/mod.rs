@@ -139,7 +139,8 @@ pub fn relaxed_body(lines: &[Vec<u8>]) -> Vec<u8> {
         .collect()
 }
 
-/// Whether the first field of a message, a DKIM-Signature, is valid for the key in `record` (§6.1.3).
+/// Whether the first field of a message, a DKIM-Signature, is valid for the key in `record`
+/// (§6.1.3).
 pub fn verify(message: &[u8], record: &str) -> Result<(), &'static str> {
     let (mut fields, body) = parts(message);
     let (name, value) = fields.remove(0);

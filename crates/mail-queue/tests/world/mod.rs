@@ -17,7 +17,8 @@ type Key = (u64, usize);
 
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// A message, in a transaction that isn't committed yet. The number selects one of the messages that exist.
+    /// A message, in a transaction that isn't committed yet. The number selects one of the messages
+    /// that exist.
     Submit {
         recipients: usize,
         at_most_once: bool,

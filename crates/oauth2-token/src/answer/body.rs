@@ -92,7 +92,8 @@ pub(super) fn refusal(status: u16, body: &mut Vec<u8>, secrets: &[Secret]) -> An
     }
 }
 
-/// A token: visible ASCII characters (RFC 6749 appendix A.12), which also keeps it within one line of AUTH.
+/// A token: visible ASCII characters (RFC 6749 appendix A.12), which also keeps it within one line
+/// of AUTH.
 fn secret(text: &str) -> Option<Secret> {
     let fits = (1..=limits::SECRET).contains(&text.len());
     let visible = text.bytes().all(|octet| octet.is_ascii_graphic());
@@ -117,7 +118,8 @@ fn microsoft_code(description: &str) -> Option<u32> {
     rest[..end.unwrap_or(rest.len())].parse().ok()
 }
 
-/// A text of the endpoint that is safe to show: without the request's secrets, on one line, cut short.
+/// A text of the endpoint that is safe to show: without the request's secrets, on one line, cut
+/// short.
 fn shown(mut text: String, most: usize, secrets: &[Secret]) -> String {
     for secret in secrets {
         if let Ok(secret) = str::from_utf8(secret.expose())
@@ -145,8 +147,8 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Replaces the escapes of characters that need none (`\/`, `\u003d`), in place: what is left to the JSON parser to
-/// unescape would go through memory that it does not wipe.
+/// Replaces the escapes of characters that need none (`\/`, `\u003d`), in place: what is left to
+/// the JSON parser to unescape would go through memory that it does not wipe.
 fn unescape(json: &mut Vec<u8>) {
     let (mut from, mut to, mut in_string) = (0, 0, false);
     while from < json.len() {

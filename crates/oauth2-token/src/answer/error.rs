@@ -5,7 +5,8 @@ use std::fmt;
 /// Why there is no token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// Status 400 or 401: the request, the client or its grant is not accepted. The same request fails again.
+    /// Status 400 or 401: the request, the client or its grant is not accepted. The same request
+    /// fails again.
     #[error("the token endpoint refused the request: {0}")]
     Refused(Refusal),
     /// Any other status but 200: 429, 5xx, a redirect.
@@ -16,8 +17,8 @@ pub enum AnswerError {
     Malformed(#[from] Malformed),
 }
 
-/// What an endpoint says instead of granting a token (RFC 6749 §5.2). Its texts are printable, cut short, and hold none
-/// of the request's secrets.
+/// What an endpoint says instead of granting a token (RFC 6749 §5.2). Its texts are printable, cut
+/// short, and hold none of the request's secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.

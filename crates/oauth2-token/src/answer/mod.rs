@@ -77,8 +77,8 @@ impl AnswerParser {
         Ok(self.state == State::Complete)
     }
 
-    /// The connection has ended. `clean` where the peer itself has ended it, which with TLS a close_notify proves: only
-    /// then does a body of unknown length end here.
+    /// The connection has ended. `clean` where the peer itself has ended it, which with TLS a
+    /// close_notify proves: only then does a body of unknown length end here.
     ///
     /// # Errors
     /// [`Malformed::Truncated`], or [`Malformed::Empty`] where nothing was received.
@@ -95,7 +95,8 @@ impl AnswerParser {
     /// What the answer grants.
     ///
     /// # Errors
-    /// The endpoint refused, or was unable, or said nothing that makes sense; the answer is not complete.
+    /// The endpoint refused, or was unable, or said nothing that makes sense; the answer is not
+    /// complete.
     pub fn into_token(self) -> Result<Token, AnswerError> {
         if self.state != State::Complete {
             return Err(Malformed::Truncated.into());
@@ -172,7 +173,8 @@ impl AnswerParser {
         count
     }
 
-    /// Reads a head as far as its lines are complete, so that no result depends on how they were cut.
+    /// Reads a head as far as its lines are complete, so that no result depends on how they were
+    /// cut.
     fn head(&mut self) -> Result<bool, Malformed> {
         let pending = &self.received.as_slice()[self.done..];
         if pending.first().is_some_and(|&first| first != b'H') {

@@ -1,4 +1,5 @@
-//! One HTTPS request, and the answers of endpoints that are slow, endless, cut short or somebody else.
+//! One HTTPS request, and the answers of endpoints that are slow, endless, cut short or somebody
+//! else.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

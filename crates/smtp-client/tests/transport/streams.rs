@@ -208,8 +208,8 @@ fn a_flood_is_checked_for_interrupts() {
     assert!(checks.0.get() >= 100);
 }
 
-/// A client after its handshake, and the server's side, over a socket that keeps the borders of packets: each read
-/// returns one write of the server.
+/// A client after its handshake, and the server's side, over a socket that keeps the borders of
+/// packets: each read returns one write of the server.
 fn over_packets() -> (Stream, ServerConnection, TcpStream) {
     let root = root("root");
     let credentials = Credentials::issued(leaf_params(&[NAME]), &root);

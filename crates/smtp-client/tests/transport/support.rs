@@ -72,7 +72,8 @@ impl ServerSetup {
             };
             builder.with_client_cert_verifier(verifier.build().unwrap())
         };
-        // Not `with_single_cert`: it would look at the certificate, and some here are bad on purpose.
+        // Not `with_single_cert`: it would look at the certificate, and some here are bad on
+        // purpose.
         let key = credentials.certified_key();
         builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
     }

@@ -1,4 +1,5 @@
-//! EXTERNAL (RFC 4422 appendix A): the client certificate speaks; only the identity to act as is sent, or nothing.
+//! EXTERNAL (RFC 4422 appendix A): the client certificate speaks; only the identity to act as is
+//! sent, or nothing.
 
 use super::{Breach, Mechanism, Scheme};
 use crate::secret::Secret;

@@ -1,7 +1,8 @@
-//! LOGIN (draft-murchison-sasl-login): the user name to the first challenge, the password to the second.
+//! LOGIN (draft-murchison-sasl-login): the user name to the first challenge, the password to the
+//! second.
 //!
-//! The texts of the challenges differ from server to server (`Username:`, `User Name`, not always in base64), so only
-//! their order counts.
+//! The texts of the challenges differ from server to server (`Username:`, `User Name`, not always
+//! in base64), so only their order counts.
 
 use super::{Breach, Mechanism, Scheme};
 use crate::secret::Secret;

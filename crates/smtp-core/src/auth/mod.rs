@@ -1,11 +1,13 @@
-//! SASL mechanisms for SMTP AUTH (RFC 4954), one file each, and the list of them that a caller names.
+//! SASL mechanisms for SMTP AUTH (RFC 4954), one file each, and the list of them that a caller
+//! names.
 //!
-//! A mechanism sees decoded challenges and answers with decoded responses: base64, the 334 loop, its cap and the
-//! cancelling `*` belong to [`crate::session`]. It never sees the wire and never learns whether TLS is up: that
-//! decides in [`SchemeList::choose`], before a mechanism exists.
+//! A mechanism sees decoded challenges and answers with decoded responses: base64, the 334 loop,
+//! its cap and the cancelling `*` belong to [`crate::session`]. It never sees the wire and never
+//! learns whether TLS is up: that decides in [`SchemeList::choose`], before a mechanism exists.
 //!
-//! What a caller gives is checked in [`mechanism`], and refused without ever being repeated. User names and passwords
-//! go out as the UTF-8 they came in; only SCRAM prepares them with SASLprep, because RFC 5802 §5.1 hashes them.
+//! What a caller gives is checked in [`mechanism`], and refused without ever being repeated. User
+//! names and passwords go out as the UTF-8 they came in; only SCRAM prepares them with SASLprep,
+//! because RFC 5802 §5.1 hashes them.
 
 mod cram_md5;
 mod external;
@@ -28,16 +30,17 @@ pub use scheme::{
 
 /// One mechanism in the middle of an exchange.
 pub trait Mechanism: fmt::Debug {
-    /// The response sent with AUTH itself, for mechanisms in which the client speaks first. Asked for once; it may
-    /// be empty (`AUTH EXTERNAL =`), and may go out as the answer to an empty first challenge when it is too long.
+    /// The response sent with AUTH itself, for mechanisms in which the client speaks first. Asked
+    /// for once; it may be empty (`AUTH EXTERNAL =`), and may go out as the answer to an empty
+    /// first challenge when it is too long.
     fn initial_response(&mut self) -> Option<Secret>;
 
-    /// The answer to one challenge. `pause` is called every few thousand rounds of a long computation, so that the
-    /// caller can let an interrupt through.
+    /// The answer to one challenge. `pause` is called every few thousand rounds of a long
+    /// computation, so that the caller can let an interrupt through.
     fn respond(&mut self, challenge: &[u8], pause: &mut dyn FnMut()) -> Result<Secret, Breach>;
 
-    /// Called on the server's 235: whether the exchange is complete from this side too (RFC 5802 §5: a client must
-    /// have verified the server's signature).
+    /// Called on the server's 235: whether the exchange is complete from this side too (RFC 5802
+    /// §5: a client must have verified the server's signature).
     fn finish(&mut self) -> Result<(), Breach> {
         Ok(())
     }
@@ -58,7 +61,8 @@ pub struct Credentials {
     pub nonce: String,
 }
 
-/// Why an exchange can't begin. The value is not repeated, nor is the place in it: both say something about a secret.
+/// Why an exchange can't begin. The value is not repeated, nor is the place in it: both say
+/// something about a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// A character that would break a line or a field.
@@ -84,7 +88,8 @@ pub enum Field {
     Password,
 }
 
-/// How a server broke the rules of a mechanism: the exchange must be cancelled and the session ended.
+/// How a server broke the rules of a mechanism: the exchange must be cancelled and the session
+/// ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
     /// A challenge where the mechanism has none.

@@ -1,7 +1,8 @@
-//! OAUTHBEARER (RFC 7628): the user name, the server's host and port, and a bearer token in the initial response.
+//! OAUTHBEARER (RFC 7628): the user name, the server's host and port, and a bearer token in the
+//! initial response.
 //!
-//! A refusal comes as a challenge that explains it in JSON (§3.2.2); a lone control-A makes the server send its 535
-//! (§3.2.3).
+//! A refusal comes as a challenge that explains it in JSON (§3.2.2); a lone control-A makes the
+//! server send its 535 (§3.2.3).
 
 use super::scram::saslname;
 use super::{Breach, Mechanism, Scheme, concat};
@@ -15,7 +16,8 @@ pub(super) struct Oauthbearer {
 
 impl Oauthbearer {
     pub(super) fn new(username: &str, token: &str, host: &str, port: u16) -> Self {
-        // RFC 5801 §4: an authorization identity is one character or more, or left out with its "a=".
+        // RFC 5801 §4: an authorization identity is one character or more, or left out with its
+        // "a=".
         let identity = match username {
             "" => String::new(),
             username => ["a=", &saslname(username)].concat(),

@@ -84,8 +84,9 @@ pub enum SchemePolicy {
     Any,
     /// It is not encrypted: none that exposes the secret.
     NoCleartextSecret,
-    /// It was to be encrypted and is not, which an attacker may have brought about: none that uses a password, because
-    /// even the answer to a challenge lets an attacker who chose the challenge try passwords at leisure.
+    /// It was to be encrypted and is not, which an attacker may have brought about: none that uses
+    /// a password, because even the answer to a challenge lets an attacker who chose the
+    /// challenge try passwords at leisure.
     NoPassword,
 }
 
@@ -166,8 +167,8 @@ impl SchemeList {
         self.0.iter().any(|scheme| scheme.needs_password())
     }
 
-    /// The first scheme that the server offers and that `policy` permits: `offered` is the list of the last EHLO,
-    /// `None` when there was none (then nothing is held against a scheme).
+    /// The first scheme that the server offers and that `policy` permits: `offered` is the list of
+    /// the last EHLO, `None` when there was none (then nothing is held against a scheme).
     pub fn choose(
         &self,
         offered: Option<&[String]>,
@@ -210,8 +211,8 @@ impl fmt::Display for SchemeList {
 pub struct NoSupportedScheme {
     /// The caller's list.
     pub wanted: String,
-    /// What the server offers, as it wrote it, escaped and cut; `None` where it offers nothing, or where the last
-    /// EHLO is not known.
+    /// What the server offers, as it wrote it, escaped and cut; `None` where it offers nothing, or
+    /// where the last EHLO is not known.
     pub offered: Option<String>,
     /// Whether there was an EHLO that offered no authentication.
     pub none_offered: bool,

@@ -1,7 +1,8 @@
 //! SCRAM-SHA-256 without channel binding (RFC 5802, RFC 7677).
 //!
-//! Refuses a server that doesn't extend our nonce, asks for fewer or more iterations than [`limits`] allow, names an
-//! extension it calls mandatory, or can't prove that it knows the password.
+//! Refuses a server that doesn't extend our nonce, asks for fewer or more iterations than
+//! [`limits`] allow, names an extension it calls mandatory, or can't prove that it knows the
+//! password.
 
 use std::fmt;
 
@@ -94,8 +95,9 @@ impl ScramSha256 {
         Ok(concat(&[&client_final, ",p=", &proof]))
     }
 
-    /// Answers `v=SIGNATURE` or `e=ERROR`, sent as a challenge of its own, with nothing (RFC 4954 §4). After an error
-    /// the server still owes its 535, and that is what the caller should see.
+    /// Answers `v=SIGNATURE` or `e=ERROR`, sent as a challenge of its own, with nothing (RFC 4954
+    /// §4). After an error the server still owes its 535, and that is what the caller should
+    /// see.
     fn verify(message: &str, expected: &Digest) -> Result<State, Breach> {
         let attribute = message.split(',').next().unwrap_or_default();
         if let Some(error) = attribute.strip_prefix("e=") {
@@ -200,7 +202,8 @@ impl<'a> ServerFirst<'a> {
     }
 }
 
-/// `Hi()` of RFC 5802 §2.2: PBKDF2 with one block. Our own loop, because no library lets an interrupt through.
+/// `Hi()` of RFC 5802 §2.2: PBKDF2 with one block. Our own loop, because no library lets an
+/// interrupt through.
 fn pbkdf2(password: &[u8], salt: &[u8], iterations: u32, pause: &mut dyn FnMut()) -> Digest {
     let keyed = keyed(password);
     let mut mac = keyed.clone();
@@ -239,8 +242,8 @@ fn xor(target: &mut Digest, other: &Digest) {
     }
 }
 
-/// SASLprep (RFC 4013); a text that it forbids is used as it is, as PostgreSQL's own SCRAM does: such a password may
-/// well have been set somewhere that never prepared it.
+/// SASLprep (RFC 4013); a text that it forbids is used as it is, as PostgreSQL's own SCRAM does:
+/// such a password may well have been set somewhere that never prepared it.
 fn prepared(text: &str) -> Zeroizing<String> {
     Zeroizing::new(match stringprep::saslprep(text) {
         Ok(prepared) => prepared.into_owned(),

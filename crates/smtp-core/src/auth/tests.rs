@@ -394,7 +394,8 @@ fn schemes_that_expose_the_secret_count_as_not_offered_in_clear() {
     );
 }
 
-/// Whatever is made of a password: an attacker who chose the challenge could try passwords on the answer.
+/// Whatever is made of a password: an attacker who chose the challenge could try passwords on the
+/// answer.
 #[test]
 fn no_scheme_with_a_password_is_chosen_where_none_may_be_used() {
     let offered = offer("SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN XOAUTH2 OAUTHBEARER EXTERNAL");

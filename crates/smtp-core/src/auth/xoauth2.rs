@@ -1,6 +1,8 @@
-//! XOAUTH2 (Google's and Microsoft's OAuth 2.0 mechanism): the user name and a bearer token in the initial response.
+//! XOAUTH2 (Google's and Microsoft's OAuth 2.0 mechanism): the user name and a bearer token in the
+//! initial response.
 //!
-//! A refusal comes as a challenge that explains it in JSON; an empty response to it makes the server send its 535.
+//! A refusal comes as a challenge that explains it in JSON; an empty response to it makes the
+//! server send its 535.
 
 use super::{Breach, Mechanism, Scheme, concat};
 use crate::secret::Secret;

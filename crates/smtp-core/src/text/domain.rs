@@ -11,8 +11,8 @@ use crate::host;
 pub struct Domain(String);
 
 impl Domain {
-    /// Takes `example.com`, `bücher.example`, `[192.0.2.1]` or `[IPv6:2001:db8::1]`. A name in ASCII keeps its
-    /// spelling but for a trailing dot; any other is converted by UTS #46.
+    /// Takes `example.com`, `bücher.example`, `[192.0.2.1]` or `[IPv6:2001:db8::1]`. A name in
+    /// ASCII keeps its spelling but for a trailing dot; any other is converted by UTS #46.
     ///
     /// # Errors
     /// Where the text is neither.

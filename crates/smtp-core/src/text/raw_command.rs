@@ -1,7 +1,7 @@
 //! A whole command line of the caller's making, for `command()`.
 //!
-//! Owns its length (RFC 5321 §4.5.3.1.4; RFC 4954 §4 for authentication) and nothing of its meaning: what a verb does
-//! to a conversation is for the session to know.
+//! Owns its length (RFC 5321 §4.5.3.1.4; RFC 4954 §4 for authentication) and nothing of its
+//! meaning: what a verb does to a conversation is for the session to know.
 
 use std::fmt;
 
@@ -21,15 +21,18 @@ pub enum RawCommandError {
     Argument(TextError),
 }
 
-/// One line without its CRLF. It may be part of an authentication, so it is zeroed when dropped and `Debug` hides it.
+/// One line without its CRLF. It may be part of an authentication, so it is zeroed when dropped and
+/// `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawCommand(Zeroizing<String>);
 
 impl RawCommand {
-    /// Joins `cmd` and `arg` by one space; spaces before the verb are dropped, so that no verb hides behind them.
+    /// Joins `cmd` and `arg` by one space; spaces before the verb are dropped, so that no verb
+    /// hides behind them.
     ///
     /// # Errors
-    /// Where a control character stands in either text, the command is empty, or the line is too long.
+    /// Where a control character stands in either text, the command is empty, or the line is too
+    /// long.
     pub fn parse(cmd: &str, arg: Option<&str>) -> Result<Self, RawCommandError> {
         let command = Self(joined(cmd.trim_start_matches(' '), arg)?);
         if command.verb().is_empty() {
@@ -42,7 +45,8 @@ impl RawCommand {
         command.no_longer_than(longest)
     }
 
-    /// A line of an authentication exchange that is already going on: any text, an empty one included.
+    /// A line of an authentication exchange that is already going on: any text, an empty one
+    /// included.
     ///
     /// # Errors
     /// Where a control character stands in either text, or the line is too long.

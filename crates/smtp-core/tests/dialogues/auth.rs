@@ -74,7 +74,8 @@ fn raw_auth_in_clear_is_refused() {
     ));
 }
 
-/// A user or password whose base64 is a verb is an answer like any other: it is sent, and it is hidden.
+/// A user or password whose base64 is a verb is an answer like any other: it is sent, and it is
+/// hidden.
 #[test]
 fn base64_that_looks_like_a_verb_is_an_answer() {
     for answer in [

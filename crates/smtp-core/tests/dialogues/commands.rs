@@ -146,7 +146,8 @@ fn raw_lines_that_change_the_session_are_refused() {
     assert!(RawCommand::parse("NOOP", Some("\n")).is_err());
 }
 
-/// A raw line that is a verb of ours counts as it; whatever else the server accepts is its own business.
+/// A raw line that is a verb of ours counts as it; whatever else the server accepts is its own
+/// business.
 #[test]
 fn raw_lines_move_the_session_like_commands() {
     let conversation = plain(

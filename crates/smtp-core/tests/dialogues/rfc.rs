@@ -65,7 +65,8 @@ fn rfc5321_an_aborted_transaction() {
     );
 }
 
-/// RFC 5321 D.3: what still uses a source route says it by a raw command, and is understood all the same.
+/// RFC 5321 D.3: what still uses a source route says it by a raw command, and is understood all the
+/// same.
 #[test]
 fn rfc5321_a_relayed_transaction() {
     plain(
@@ -160,8 +161,8 @@ fn rfc3207_the_second_ehlo_replaces_the_first() {
     );
 }
 
-/// RFC 4954 §4.4, first example: PLAIN appears only under TLS. The caller's own line, because it names an
-/// authorization identity.
+/// RFC 4954 §4.4, first example: PLAIN appears only under TLS. The caller's own line, because it
+/// names an authorization identity.
 #[test]
 fn rfc4954_plain_with_an_initial_response() {
     let conversation = plain(
@@ -249,7 +250,8 @@ fn rfc4954_an_exchange_is_cancelled() {
     );
 }
 
-/// RFC 7677 §3, carried by RFC 4954's lines: an initial response, two challenges, the second answered by nothing.
+/// RFC 7677 §3, carried by RFC 4954's lines: an initial response, two challenges, the second
+/// answered by nothing.
 #[test]
 fn rfc7677_scram_sha_256() {
     let challenge = "334 cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1eEZJbGopaE5sRiRrMCxzPVcyMlphSjBTTlk3c29Fc1VFamI2Z1E9PSxpPTQwOTY=";
@@ -273,7 +275,8 @@ fn rfc7677_scram_sha_256() {
     );
 }
 
-/// RFC 4954 §4: schemes that show the password are allowed in clear where the administrator says so.
+/// RFC 4954 §4: schemes that show the password are allowed in clear where the administrator says
+/// so.
 #[test]
 fn plain_in_clear_needs_the_setting() {
     let greeting = "S: 220 smtp.example.com ESMTP

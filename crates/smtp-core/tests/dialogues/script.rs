@@ -12,8 +12,9 @@
 //! | `! text` | the step before it failed, in these words; ` / ` is a line break |
 //! | `= phase` | where the conversation stands |
 //!
-//! Each runs twice, with what arrives together fed whole and byte by byte, and must come to the same. After every
-//! step nothing secret may be seen in the transcript, in replies, in errors or in the session's `Debug`.
+//! Each runs twice, with what arrives together fed whole and byte by byte, and must come to the
+//! same. After every step nothing secret may be seen in the transcript, in replies, in errors or in
+//! the session's `Debug`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -32,7 +32,8 @@ fn a_refusal_changes_nothing() {
     }
 }
 
-/// Whoever made it fail may have chosen the challenge, too: no password is used in clear, by any scheme.
+/// Whoever made it fail may have chosen the challenge, too: no password is used in clear, by any
+/// scheme.
 #[test]
 fn a_refused_starttls_ends_the_use_of_passwords() {
     let refused = format!("{EHLO}\nC: STARTTLS\nS: 454 no\n");

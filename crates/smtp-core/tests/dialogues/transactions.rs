@@ -1,5 +1,5 @@
-//! Whatever a server answers, each recipient gets the verdict of its own commands, and the verdict is the truth: a model
-//! server keeps account of whom it delivered to.
+//! Whatever a server answers, each recipient gets the verdict of its own commands, and the verdict
+//! is the truth: a model server keeps account of whom it delivered to.
 
 use proptest::prelude::*;
 use smtp_core::command::{Command, Verb};
@@ -64,7 +64,8 @@ impl Server {
         self.moods.next().unwrap_or(Mood::Accepts)
     }
 
-    /// The reply to a command; `None` where the server left. The text is the command's own argument.
+    /// The reply to a command; `None` where the server left. The text is the command's own
+    /// argument.
     fn command(&mut self, command: &Command) -> Option<Reply> {
         let line = command.line().unwrap();
         self.commands.push(line.clone());
@@ -116,7 +117,8 @@ impl Server {
     }
 }
 
-/// Runs to the end. The server reads whatever is sent, and its replies are read when the client waits.
+/// Runs to the end. The server reads whatever is sent, and its replies are read when the client
+/// waits.
 fn run(transaction: &mut Transaction<'_>, server: &mut Server) {
     let mut replies = std::collections::VecDeque::new();
     for _ in 0..100_000 {

@@ -57,7 +57,8 @@ impl Bed {
         run(mails, *arrivals.last().unwrap() - arrivals[0])
     }
 
-    /// A database whose mail servers are the ports of the sink, with an empty queue that is not delivered.
+    /// A database whose mail servers are the ports of the sink, with an empty queue that is not
+    /// delivered.
     pub fn queue(&self) -> Queue {
         let database = Database::new();
         let role = database.role("app");

@@ -1,4 +1,5 @@
-//! D6: what other transactions notice of a queue: pgbench beside a drain, and beside mail that waits.
+//! D6: what other transactions notice of a queue: pgbench beside a drain, and beside mail that
+//! waits.
 
 use super::bed::{Bed, Queue, wait_until};
 use super::figures::{Figures, Target, ratios};

@@ -1,5 +1,5 @@
-//! D2 to D4: how fast a queue is drained: beside its floors and its peers, to a distant server, with a reader that keeps old
-//! rows from being removed, and with a long log.
+//! D2 to D4: how fast a queue is drained: beside its floors and its peers, to a distant server,
+//! with a reader that keeps old rows from being removed, and with a long log.
 
 use super::bed::{Bed, Queue};
 use super::figures::{Figures, Target, rate, ratios};

@@ -17,7 +17,8 @@ pub struct Statements<'a> {
     pub settle: &'a str,
 }
 
-/// F1: claims and settles all mail in batches, each in two transactions as the worker does it, and sends nothing.
+/// F1: claims and settles all mail in batches, each in two transactions as the worker does it, and
+/// sends nothing.
 pub fn claim_and_settle(session: &mut Session, statements: &Statements<'_>, batch: i64) -> Run {
     let claim = session.prepare(statements.claim).unwrap();
     let read = session.prepare(statements.read).unwrap();
@@ -42,7 +43,8 @@ pub fn claim_and_settle(session: &mut Session, statements: &Statements<'_>, batc
     }
 }
 
-/// F2: a bare client sends the mails over these many connections, each mail in two round trips. Opening is not measured.
+/// F2: a bare client sends the mails over these many connections, each mail in two round trips.
+/// Opening is not measured.
 pub fn bare_pipelining(port: u16, wire: &[u8], connections: u64, mails: u64) -> Run {
     let (opened, left) = (
         Barrier::new(connections as usize + 1),

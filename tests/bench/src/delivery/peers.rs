@@ -1,4 +1,5 @@
-//! The peers of a drain: Postfix with the same mails in its queue, and an outbox table with a program of its own.
+//! The peers of a drain: Postfix with the same mails in its queue, and an outbox table with a
+//! program of its own.
 
 use super::bed::{Bed, Queue};
 use crate::cost::Run;

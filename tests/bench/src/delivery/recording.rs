@@ -60,7 +60,8 @@ fn cost_of(queue: &mut Queue, function: &str) -> f64 {
     seconds * 1e6 / MAILS as f64
 }
 
-/// The time of transactions in a session that has queued mail, in relation to one that has not loaded the library.
+/// The time of transactions in a session that has queued mail, in relation to one that has not
+/// loaded the library.
 fn nothing(queue: &mut Queue) -> Vec<f64> {
     let mut fresh = queue.database.superuser();
     let mut used = queue.database.superuser();

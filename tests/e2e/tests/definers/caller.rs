@@ -190,7 +190,8 @@ fn configured_settings_apply_to_every_function() {
     assert_eq!(said(&mut session, "probe"), "raised");
 }
 
-/// In a session that has loaded the library and one that has not, and with the library loaded by the server.
+/// In a session that has loaded the library and one that has not, and with the library loaded by
+/// the server.
 #[test]
 fn a_reload_changes_what_is_configured() {
     for preload in ["", "utl_smtp"] {

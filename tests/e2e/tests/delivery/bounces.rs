@@ -237,7 +237,8 @@ fn an_address_that_does_not_exist_gets_on_the_list_by_its_first_bounce() {
     assert_eq!(post.results(third), expected("failed"));
 }
 
-/// A server, or a login, with which something is wrong. The first refusals look like those of single addresses.
+/// A server, or a login, with which something is wrong. The first refusals look like those of
+/// single addresses.
 #[test]
 fn a_server_that_refuses_everybody_fills_no_list() {
     for reply in [

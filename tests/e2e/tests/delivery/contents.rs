@@ -1,4 +1,5 @@
-//! The octets of recorded messages: those of the immediate conversation, but for Date and Message-ID put first.
+//! The octets of recorded messages: those of the immediate conversation, but for Date and
+//! Message-ID put first.
 
 use super::recorded::Recorder;
 use e2e::{Failure, Open, Script, Session, Smtp, TestBed};
@@ -260,7 +261,8 @@ fn temporary_files_are_limited_and_leave_nothing() {
     assert_eq!(temporary_files(session), 0);
 }
 
-/// The largest size that the backend's memory ever had, in kilobytes. Shared memory is a constant part of it.
+/// The largest size that the backend's memory ever had, in kilobytes. Shared memory is a constant
+/// part of it.
 fn peak_memory(session: &Session) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", session.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));

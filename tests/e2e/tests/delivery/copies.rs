@@ -125,7 +125,8 @@ fn a_promoted_standby_that_was_seen_goes_on() {
     // The sequence may have jumped.
     let third: i64 = session.value(SUBMIT);
     let all = ["1".to_owned(), "2".to_owned(), third.to_string()];
-    // So does a standby of it, with what all before it have queued, and the first one as a standby of that.
+    // So does a standby of it, with what all before it have queued, and the first one as a standby
+    // of that.
     let next = Second::of(&cluster, &standby, "third", "-R");
     next.start();
     await_launcher(&mut next.session());

@@ -349,7 +349,8 @@ fn a_worker_that_is_told_to_end_awaits_the_answers_to_its_final_dots() {
     }
 }
 
-/// Ends a worker while 20 final dots and five other messages are out. Whether nothing was sent twice.
+/// Ends a worker while 20 final dots and five other messages are out. Whether nothing was sent
+/// twice.
 fn ends_cleanly(cluster: &OwnCluster, name: &str, end: &dyn Fn(i32)) -> bool {
     let mut session = kills::connect(cluster);
     let (dots, others) = (Recorder::start(), Recorder::start());

@@ -1,4 +1,5 @@
-//! What a dump takes of the queue, the suppression list and the approved senders, and what a restored copy makes of it.
+//! What a dump takes of the queue, the suppression list and the approved senders, and what a
+//! restored copy makes of it.
 
 use std::process::{Command, Stdio};
 

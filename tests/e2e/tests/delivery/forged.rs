@@ -1,5 +1,5 @@
-//! Rows of the queue that were written by hand, by a role that may write into any table. The worker judges them anew; what
-//! makes no sense fails, and keeps nothing else from being sent.
+//! Rows of the queue that were written by hand, by a role that may write into any table. The worker
+//! judges them anew; what makes no sense fails, and keeps nothing else from being sent.
 
 use super::kills::{create_server, submit};
 use super::processes::{PRELOAD, assert_no_crash, await_worker, log_lines, worker_of};

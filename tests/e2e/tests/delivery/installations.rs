@@ -115,8 +115,8 @@ impl Drop for Second<'_> {
     }
 }
 
-/// Waits for a worker to have looked at the queue of the database `postgres`; returns the queue, each
-/// message as its number and why it is held.
+/// Waits for a worker to have looked at the queue of the database `postgres`; returns the queue,
+/// each message as its number and why it is held.
 #[track_caller]
 pub fn queue(session: &mut Session) -> Vec<String> {
     session.run("SELECT utl_smtp.start_delivery()");

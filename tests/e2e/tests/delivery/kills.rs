@@ -55,7 +55,8 @@ impl Kill {
                 wait_until("all processes of the server have ended", || {
                     !has_processes(cluster)
                 });
-                // Until somebody waits for it, its number is taken for that of a process that lives.
+                // Until somebody waits for it, its number is taken for that of a process that
+                // lives.
                 let socket_lock = format!(".s.PGSQL.{}.lock", cluster.port);
                 let socket_lock = Path::new(&cluster.socket_directory).join(socket_lock);
                 for file in [pid_file(cluster), socket_lock] {

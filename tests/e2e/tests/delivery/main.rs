@@ -1,4 +1,5 @@
-//! Delivery: the queue, the processes that send what is in it, and those who watch and operate them.
+//! Delivery: the queue, the processes that send what is in it, and those who watch and operate
+//! them.
 
 mod answers;
 mod bounces;

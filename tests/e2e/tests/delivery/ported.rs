@@ -1,5 +1,5 @@
-//! Programs in Oracle style, unchanged, with utl_smtp.delivery = on_commit: what the worker delivers is, but for Date and
-//! Message-ID, octet by octet what they send at once.
+//! Programs in Oracle style, unchanged, with utl_smtp.delivery = on_commit: what the worker
+//! delivers is, but for Date and Message-ID, octet by octet what they send at once.
 
 use e2e::process::wait_until;
 use e2e::{Database, MailServer, Session, Sink};
@@ -121,7 +121,8 @@ impl Fixture {
     }
 }
 
-/// A message without the fields that recording puts before it, of which `message` may have some itself.
+/// A message without the fields that recording puts before it, of which `message` may have some
+/// itself.
 fn without_added(delivered: &[u8], message: &[u8]) -> Vec<u8> {
     let mut rest = delivered;
     for field in [&b"Date: "[..], b"Message-ID: "] {
@@ -167,7 +168,8 @@ fn programs_send_the_same_octets_on_commit_as_at_once() {
     }
 }
 
-/// Programs write the time into their messages, and random boundaries are none of the conversation's.
+/// Programs write the time into their messages, and random boundaries are none of the
+/// conversation's.
 fn without_date(message: &[u8]) -> Vec<u8> {
     let lines = message.split_inclusive(|octet| *octet == b'\n');
     let own = lines.filter(|line| !line.to_ascii_lowercase().starts_with(b"date:"));

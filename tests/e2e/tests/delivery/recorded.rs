@@ -1,4 +1,5 @@
-//! A database in which conversations are recorded and nothing is sent, and what is in its queue then.
+//! A database in which conversations are recorded and nothing is sent, and what is in its queue
+//! then.
 
 use e2e::{Database, Failure, Open, Session, Smtp};
 
@@ -106,7 +107,8 @@ impl Recorder {
         queue.remove(0)
     }
 
-    /// Rows of messages, of recipients and of contents: what is left of a message that was rolled back must be none.
+    /// Rows of messages, of recipients and of contents: what is left of a message that was rolled
+    /// back must be none.
     pub fn rows(&mut self) -> [i64; 3] {
         ["message", "message_recipient", "message_content"].map(|table| {
             self.superuser

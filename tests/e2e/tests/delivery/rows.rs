@@ -26,7 +26,8 @@ impl Fixture {
              CREATE SERVER office FOREIGN DATA WRAPPER utl_smtp OPTIONS (host 'mail.example.com');
              CREATE USER MAPPING FOR PUBLIC SERVER office",
         );
-        // One that began before it was stopped still counts and sends. Those that begin later do nothing.
+        // One that began before it was stopped still counts and sends. Those that begin later do
+        // nothing.
         let worker = "SELECT EXISTS (SELECT FROM pg_stat_activity
                       WHERE datname = current_database() AND backend_type = 'utl_smtp delivery')";
         wait_until("no worker is left", || !superuser.value::<bool>(worker));

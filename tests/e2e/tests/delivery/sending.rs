@@ -37,7 +37,8 @@ impl Bed {
         Self { cluster, session }
     }
 
-    /// Creates a mail server on loopback, without TLS. `options` follow others in the syntax of CREATE SERVER.
+    /// Creates a mail server on loopback, without TLS. `options` follow others in the syntax of
+    /// CREATE SERVER.
     pub fn server(&mut self, name: &str, port: u16, options: &str) {
         self.session.run(&format!(
             "CREATE SERVER {name} FOREIGN DATA WRAPPER utl_smtp

@@ -75,7 +75,8 @@ impl Fixture {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Submits a message to one recipient, waits for it, and returns the only copy that the server has got since.
+    /// Submits a message to one recipient, waits for it, and returns the only copy that the server
+    /// has got since.
     #[track_caller]
     fn arrived(&mut self, recorder: &Recorder, message: &str) -> Vec<u8> {
         let before = recorder.copies().len();

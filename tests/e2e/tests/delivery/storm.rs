@@ -1,4 +1,5 @@
-//! Mail is queued by several sessions while the worker, backends and the whole server are killed at random.
+//! Mail is queued by several sessions while the worker, backends and the whole server are killed at
+//! random.
 //!
 //! `UTL_SMTP_KILLS` is how often, `UTL_SMTP_SEED` the seed.
 
@@ -13,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 const WRITERS: u64 = 4;
-/// Connections of the worker, and the results that it has not written down at a crash: how many messages a crash may
-/// repeat.
+/// Connections of the worker, and the results that it has not written down at a crash: how many
+/// messages a crash may repeat.
 const MOST_REPEATED: usize = 20 + 100;
 /// What is delivered between two kills, at least.
 const PROGRESS: usize = 10;
@@ -233,7 +234,8 @@ fn kill(cluster: &OwnCluster, recorders: &[Recorder; 2], random: &mut Random) ->
     Span { began, ended }
 }
 
-/// Waits until all mail is final, as long as there is less and less of it. What was in flight at three crashes is freed.
+/// Waits until all mail is final, as long as there is less and less of it. What was in flight at
+/// three crashes is freed.
 fn await_the_end(session: &mut Session) {
     let mut least = i64::MAX;
     let mut since = Instant::now();

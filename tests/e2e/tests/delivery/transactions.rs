@@ -57,7 +57,8 @@ fn what_is_rolled_back_never_existed() {
     assert_eq!(recorder.rows(), [4, 4, 4]);
 }
 
-/// Only the end of a message is a part of a transaction; what was written before is state of the session.
+/// Only the end of a message is a part of a transaction; what was written before is state of the
+/// session.
 #[test]
 fn what_was_written_in_a_block_that_was_rolled_back_stays_in_the_message() {
     let mut recorder = Recorder::new();

@@ -1,4 +1,5 @@
-//! What follows from the answers of servers: which mail is tried again, which has failed, and which waits for its server.
+//! What follows from the answers of servers: which mail is tried again, which has failed, and which
+//! waits for its server.
 
 use super::processes::*;
 use super::sending::Bed;

@@ -1,4 +1,5 @@
-//! The launcher and the workers: when there are any, what makes them leave, and that they come back.
+//! The launcher and the workers: when there are any, what makes them leave, and that they come
+//! back.
 
 use super::processes::*;
 use e2e::process::{self, BOUND, wait_until};
@@ -147,8 +148,8 @@ fn a_crash_restart_brings_launcher_and_worker_back() {
     }
 }
 
-/// Statements about a database that has a worker, by sessions that have not loaded the library. PostgreSQL itself gives up
-/// after five seconds.
+/// Statements about a database that has a worker, by sessions that have not loaded the library.
+/// PostgreSQL itself gives up after five seconds.
 #[test]
 fn no_statement_about_a_database_waits_for_its_worker() {
     for settings in BOTH {
@@ -365,7 +366,8 @@ fn who_may_start_and_stop_delivery() {
     assert!(!database.superuser().value::<bool>(enabled));
 }
 
-/// A worker that looks for mail once a second would send a quarter of it within a quarter of a second.
+/// A worker that looks for mail once a second would send a quarter of it within a quarter of a
+/// second.
 #[test]
 fn a_commit_wakes_the_worker() {
     for settings in BOTH {
@@ -504,7 +506,8 @@ fn nothing_waits_for_a_worker_that_waits_for_a_mail_server() {
     }
 }
 
-/// The worker has taken over a message; the commit that says so waits for a standby that never comes.
+/// The worker has taken over a message; the commit that says so waits for a standby that never
+/// comes.
 #[test]
 fn a_shutdown_does_not_wait_for_a_worker_that_waits_for_a_standby() {
     for settings in BOTH {

@@ -26,7 +26,8 @@ fn messages_of_every_shape_are_valid_for_both_judges() {
         ),
         format!("{FROM}Subject: {long_line}\r\n\r\nx\r\n"),
         format!("{FROM}\r\n{long_line}\r\n{long_line}\r\n"),
-        // Fields: folded, with tabs, empty, in odd case, several with one name, all that are signed.
+        // Fields: folded, with tabs, empty, in odd case, several with one name, all that are
+        // signed.
         format!("{FROM}Subject: a\r\n\tb  c\r\n   d \t \r\nTo:\r\n b@example.com\r\n\r\nx\r\n"),
         "FROM: joe@example.test\r\nsubject:s\r\nReply-To:\r\nCc: \r\n\r\nx\r\n".to_owned(),
         format!("{FROM}{many}Subject: 1\r\nX-Other: x\r\nSubject: 2\r\n\r\nx\r\n"),

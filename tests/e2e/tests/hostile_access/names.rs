@@ -189,7 +189,8 @@ fn a_name_is_looked_up_once_an_opening() {
     smtp.starttls(&mut dns.app).unwrap();
     smtp.quit(&mut dns.app).unwrap();
     assert_eq!(dns.resolver.asked(), ["rebinding.example.test"]);
-    // The answer has changed: the next opening meets the address that is denied, and does not connect.
+    // The answer has changed: the next opening meets the address that is denied, and does not
+    // connect.
     open.open(&mut dns.app).unwrap_err().expect("42501");
     assert_eq!(dns.resolver.asked().len(), 2);
     assert_eq!(first.finish().accepted(), 1);
@@ -240,7 +241,8 @@ fn of_several_addresses_those_that_are_allowed_are_tried() {
     assert_eq!(refused.finish().accepted(), 0);
 }
 
-/// An address that never answers leaves time for the others, and all together have no more than the time-out.
+/// An address that never answers leaves time for the others, and all together have no more than the
+/// time-out.
 #[test]
 fn silent_addresses_share_the_time() {
     let mut dns = DnsFixture::start();
@@ -368,8 +370,9 @@ fn a_silent_resolver_meets_the_deadline() {
     smtp.quit(&mut dns.app).unwrap();
 }
 
-/// The resolver of the C library reads variables of the server's environment, which is the administrator's.
-/// They decide what a name without dots is short for; the list and the certificate go by the name as it was given.
+/// The resolver of the C library reads variables of the server's environment, which is the
+/// administrator's. They decide what a name without dots is short for; the list and the certificate
+/// go by the name as it was given.
 #[test]
 fn variables_of_the_resolver_neither_grant_nor_vouch() {
     let resolver = Resolver::start();

@@ -209,7 +209,8 @@ fn roots_may_have_any_name_and_each_is_one_directory() {
     refused(&mut session, at("a").to_str().unwrap()).expect("42501");
 }
 
-/// The file itself may be a link out of the roots, or a hard link, which nobody can tell from a file.
+/// The file itself may be a link out of the roots, or a hard link, which nobody can tell from a
+/// file.
 #[test]
 fn a_file_that_is_a_link_out_of_the_roots_is_left_out() {
     let database = Database::new();

@@ -77,7 +77,8 @@ fn required(name: &str) -> (&str, bool) {
     (inner.unwrap_or(name), inner.is_none())
 }
 
-/// The columns of `ResultSet<Row>`, whose row is the file's `type Row = (name!(a, T), …)`; `None` for any other type.
+/// The columns of `ResultSet<Row>`, whose row is the file's `type Row = (name!(a, T), …)`; `None`
+/// for any other type.
 fn columns(returned: &syn::Type, row: Option<&syn::Type>) -> Option<Vec<(String, String)>> {
     if type_name(returned) != "ResultSet<Row>" {
         return None;

@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::mail::Message;
 
-/// A header field's value, unfolded (RFC 5322 §2.2.3): each line end goes, the space after it stays.
+/// A header field's value, unfolded (RFC 5322 §2.2.3): each line end goes, the space after it
+/// stays.
 pub fn field(header: &str, name: &str) -> Option<String> {
     let unfolded = header.replace("\n ", " ").replace("\n\t", "\t");
     unfolded

@@ -26,8 +26,9 @@ const CALLBACKS: [(&str, &str); 2] = [
     ("shared_memory.rs", "_hook ="),
 ];
 
-/// What PostgreSQL calls where nobody could catch a panic: while it reports an error, in a signal handler, at the end of
-/// a transaction or a process, when a catalog has changed. Each only stores a value, sets a latch or gives memory back.
+/// What PostgreSQL calls where nobody could catch a panic: while it reports an error, in a signal
+/// handler, at the end of a transaction or a process, when a catalog has changed. Each only stores
+/// a value, sets a latch or gives memory back.
 const UNGUARDED: [(&str, &str); 8] = [
     ("background.rs", "ended"),
     ("background.rs", "terminate"),

@@ -85,7 +85,8 @@ fn a_hot_standby_sends_and_a_recovery_conflict_ends_a_wait() {
     owner.run("DROP TABLE looked_at");
     let (mut session, outcome) = process::join("the wait", waiting);
     let failure = outcome.unwrap_err();
-    // PostgreSQL cancels the statement, or, where the conflict comes again, ends the backend: then the connection is gone.
+    // PostgreSQL cancels the statement, or, where the conflict comes again, ends the backend: then
+    // the connection is gone.
     if failure.sqlstate.is_empty() {
         silent.finish();
         assert_eq!(observer.value::<i32>("SELECT 1"), 1);

@@ -31,8 +31,8 @@ fn pipelining() -> Script {
 
 /// Extensions of [`Script`].
 trait Group {
-    /// Reads MAIL, RCPT for each of these, and DATA, and then sends the replies: a client that waits
-    /// for the reply to one of them waits for ever.
+    /// Reads MAIL, RCPT for each of these, and DATA, and then sends the replies: a client that
+    /// waits for the reply to one of them waits for ever.
     fn group(self, recipients: &[&str], replies: &[&str]) -> Self;
 
     /// Reads the message and replies.

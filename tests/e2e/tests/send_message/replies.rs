@@ -300,7 +300,8 @@ fn without_pipelining_each_reply_is_awaited() {
         );
         assert_in_step(case.session, &smtp);
     });
-    // EHLO, MAIL, two RCPT, DATA, the message, NOOP, QUIT: none of them came with the one before it.
+    // EHLO, MAIL, two RCPT, DATA, the message, NOOP, QUIT: none of them came with the one before
+    // it.
     assert!(record.only().reads >= 8, "{} reads", record.only().reads);
 }
 
@@ -365,7 +366,8 @@ fn a_transaction_that_was_left_open_is_reset_first() {
     });
 }
 
-/// In an AUTH exchange the server takes one line at a time, and MAIL for the answer to its challenge.
+/// In an AUTH exchange the server takes one line at a time, and MAIL for the answer to its
+/// challenge.
 #[test]
 fn a_call_in_an_auth_exchange_is_refused_by_the_server() {
     let mut bed = TestBed::new();

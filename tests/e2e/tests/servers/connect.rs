@@ -7,7 +7,8 @@ use e2e::peer::Record;
 pub const SECRET: &str = "hunter2-hunter2";
 pub const EHLO: &str = "EHLO client.example.test";
 
-/// A server on a peer that plays this script, with a mapping for PUBLIC, and a role that may use it.
+/// A server on a peer that plays this script, with a mapping for PUBLIC, and a role that may use
+/// it.
 pub struct Office {
     pub bed: TestBed,
     pub peer: Peer,

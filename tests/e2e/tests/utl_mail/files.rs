@@ -71,7 +71,8 @@ fn an_altered_type_is_refused() {
     assert!(failure.message.contains("utl_mail.attachment"), "{failure}");
 }
 
-/// The message as it is sent is the only thing that is as large as the attachment, and base64 makes it 1.37 times that.
+/// The message as it is sent is the only thing that is as large as the attachment, and base64 makes
+/// it 1.37 times that.
 #[test]
 fn a_large_attachment_takes_less_than_one_and_a_half_times_its_size() {
     const SIZE: u64 = 64 << 20;

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// A line for each header field of interest, and for each part one with its place among the others, its type, disposition,
-/// file name and content: a text as a literal of Python's, octets as their number and digest where they are many.
+/// A line for each header field of interest, and for each part one with its place among the others,
+/// its type, disposition, file name and content: a text as a literal of Python's, octets as their
+/// number and digest where they are many.
 const PROGRAM: &str = r#"
 import sys, email, email.policy, hashlib
 message = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)

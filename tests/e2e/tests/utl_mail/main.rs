@@ -25,8 +25,8 @@ fn postfix() -> String {
     format!("{}:{}", mail.host, mail.plain)
 }
 
-/// What an independent reader makes of the message with this mark in its header, once it is in the mailbox, where lines
-/// end with LF.
+/// What an independent reader makes of the message with this mark in its header, once it is in the
+/// mailbox, where lines end with LF.
 fn arrived(mailbox: &str, mark: &str) -> String {
     let message = MailServer::shared().delivered(mailbox, mark).raw;
     let lines = message.split(|octet| *octet == b'\n');

@@ -85,7 +85,8 @@ fn what_is_left_out_is_not_in_the_message() {
     );
 }
 
-/// 300 recipients, each with a name that no list may be cut at, and words that are longer than a line.
+/// 300 recipients, each with a name that no list may be cut at, and words that are longer than a
+/// line.
 #[test]
 fn long_headers_are_folded_and_come_back() {
     let sink = Sink::start("");
