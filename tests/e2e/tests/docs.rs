@@ -44,12 +44,17 @@ fn the_reference_has_a_section_for_each_routine_and_no_other() {
            AND NOT proname LIKE ANY ('{host\\\\_ace\\\\_%, acl\\\\_%, approved\\\\_sender\\\\_%, view\\\\_%}')",
     );
     let text = page("docs/reference.md");
-    let headings = text.lines().filter_map(|line| line.strip_prefix("## "));
-    let routines: BTreeSet<String> = headings
-        .filter(|heading| heading.contains('.'))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(routines, catalog);
+    assert_eq!(sections(&text), catalog);
+}
+
+/// The names that have a section. Each has one.
+fn sections(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter_map(|line| line.strip_prefix("## "));
+    let mut names = BTreeSet::new();
+    for name in headings.filter(|heading| heading.contains('.')) {
+        assert!(names.insert(name.to_owned()), "{name} has two sections");
+    }
+    names
 }
 
 /// Every routine, every parameter that is not Oracle's, and every attribute of its type.
@@ -360,14 +365,8 @@ fn the_reset_query_for_pools_runs_as_one_query_and_closes_connections() {
 #[test]
 fn every_setting_has_a_heading() {
     let text = page("docs/settings.md");
-    let headings: BTreeSet<String> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("## "))
-        .filter(|heading| heading.starts_with("utl_"))
-        .map(str::to_owned)
-        .collect();
     let catalog = listed(r"SELECT name FROM pg_settings WHERE name ~ '^utl_(smtp|mail)[.]'");
-    assert_eq!(headings, catalog);
+    assert_eq!(sections(&text), catalog);
 }
 
 #[test]
