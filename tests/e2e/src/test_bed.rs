@@ -8,7 +8,6 @@ use crate::peer::{Peer, Record, Script};
 use crate::process::{self, BOUND, LIMITS};
 use crate::smtp::{Open, Smtp};
 use crate::wait_points;
-use postgres::NoTls;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -149,20 +148,23 @@ impl Default for TestBed {
 }
 
 /// Cancels a call of this session once it waits for its peer, and returns its error.
+///
+/// Not by a cancel request: the postmaster signals the process and then its group, and on a busy
+/// machine the second signal can arrive in the next statement. `pg_cancel_backend` signals once.
 #[track_caller]
 pub fn cancel_waiting<T: std::fmt::Debug>(
     session: &mut Session,
     observer: &mut Session,
     call: impl FnOnce(&mut Session) -> Result<T, Failure>,
 ) -> Failure {
-    let (pid, token) = (session.pid(), session.cancel_token());
+    let pid = session.pid();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             process::wait_until("the backend waits", || {
                 over.load(Ordering::SeqCst) || wait_points::is_waiting(observer, pid)
             });
-            token.cancel_query(NoTls).unwrap();
+            observer.run(&format!("SELECT pg_cancel_backend({pid})"));
         });
         let outcome = call(session);
         over.store(true, Ordering::SeqCst);
