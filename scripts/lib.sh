@@ -176,10 +176,21 @@ wait_for() {
     done
 }
 
+# Puts the scratch directories of tests into memory where there is room, those of scripts started from here, too. A
+# database is some three hundred small files: making and removing them costs a file system on disk more processor time
+# than the tests themselves.
+scratch_in_memory() {
+    local type options room
+    read -r type options room < <(findmnt --bytes --noheadings --output FSTYPE,OPTIONS,AVAIL /dev/shm) || return 0
+    if [[ $type == tmpfs && ,$options, != *,noexec,* ]] && ((room >= 4 << 30)); then
+        export UTL_SMTP_SCRATCH=/dev/shm
+    fi
+}
+
 # A directory for one run, with a short path that every user may traverse: a socket's path has 107 bytes.
 scratch() {
     local dir
-    dir=$(mktemp -d "/tmp/utl_smtp.$1.XXXXXX")
+    dir=$(mktemp -d "${UTL_SMTP_SCRATCH:-/tmp}/utl_smtp.$1.XXXXXX")
     chmod 755 "$dir"
     echo "$dir"
 }

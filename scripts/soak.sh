@@ -16,6 +16,7 @@ need "${BUILD_PACKAGES[@]}" "${JUDGE_PACKAGES[@]}"
 need_postgres
 build_and_install
 
+scratch_in_memory
 dir=$(scratch soak)
 finish() {
     local status=$?

@@ -19,6 +19,7 @@ case ${2:-15} in
 *) [[ -n ${PG_CONFIG:-} ]] || die "PostgreSQL ${2:-} by PG_CONFIG only" ;;
 esac
 
+scratch_in_memory
 dir=$(scratch load)
 failed=0
 burners=()

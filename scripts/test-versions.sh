@@ -39,6 +39,7 @@ need "${BUILD_PACKAGES[@]}" "${MAIL_PACKAGES[@]}"
 
 # Failures are read by people: a backtrace of a test's assertion says nothing.
 export RUST_BACKTRACE=0
+scratch_in_memory
 dir=$(scratch versions)
 failed=()
 finish() {

@@ -18,6 +18,7 @@ need_postgres
 pg_configs=("$PG_CONFIG")
 [[ -n $chosen ]] || pg_configs+=("$(scripts/postgres.sh 18)")
 
+scratch_in_memory
 dir=$(scratch test)
 jobs=()
 finish() {

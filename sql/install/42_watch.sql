@@ -2,9 +2,16 @@
 --
 -- The views stand on functions of the library that return what the reader may see and nothing else: the rows of others must
 -- not enter a plan of his, where EXPLAIN ANALYZE counts what a filter removes and leakproof comparisons are done below a
--- security barrier.
+-- security barrier. Conditions on message_id, and on finished_at in the log, become arguments of the functions: there are
+-- indexes for them.
 
-CREATE FUNCTION utl_smtp.view_mail_queue() RETURNS TABLE (
+CREATE FUNCTION utl_smtp.view_support(internal) RETURNS internal
+LANGUAGE c IMMUTABLE STRICT
+AS 'MODULE_PATHNAME', 'view_support_wrapper';
+COMMENT ON FUNCTION utl_smtp.view_support(internal) IS
+'planner support function: conditions of queries on utl_smtp.mail_queue and utl_smtp.mail_log become arguments of the functions below them';
+
+CREATE FUNCTION utl_smtp.view_mail_queue(of_message bigint) RETURNS TABLE (
     message_id bigint,
     recipient_no integer,
     recipient text,
@@ -22,8 +29,10 @@ CREATE FUNCTION utl_smtp.view_mail_queue() RETURNS TABLE (
     last_reply text
 )
 LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SUPPORT utl_smtp.view_support
 AS 'MODULE_PATHNAME', 'view_mail_queue_wrapper';
-COMMENT ON FUNCTION utl_smtp.view_mail_queue() IS 'the rows of utl_smtp.mail_queue that the current role may see';
+COMMENT ON FUNCTION utl_smtp.view_mail_queue(bigint) IS
+'the rows of utl_smtp.mail_queue that the current role may see; NULL: no condition';
 
 CREATE VIEW utl_smtp.mail_queue WITH (security_barrier) AS
     SELECT queue.message_id,
@@ -41,7 +50,7 @@ CREATE VIEW utl_smtp.mail_queue WITH (security_barrier) AS
            queue.last_attempt_at,
            queue.next_attempt_at,
            queue.last_reply
-    FROM utl_smtp.view_mail_queue() AS queue;
+    FROM utl_smtp.view_mail_queue(NULL) AS queue;
 
 REVOKE ALL ON TABLE utl_smtp.mail_queue FROM PUBLIC;
 GRANT SELECT ON TABLE utl_smtp.mail_queue TO PUBLIC;
@@ -64,7 +73,11 @@ COMMENT ON COLUMN utl_smtp.mail_queue.next_attempt_at IS 'not before this moment
 COMMENT ON COLUMN utl_smtp.mail_queue.last_reply IS 'what the last attempt was answered with, or why it failed';
 
 
-CREATE FUNCTION utl_smtp.view_mail_log() RETURNS TABLE (
+CREATE FUNCTION utl_smtp.view_mail_log(
+    of_message bigint,
+    since timestamp with time zone,
+    until timestamp with time zone
+) RETURNS TABLE (
     message_id bigint,
     recipient_no integer,
     recipient text,
@@ -81,8 +94,10 @@ CREATE FUNCTION utl_smtp.view_mail_log() RETURNS TABLE (
     remote text
 )
 LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SUPPORT utl_smtp.view_support
 AS 'MODULE_PATHNAME', 'view_mail_log_wrapper';
-COMMENT ON FUNCTION utl_smtp.view_mail_log() IS 'the rows of utl_smtp.mail_log that the current role may see';
+COMMENT ON FUNCTION utl_smtp.view_mail_log(bigint, timestamp with time zone, timestamp with time zone) IS
+'the rows of utl_smtp.mail_log that the current role may see; NULL: no condition';
 
 CREATE VIEW utl_smtp.mail_log WITH (security_barrier) AS
     SELECT log.message_id,
@@ -99,7 +114,7 @@ CREATE VIEW utl_smtp.mail_log WITH (security_barrier) AS
            log.finished_at,
            log.last_reply,
            log.remote
-    FROM utl_smtp.view_mail_log() AS log;
+    FROM utl_smtp.view_mail_log(NULL, NULL, NULL) AS log;
 
 REVOKE ALL ON TABLE utl_smtp.mail_log FROM PUBLIC;
 GRANT SELECT ON TABLE utl_smtp.mail_log TO PUBLIC;

@@ -2,13 +2,14 @@
 
 use std::ffi::CStr;
 
-use pgrx::datum::TimestampWithTimeZone;
+use pgrx::datum::{Internal, TimestampWithTimeZone};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::caller;
 use crate::delivery::store::{operate, watch};
 use crate::errors::{Report, sqlstate};
+use crate::pg::planner_support::{self, Comparison, Condition};
 use crate::pg::row_set::OwnersRows;
 use crate::pg::{cluster, roles, transaction};
 
@@ -21,14 +22,47 @@ fn system_identifier() -> i64 {
 /// What `utl_smtp.mail_queue` is made of. Anybody may call it and its like: they return what the
 /// current role may see.
 #[pg_extern(sql = false)]
-fn view_mail_queue() -> OwnersRows {
-    watch::queue(roles::current())
+fn view_mail_queue(message_id: Option<i64>) -> OwnersRows {
+    watch::queue(roles::current(), message_id)
 }
 
 /// What `utl_smtp.mail_log` is made of.
 #[pg_extern(sql = false)]
-fn view_mail_log() -> OwnersRows {
-    watch::log(roles::current())
+fn view_mail_log(
+    message_id: Option<i64>,
+    since: Option<TimestampWithTimeZone>,
+    until: Option<TimestampWithTimeZone>,
+) -> OwnersRows {
+    let finished = [since, until].map(|moment| moment.map(Into::into));
+    watch::log(roles::current(), message_id, finished)
+}
+
+/// Gives `view_mail_queue` and `view_mail_log` the conditions that queries of the views have.
+#[pg_extern(sql = false)]
+fn view_support(request: Internal) -> Internal {
+    planner_support::take_conditions(request, &CONDITIONS)
+}
+
+/// On `message_id` in both, on `finished_at` in the log alone: there is no such column in the queue,
+/// whose function has no such argument.
+const CONDITIONS: [Condition; 3] = [
+    condition(1, Comparison::Equal, pg_sys::INT8OID, 0),
+    condition(12, Comparison::From, pg_sys::TIMESTAMPTZOID, 1),
+    condition(12, Comparison::To, pg_sys::TIMESTAMPTZOID, 2),
+];
+
+const fn condition(
+    column: i16,
+    comparison: Comparison,
+    of: pg_sys::Oid,
+    argument: usize,
+) -> Condition {
+    Condition {
+        column,
+        comparison,
+        of,
+        argument,
+    }
 }
 
 /// What `utl_smtp.server_status` is made of.

@@ -15,6 +15,7 @@ pub mod lock;
 pub mod memory;
 pub mod notices;
 pub mod owner;
+pub mod planner_support;
 pub mod query;
 pub mod record_array;
 pub mod report;

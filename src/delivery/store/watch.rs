@@ -1,7 +1,7 @@
 //! What may be seen of the queue, the log and the worker. Rows that a reader may not see are left
 //! out here, below any plan of his.
 
-use pgrx::pg_sys;
+use pgrx::{IntoDatum, pg_sys};
 
 use super::sql::{BEING_SENT, CONTROL, PUSHED, boolean, bound, cluster, cluster_prefix, oid, text};
 use crate::pg::query::Parameter;
@@ -33,8 +33,8 @@ fn reader(role: pg_sys::Oid) -> Vec<Parameter> {
 const READABLE: &str =
     "($2 OR coalesce(pg_catalog.pg_has_role($1, bound.role_oid, 'USAGE'), false))";
 
-/// `mail_queue`
-pub fn queue(role: pg_sys::Oid) -> OwnersRows {
+/// `mail_queue`, of one message or all.
+pub fn queue(role: pg_sys::Oid, message_id: Option<i64>) -> OwnersRows {
     let messages = bound(
         "utl_smtp.message",
         "row.*",
@@ -59,15 +59,20 @@ pub fn queue(role: pg_sys::Oid) -> OwnersRows {
          FROM (SELECT bound.*, {READABLE} AS readable FROM {messages} AS bound) AS m
          JOIN utl_smtp.message_recipient AS r ON r.message_id = m.message_id
          {CONTROL}
-         WHERE m.readable OR $3"
+         WHERE (m.readable OR $3) AND ($5 IS NULL OR m.message_id = $5)"
     );
     let mut parameters = reader(role);
     parameters.push(text(&cluster_prefix()));
+    parameters.push((pg_sys::INT8OID, message_id.into_datum()));
     OwnersRows::new(&query, parameters)
 }
 
-/// `mail_log`
-pub fn log(role: pg_sys::Oid) -> OwnersRows {
+/// `mail_log`, of one message or all, of what became final from one moment to another or ever.
+pub fn log(
+    role: pg_sys::Oid,
+    message_id: Option<i64>,
+    finished: [Option<pg_sys::TimestampTz>; 2],
+) -> OwnersRows {
     let rows = bound("utl_smtp.delivery_log", "row.*", "row.cluster = $4");
     let reply = codes("l.last_reply");
     let query = format!(
@@ -80,10 +85,15 @@ pub fn log(role: pg_sys::Oid) -> OwnersRows {
                 CASE WHEN l.readable THEN l.last_reply ELSE {reply} END,
                 l.remote
          FROM (SELECT bound.*, {READABLE} AS readable FROM {rows} AS bound) AS l
-         WHERE l.readable OR $3"
+         WHERE (l.readable OR $3)
+           AND ($5 IS NULL OR l.message_id = $5)
+           AND ($6 IS NULL OR l.finished_at >= $6)
+           AND ($7 IS NULL OR l.finished_at <= $7)"
     );
     let mut parameters = reader(role);
     parameters.push(cluster());
+    parameters.push((pg_sys::INT8OID, message_id.into_datum()));
+    parameters.extend(finished.map(|moment| (pg_sys::TIMESTAMPTZOID, moment.into_datum())));
     OwnersRows::new(&query, parameters)
 }
 

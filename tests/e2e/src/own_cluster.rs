@@ -24,9 +24,11 @@ impl OwnCluster {
     /// Like [`OwnCluster::start`], but runs shell commands first, as the test's own user. If that
     /// is root, they get their own mount and host name namespaces.
     pub fn start_in(prelude: &str, settings: &[&str]) -> Self {
+        // As scripts/lib.sh has it.
+        let scratch = std::env::var("UTL_SMTP_SCRATCH");
         let directory = tempfile::Builder::new()
-            .prefix("own.")
-            .tempdir_in("/tmp")
+            .prefix("utl_smtp.own.")
+            .tempdir_in(scratch.as_deref().unwrap_or("/tmp"))
             .unwrap();
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let mut command = if is_root() && !prelude.is_empty() {

@@ -26,7 +26,7 @@ enum Outcome {
 
 use Outcome::{Deferred, Failed, InDoubt, Waited};
 
-/// What each case does, and what follows from it.
+/// What each case does, and what follows from it.
 fn cases() -> Vec<Case> {
     let case = |step, action, outcome| Case {
         step,
@@ -133,7 +133,7 @@ impl Case {
     }
 }
 
-/// mail expires after an attempt, or a back-off of its server, past its lifetime.
+/// Mail expires after an attempt, or a back-off of its server, past its lifetime.
 #[test]
 fn what_is_refused_for_its_whole_lifetime_expires() {
     let settings = [
@@ -165,7 +165,7 @@ fn what_is_refused_for_its_whole_lifetime_expires() {
     assert_no_crash(&cluster);
 }
 
-/// the answer to the final dot never comes.
+/// The answer to the final dot never comes.
 #[test]
 fn what_may_have_arrived_is_unknown_if_it_may_arrive_only_once() {
     let cluster = OwnCluster::start(&[PRELOAD, "utl_smtp.retry_minimum = 1"]);

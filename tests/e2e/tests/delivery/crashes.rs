@@ -102,7 +102,7 @@ impl Case {
     }
 }
 
-/// the cluster crashes while the worker is at each step of a conversation.
+/// The cluster crashes while the worker is at each step of a conversation.
 #[test]
 fn a_crash_at_any_step_loses_nothing_and_repeats_what_was_out() {
     let cluster = OwnCluster::start(&kills::DURABLE);
@@ -211,7 +211,7 @@ fn result(session: &mut Session, sender: &str) -> Option<(String, i32, Option<St
     Some((row.get(0), row.get(1), row.get(2)))
 }
 
-/// twenty messages are in flight when the first crash comes, and one of them is at each
+/// Twenty messages are in flight when the first crash comes, and one of them is at each
 /// of the two that follow.
 #[test]
 fn the_message_in_flight_at_three_crashes_is_held_and_no_other() {
@@ -327,7 +327,7 @@ fn recorder_has(recorder: &Recorder, sender: &str, copies: usize) {
     });
 }
 
-/// a server that answers within the second that a worker has repeats nothing. How fast the
+/// A server that answers within the second that a worker has repeats nothing. How fast the
 /// worker can be is up to the machine, so one of several rounds has to show it.
 #[test]
 fn a_worker_that_is_told_to_end_awaits_the_answers_to_its_final_dots() {
@@ -391,7 +391,7 @@ fn ends_cleanly(cluster: &OwnCluster, name: &str, end: &dyn Fn(i32)) -> bool {
     dots.copies().len() == 20
 }
 
-/// a transaction is committed without waiting for the disk, and the server crashes when its
+/// A transaction is committed without waiting for the disk, and the server crashes when its
 /// mail is on its way.
 #[test]
 fn mail_that_is_on_its_way_was_committed_durably() {

@@ -343,7 +343,6 @@ const FORGED: &[Forged<'_>] = &[
     ),
 ];
 
-///
 #[test]
 fn rows_written_by_hand_are_judged_anew_and_keep_nothing_from_being_sent() {
     let cluster = OwnCluster::start(&[PRELOAD]);

@@ -8,7 +8,7 @@ use e2e::{Action, OwnCluster, Recorder, Session, Step};
 use std::collections::HashSet;
 use std::time::SystemTime;
 
-/// two databases have mail for one server, and operators push it meanwhile.
+/// Two databases have mail for one server, and operators push it meanwhile.
 #[test]
 fn workers_and_operators_at_once_send_everything_once() {
     const EACH: usize = 500;
@@ -45,8 +45,8 @@ fn workers_and_operators_at_once_send_everything_once() {
     assert_no_crash(&cluster);
 }
 
-/// a transaction that began before others is committed after they are sent, and so is
-/// one that was prepared before a crash.
+/// A transaction that began before others is committed after they are sent, and so is
+/// one that was prepared before a crash.
 #[test]
 fn mail_that_is_committed_late_is_sent() {
     let settings = [&kills::DURABLE[..], &["max_prepared_transactions = 2"]];
@@ -87,7 +87,7 @@ fn mail_that_is_committed_late_is_sent() {
     assert_eq!(recorder.copies().len(), 302);
 }
 
-/// rows are deleted and changed while their messages are in flight, and the tables emptied.
+/// Rows are deleted and changed while their messages are in flight, and the tables emptied.
 #[test]
 fn rows_that_are_taken_away_from_the_worker_do_not_stop_it() {
     let cluster = OwnCluster::start(&[PRELOAD, "utl_smtp.retry_minimum = 1"]);
@@ -144,7 +144,7 @@ fn assert_flows(session: &mut Session, recorder: &Recorder, sender: &str) {
     assert_eq!(copies.len(), 1);
 }
 
-/// the server can't be used by an owner of mail for a while.
+/// The server can't be used by an owner of mail for a while.
 #[test]
 fn mail_of_an_owner_waits_while_he_may_not_use_its_server() {
     let cluster = OwnCluster::start(&[PRELOAD, "utl_smtp.retry_minimum = 1"]);

@@ -13,7 +13,7 @@ struct Answer {
     state: &'static str,
 }
 
-/// the answer to a message, and to a recipient.
+/// The answer to a message, and to a recipient.
 #[test]
 fn answers_that_are_for_now_are_tried_again_and_others_are_final() {
     let mut bed = Bed::new();
@@ -67,7 +67,7 @@ fn answers_that_are_for_now_are_tried_again_and_others_are_final() {
     }
 }
 
-/// that is no attempt.
+/// That is no attempt.
 #[test]
 fn mail_waits_for_a_server_that_can_not_be_used() {
     let mut bed = Bed::new();
@@ -166,7 +166,6 @@ fn rights_of_one_owner_are_no_obstacle_for_others() {
     assert_eq!(result.attempts, 1);
 }
 
-///
 #[test]
 fn mail_expires_after_an_attempt_or_a_failure_of_its_server_only() {
     let mut bed = Bed::with(&["utl_smtp.message_lifetime = 4"]);
@@ -205,7 +204,7 @@ fn mail_expires_after_an_attempt_or_a_failure_of_its_server_only() {
     bed.assert_sent(paused);
 }
 
-/// the message may have arrived.
+/// The message may have arrived.
 #[test]
 fn an_answer_that_is_lost_leaves_a_message_in_doubt() {
     let mut bed = Bed::new();
@@ -235,7 +234,6 @@ fn an_answer_that_is_lost_leaves_a_message_in_doubt() {
     assert_eq!(ids.len(), 2, "two messages");
 }
 
-///
 #[test]
 fn the_suppression_list_is_asked_at_the_moment_of_sending() {
     let mut bed = Bed::new();
@@ -269,7 +267,6 @@ fn the_suppression_list_is_asked_at_the_moment_of_sending() {
     );
 }
 
-///
 #[test]
 fn a_server_that_refuses_everybody_fills_no_list() {
     let mut bed = Bed::new();

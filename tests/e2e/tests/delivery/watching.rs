@@ -183,6 +183,80 @@ fn no_condition_on_a_view_meets_rows_of_others() {
     assert_eq!(told.len(), 5, "{told:?}");
 }
 
+/// A message in a log of millions is found by its index.
+#[test]
+fn conditions_on_a_view_reach_the_function_below_it() {
+    let mut fixture = Fixture::new();
+    let app = fixture.database.role("app");
+    for id in 1..=3 {
+        fixture.queue(&message(id, &app, TWO));
+        let finished = format!("timestamptz '2026-01-0{id} 12:00+00'");
+        fixture.log(10 + id, &app, "sent", &finished, "250 ok");
+    }
+    let mut session = fixture.database.connect(&app);
+    session.run("SET TimeZone = 'UTC'; SET plan_cache_mode = force_generic_plan");
+    let long_ago = "finished_at > '2026-01-02' AND finished_at <= now()";
+    for (query, call, rows) in [
+        ("mail_queue WHERE message_id = 2", "('2'::bigint)", 2),
+        (
+            "mail_queue WHERE 2::bigint = message_id AND recipient_no = 1",
+            "('2'::bigint)",
+            1,
+        ),
+        ("mail_queue WHERE message_id = NULL::bigint", "", 0),
+        (
+            "mail_queue WHERE message_id = 2 OR message_id = 3",
+            "(NULL::bigint)",
+            4,
+        ),
+        ("mail_queue WHERE message_id > 2", "(NULL::bigint)", 2),
+        (
+            "mail_queue AS q WHERE message_id = q.attempts + 2",
+            "(NULL::bigint)",
+            2,
+        ),
+        (
+            "mail_log WHERE message_id = 12::smallint",
+            "('12'::bigint, NULL",
+            1,
+        ),
+        (
+            &format!("mail_log WHERE {long_ago}"),
+            "(NULL::bigint, '2026-01-02 00:00:00+00'::timestamp with time zone, now())",
+            2,
+        ),
+        (
+            "(VALUES (12), (13)) AS v (id), LATERAL (SELECT FROM utl_smtp.mail_log WHERE message_id = v.id OFFSET 0) AS l",
+            "((v.column1)::bigint, ",
+            2,
+        ),
+    ] {
+        let query = match query.starts_with('(') {
+            true => query.to_owned(),
+            false => format!("utl_smtp.{query}"),
+        };
+        let found: i64 = session.value(&format!("SELECT count(*) FROM {query}"));
+        assert_eq!(found, rows, "{query}");
+        let plan = session
+            .query(
+                &format!("EXPLAIN (VERBOSE) SELECT count(*) FROM {query}"),
+                &[],
+            )
+            .unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains(call), "{query}: {plan}");
+    }
+    // The value of a parameter, though the plan is made for all values.
+    let statement = session
+        .prepare("SELECT count(*) FROM utl_smtp.mail_log WHERE message_id = $1")
+        .unwrap();
+    for (id, rows) in [(11_i64, 1_i64), (99, 0), (13, 1)] {
+        let found: i64 = session.query_one(&statement, &[&id]).unwrap().get(0);
+        assert_eq!(found, rows);
+    }
+}
+
 #[test]
 fn the_state_of_a_recipient_follows_from_its_row_and_its_message() {
     let mut fixture = Fixture::new();
