@@ -7,7 +7,7 @@
 //! judged above the function, too.
 
 use pgrx::datum::Internal;
-use pgrx::{PgList, is_a, pg_sys};
+use pgrx::{is_a, pg_sys};
 
 /// How a column is compared with a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,15 +55,15 @@ unsafe fn simplified(
         let query = request.root.as_ref()?.parse.as_ref()?;
         let index = range_table_index(query, (*request.fcall).funcid)?;
         let call: *mut pg_sys::FuncExpr = pg_sys::copyObjectImpl(request.fcall.cast()).cast();
-        let mut arguments = PgList::<pg_sys::Node>::from_pg((*call).args);
+        let arguments = elements::<pg_sys::Node>((*call).args);
         let mut taken = false;
         for_each_conjunct((*query.jointree).quals, &mut |conjunct| {
             for condition in conditions {
                 let free = arguments
-                    .get_ptr(condition.argument)
-                    .is_some_and(|node| is_null(node));
+                    .get(condition.argument)
+                    .is_some_and(|node| is_null(*node));
                 if let Some(value) = value_of(conjunct, index, condition).filter(|_| free) {
-                    arguments.replace_ptr(condition.argument, value);
+                    arguments[condition.argument] = value;
                     taken = true;
                 }
             }
@@ -76,16 +76,18 @@ unsafe fn simplified(
 unsafe fn range_table_index(query: &pg_sys::Query, function: pg_sys::Oid) -> Option<i32> {
     // SAFETY: as for `simplified`.
     unsafe {
-        let entries = PgList::<pg_sys::RangeTblEntry>::from_pg(query.rtable);
-        let is_it = |entry: *mut pg_sys::RangeTblEntry| {
-            let functions = PgList::<pg_sys::RangeTblFunction>::from_pg((*entry).functions);
+        let entries = elements::<pg_sys::RangeTblEntry>(query.rtable);
+        let is_it = |entry: &*mut pg_sys::RangeTblEntry| {
+            let entry = *entry;
+            let functions = elements::<pg_sys::RangeTblFunction>((*entry).functions);
             (*entry).rtekind == pg_sys::RTEKind::RTE_FUNCTION
-                && functions.iter_ptr().any(|of| {
+                && functions.iter().any(|of| {
+                    let of = *of;
                     is_a((*of).funcexpr, pg_sys::NodeTag::T_FuncExpr)
                         && (*(*of).funcexpr.cast::<pg_sys::FuncExpr>()).funcid == function
                 })
         };
-        let index = entries.iter_ptr().position(is_it)?;
+        let index = entries.iter().position(is_it)?;
         i32::try_from(index + 1).ok()
     }
 }
@@ -106,8 +108,8 @@ unsafe fn for_each_conjunct(node: *mut pg_sys::Node, act: &mut impl FnMut(*mut p
             }
             _ => return act(node),
         };
-        for part in PgList::<pg_sys::Node>::from_pg(parts).iter_ptr() {
-            for_each_conjunct(part, act);
+        for part in elements(parts) {
+            for_each_conjunct(*part, act);
         }
     }
 }
@@ -124,8 +126,9 @@ unsafe fn value_of(
             return None;
         }
         let comparison = &*node.cast::<pg_sys::OpExpr>();
-        let sides = PgList::<pg_sys::Node>::from_pg(comparison.args);
-        let (left, right) = (sides.get_ptr(0)?, sides.get_ptr(1)?);
+        let [left, right] = *elements::<pg_sys::Node>(comparison.args) else {
+            return None;
+        };
         let (operator, value) = if is_column(left, index, condition.column) {
             (comparison.opno, right)
         } else if is_column(right, index, condition.column) {
@@ -149,7 +152,8 @@ unsafe fn is_column(node: *mut pg_sys::Node, index: i32, column: i16) -> bool {
     unsafe {
         is_a(node, pg_sys::NodeTag::T_Var) && {
             let var = &*node.cast::<pg_sys::Var>();
-            (var.varno as i32, var.varattno, var.varlevelsup) == (index, column, 0)
+            i64::from(var.varno) == i64::from(index)
+                && (var.varattno, var.varlevelsup) == (column, 0)
         }
     }
 }
@@ -182,18 +186,30 @@ unsafe fn converted(value: *mut pg_sys::Node, to: pg_sys::Oid) -> Option<*mut pg
             (pg_sys::INT2OID, pg_sys::INT8OID) => pg_sys::F_INT8_INT2,
             _ => return None,
         };
-        let mut arguments = PgList::new();
-        arguments.push(value);
+        let arguments = pg_sys::lappend(std::ptr::null_mut(), value.cast());
         let (none, form) = (
             pg_sys::InvalidOid,
             pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
         );
         let function = pg_sys::Oid::from(function);
-        Some(pg_sys::makeFuncExpr(function, to, arguments.into_pg(), none, none, form).cast())
+        Some(pg_sys::makeFuncExpr(function, to, arguments, none, none, form).cast())
     }
 }
 
 unsafe fn is_null(node: *mut pg_sys::Node) -> bool {
     // SAFETY: as for `simplified`.
     unsafe { is_a(node, pg_sys::NodeTag::T_Const) && (*node.cast::<pg_sys::Const>()).constisnull }
+}
+
+/// The nodes of a list. Its parts are what the caller says they are.
+unsafe fn elements<'a, T>(list: *mut pg_sys::List) -> &'a mut [*mut T] {
+    // SAFETY: as for `simplified`; a cell of such a list is a pointer.
+    unsafe {
+        match list.as_ref() {
+            Some(list) => {
+                std::slice::from_raw_parts_mut(list.elements.cast(), list.length as usize)
+            }
+            None => &mut [],
+        }
+    }
 }
