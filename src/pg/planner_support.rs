@@ -194,7 +194,8 @@ unsafe fn converted(value: *mut pg_sys::Node, to: pg_sys::Oid) -> Option<*mut pg
             pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
         );
         let function = pg_sys::Oid::from(function);
-        Some(pg_sys::makeFuncExpr(function, to, arguments, none, none, form).cast())
+        let call = pg_sys::makeFuncExpr(function, to, arguments, none, none, form);
+        Some(pg_sys::eval_const_expressions(std::ptr::null_mut(), call.cast()))
     }
 }
 
