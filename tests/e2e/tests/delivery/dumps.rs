@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::rows::{Fixture, Message, column};
+use e2e::rows::{Fixture, Message, column};
 use e2e::cluster::Cluster;
 use e2e::{Database, Session};
 

@@ -1,6 +1,6 @@
 //! What operators do with the queue and the log.
 
-use super::rows::{Fixture, column};
+use e2e::rows::{Fixture, column};
 use super::watching::{ONE, TWO, count, message, states};
 use e2e::process::wait_until;
 
