@@ -70,8 +70,8 @@ fn shown(title: &str) -> Value {
             {"server": "spare", "waiting": 1, "per_minute": null, "estimated_end": null}]),
         "Accepted" => json!([{"metric": "office", "accepted": 5}]),
         "Failed by reason" => json!([
-            {"metric": "550 5.1.1", "failed": 1}, {"metric": "550-5.1.1", "failed": 1},
-            {"metric": "554 5.7.1", "failed": 1}, {"metric": "none", "failed": 1}]),
+            {"metric": "550 5.1.1", "failed": 2}, {"metric": "554 5.7.1", "failed": 1},
+            {"metric": "none", "failed": 1}]),
         "Suppressed, expired, cancelled, unknown" => json!([
             {"metric": "cancelled", "recipients": 1}, {"metric": "expired", "recipients": 1},
             {"metric": "suppressed", "recipients": 1}, {"metric": "unknown", "recipients": 1}]),
@@ -106,12 +106,14 @@ const MOMENTS: [&str; 6] = [
     "not_after",
 ];
 
-/// Replaces moments by true, and sorts what has no order of its own.
+/// Replaces moments by true, writes numbers in one way, and sorts what has no order of its own.
 fn comparable(mut rows: Value) -> Value {
     let rows = rows.as_array_mut().unwrap();
     for (name, value) in rows.iter_mut().flat_map(|row| row.as_object_mut().unwrap()) {
         if MOMENTS.contains(&name.as_str()) && !value.is_null() {
             *value = json!(true);
+        } else if let Some(number) = value.as_f64() {
+            *value = json!(format!("{number:.6e}"));
         }
     }
     rows.sort_by_key(|row| row.to_string());
