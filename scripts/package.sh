@@ -1,7 +1,7 @@
 #!/bin/bash
-# Packs what `make install` installs, together with the documentation, the trust anchors and what monitoring needs, into .build/package:
-# a tarball, to be unpacked over the root directory, and for Debian's own PostgreSQL a .deb, made with Debian's
-# tools. DEBFULLNAME and DEBEMAIL say who packs, as they do for those.
+# Packs what `make install` installs, together with the documentation, the trust anchors and the files for monitoring,
+# into .build/package: a tarball, to be unpacked over the root directory, and for Debian's own PostgreSQL a .deb, made
+# with Debian's tools. DEBFULLNAME and DEBEMAIL say who packs, as they do for those.
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
