@@ -13,7 +13,8 @@ fn promtool(arguments: &[&str]) {
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("promtool: {error}"));
-    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    let said =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
     assert!(output.status.success(), "{arguments:?}: {}", said.concat());
 }
 
@@ -30,7 +31,10 @@ fn each_alert_fires_when_it_should_and_not_otherwise() {
     let mut count = 0;
     for alert in alerts {
         count += 1;
-        assert!(tests.contains(&format!("- alertname: {alert}\n")), "{alert}");
+        assert!(
+            tests.contains(&format!("- alertname: {alert}\n")),
+            "{alert}"
+        );
     }
     assert_eq!(count, 9);
 }

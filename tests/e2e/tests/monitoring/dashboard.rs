@@ -62,8 +62,10 @@ fn rows(session: &mut Session, query: &str) -> Value {
 /// What a panel shows. Moments are only asked for being there.
 fn shown(title: &str) -> Value {
     match title {
-        "Delivery" => json!([{"state": "stopped", "since": null, "connections": 0, "queued": 5, "deferred": 1,
-                              "held": 3, "last_error": null}]),
+        "Delivery" => {
+            json!([{"state": "stopped", "since": null, "connections": 0, "queued": 5, "deferred": 1,
+                              "held": 3, "last_error": null}])
+        }
         "Progress" => json!([
             {"server": "office", "waiting": 4, "per_minute": 2.4, "estimated_end": true},
             {"server": "down", "waiting": 1, "per_minute": null, "estimated_end": null},

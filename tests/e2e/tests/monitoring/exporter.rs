@@ -142,7 +142,11 @@ fn the_metrics_are_those_of_the_day() {
     let day = Day::new();
     let metrics = Metrics::of(&day);
     for (series, value) in DELIVERY.iter().chain(SERVERS).chain(RESULTS) {
-        assert_eq!(metrics.value(&format!("utl_smtp_{series}")), *value, "{series}");
+        assert_eq!(
+            metrics.value(&format!("utl_smtp_{series}")),
+            *value,
+            "{series}"
+        );
     }
     for (percentile, seconds) in [("p50", 10.0), ("p95", 86.5), ("p99", 97.3)] {
         let latency = |server: &str| {
@@ -201,16 +205,40 @@ const SERVERS: &[(&str, f64)] = &[
     (r#"server_deferred{mail_server="down"}"#, 0.0),
     (r#"server_held_copy{mail_server="down"}"#, 0.0),
     (r#"server_held_crashed{mail_server="down"}"#, 0.0),
-    (r#"server_state_active{mail_server="office",state="ok"}"#, 1.0),
-    (r#"server_state_active{mail_server="office",state="backed off"}"#, 0.0),
-    (r#"server_state_active{mail_server="office",state="paused"}"#, 0.0),
-    (r#"server_state_active{mail_server="office",state="limited"}"#, 0.0),
+    (
+        r#"server_state_active{mail_server="office",state="ok"}"#,
+        1.0,
+    ),
+    (
+        r#"server_state_active{mail_server="office",state="backed off"}"#,
+        0.0,
+    ),
+    (
+        r#"server_state_active{mail_server="office",state="paused"}"#,
+        0.0,
+    ),
+    (
+        r#"server_state_active{mail_server="office",state="limited"}"#,
+        0.0,
+    ),
     (r#"server_state_active{mail_server="down",state="ok"}"#, 0.0),
-    (r#"server_state_active{mail_server="down",state="backed off"}"#, 1.0),
-    (r#"server_state_active{mail_server="down",state="paused"}"#, 0.0),
-    (r#"server_state_active{mail_server="down",state="limited"}"#, 0.0),
+    (
+        r#"server_state_active{mail_server="down",state="backed off"}"#,
+        1.0,
+    ),
+    (
+        r#"server_state_active{mail_server="down",state="paused"}"#,
+        0.0,
+    ),
+    (
+        r#"server_state_active{mail_server="down",state="limited"}"#,
+        0.0,
+    ),
     // Whole days: the tenth has begun.
-    (r#"wallet_days_left{file="ca.pem",kind="trust anchor",mail_server="office"}"#, 9.0),
+    (
+        r#"wallet_days_left{file="ca.pem",kind="trust anchor",mail_server="office"}"#,
+        9.0,
+    ),
 ];
 
 const RESULTS: &[(&str, f64)] = &[
@@ -238,9 +266,18 @@ const RESULTS: &[(&str, f64)] = &[
     (r#"last5m_cancelled{mail_server="down"}"#, 0.0),
     (r#"last5m_unknown{mail_server="down"}"#, 0.0),
     (r#"last5m_bytes{mail_server="down"}"#, 0.0),
-    (r#"last5m_failed_by_reason_recipients{code="550",mail_server="office",status="5.1.1"}"#, 2.0),
-    (r#"last5m_failed_by_reason_recipients{code="554",mail_server="office",status="5.7.1"}"#, 1.0),
-    (r#"last5m_failed_by_reason_recipients{code="none",mail_server="office",status="none"}"#, 1.0),
+    (
+        r#"last5m_failed_by_reason_recipients{code="550",mail_server="office",status="5.1.1"}"#,
+        2.0,
+    ),
+    (
+        r#"last5m_failed_by_reason_recipients{code="554",mail_server="office",status="5.7.1"}"#,
+        1.0,
+    ),
+    (
+        r#"last5m_failed_by_reason_recipients{code="none",mail_server="office",status="none"}"#,
+        1.0,
+    ),
 ];
 
 /// What the rule about failing queries stands on. The other queries still answer.
