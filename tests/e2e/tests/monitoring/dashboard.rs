@@ -83,7 +83,7 @@ fn shown(title: &str) -> Value {
         "Queue by server" => json!([
             {"server": "down", "queued": 1, "sending": 0, "deferred": 0, "held": 0, "due_since": true},
             {"server": "office", "queued": 2, "sending": 1, "deferred": 1, "held": 3, "due_since": true},
-            {"server": "spare", "queued": 1, "sending": 0, "deferred": 0, "held": 0, "due_since": true}]),
+            {"server": "spare", "queued": 1, "sending": 0, "deferred": 0, "held": 0, "due_since": null}]),
         "Deferred by reason" => json!([
             {"server": "office", "reply": "450 4.2.1", "recipients": 1, "attempts": 1, "next_attempt_at": true}]),
         "Servers" => json!([

@@ -164,6 +164,7 @@ fn the_metrics_are_those_of_the_day() {
     };
     assert!((1200.0..1300.0).contains(&overdue("office")));
     assert!((0.0..100.0).contains(&overdue("down")) && overdue("down") > 0.0);
+    assert_eq!(overdue("spare"), 0.0);
     // A state of each server that the role has USAGE on, all of the servers of this extension, and
     // what was counted here: nothing else is said.
     let counted = DELIVERY.len() + SERVERS.len() + RESULTS.len();

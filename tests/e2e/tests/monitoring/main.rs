@@ -80,12 +80,14 @@ impl Day {
                 recipients,
             });
         }
-        // 1: due for twenty minutes. 2: deferred. 3 and 4: held. 5: for the paused server. 6: for the
-        // one that is backed off. 7: being sent.
+        // 1: due for twenty minutes. 2: deferred. 3 and 4: held. 5: for the paused server, and
+        // not due before an hour. 6: for the one that is backed off. 7: being sent.
         fixture.defer(2, 1, "450 4.2.1 <bob@example.com> is busy");
         fixture.superuser.run(
             "UPDATE utl_smtp.message SET next_attempt_at = now() - interval '20 minutes' WHERE message_id = 1;
              UPDATE utl_smtp.message_recipient SET next_attempt_at = now() - interval '20 minutes' WHERE message_id = 1;
+             UPDATE utl_smtp.message SET next_attempt_at = now() + interval '1 hour' WHERE message_id = 5;
+             UPDATE utl_smtp.message_recipient SET next_attempt_at = now() + interval '1 hour' WHERE message_id = 5;
              UPDATE utl_smtp.message SET held_reason = 'copy' WHERE message_id = 3;
              UPDATE utl_smtp.message SET held_reason = 'crashed' WHERE message_id = 4;
              UPDATE utl_smtp.message AS m SET server = s.oid, server_name = srvname FROM pg_foreign_server AS s
