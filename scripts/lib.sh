@@ -14,9 +14,9 @@ BUILD_PACKAGES=(gcc libc6-dev make clang libclang-dev)
 POSTGRES_PACKAGES=(postgresql-15 postgresql-server-dev-15)
 # shellcheck disable=SC2034
 MAIL_PACKAGES=(postfix dovecot-core openssl)
-# Programs of the tests that are no servers; smtp-sink is Postfix's.
+# Programs that tests run; smtp-sink is Postfix's, promtool Prometheus's.
 # shellcheck disable=SC2034
-JUDGE_PACKAGES=(sqlsmith python3-dkim python3-nacl opendkim)
+JUDGE_PACKAGES=(sqlsmith python3-dkim python3-nacl opendkim prometheus prometheus-postgres-exporter)
 
 # say TEXT: one line of progress, with the seconds since the first script started.
 say() {

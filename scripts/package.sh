@@ -1,7 +1,7 @@
 #!/bin/bash
-# Packs what `make install` installs, together with the documentation and the trust anchors, into .build/package:
-# a tarball, to be unpacked over the root directory, and for Debian's own PostgreSQL a .deb, made with Debian's
-# tools. DEBFULLNAME and DEBEMAIL say who packs, as they do for those.
+# Packs what `make install` installs, together with the documentation, the trust anchors and the files for monitoring,
+# into .build/package: a tarball, to be unpacked over the root directory, and for Debian's own PostgreSQL a .deb, made
+# with Debian's tools. DEBFULLNAME and DEBEMAIL say who packs, as they do for those.
 
 . "$(dirname "$0")/lib.sh"
 cd "$ROOT"
@@ -22,11 +22,12 @@ stage() {
     rm -rf "$tree"
     make --no-print-directory install DESTDIR="$tree"
     strip --strip-unneeded "$library"
-    install -d "$doc/docs/bench" "$doc/wallet"
+    install -d "$doc/docs/bench" "$doc/wallet" "$doc/monitoring"
     install -m 644 README.md SECURITY.md CONTRIBUTING.md CHANGELOG.md LICENSE "$doc/"
     find docs -maxdepth 1 -type f -exec install -m 644 -t "$doc/docs/" {} +
     install -m 644 docs/bench/* "$doc/docs/bench/"
     install -m 644 wallet/* "$doc/wallet/"
+    install -m 644 monitoring/* "$doc/monitoring/"
     install -m 644 LICENSE "$doc/copyright"
     gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
     chmod -R u=rwX,go=rX "$tree"

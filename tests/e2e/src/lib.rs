@@ -15,6 +15,7 @@
 //! - [`recorder`]: a mail server that keeps every complete message, and stops where a test wants
 //! - [`ports`]: free and closed ports
 //! - [`certs`]: private CAs, certificates, wallets
+//! - [`rows`]: a database whose queue and log are filled by SQL
 //! - [`sink`]: smtp-sink, a server with configurable faults
 //! - [`openssl`]: certificates and servers that rcgen and rustls do not make
 //! - [`wait_points`]: a peer for every point at which a conversation can be made to wait
@@ -38,6 +39,7 @@ pub mod ports;
 pub mod process;
 pub mod recorder;
 pub mod resolver;
+pub mod rows;
 pub mod sink;
 pub mod smtp;
 pub mod test_bed;

@@ -2,9 +2,9 @@
 
 use std::sync::Mutex;
 
-use super::rows::column;
 use e2e::cluster::Cluster;
 use e2e::process::wait_until;
+use e2e::rows::column;
 use e2e::{Database, OwnCluster, Peer, Script, Session};
 
 /// A database whose mail goes to a scripted server over one connection, with its delivery stopped.

@@ -3,8 +3,8 @@
 
 use std::process::{Command, Stdio};
 
-use super::rows::{Fixture, Message, column};
 use e2e::cluster::Cluster;
+use e2e::rows::{Fixture, Message, column};
 use e2e::{Database, Session};
 
 fn program(name: &str, arguments: &[&str]) {

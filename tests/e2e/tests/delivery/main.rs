@@ -17,7 +17,6 @@ mod ported;
 mod processes;
 mod recorded;
 mod recording;
-mod rows;
 mod senders;
 mod sending;
 mod server_choice;

@@ -1,8 +1,8 @@
 //! What operators do with the queue and the log.
 
-use super::rows::{Fixture, column};
 use super::watching::{ONE, TWO, count, message, states};
 use e2e::process::wait_until;
+use e2e::rows::{Fixture, column};
 
 #[test]
 fn cancel_takes_what_waits_and_leaves_what_is_being_sent() {

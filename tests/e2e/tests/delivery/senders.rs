@@ -1,6 +1,6 @@
 //! Approved senders: in whose name a role may send.
 
-use super::rows::{Fixture, column};
+use e2e::rows::{Fixture, column};
 use e2e::{Database, Failure, Open, Peer, Script, Session, Smtp};
 
 const HOST: &str = "127.0.0.1";

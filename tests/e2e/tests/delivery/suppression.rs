@@ -1,6 +1,6 @@
 //! The suppression list: how addresses compare, and who maintains it.
 
-use super::rows::{Fixture, column};
+use e2e::rows::{Fixture, column};
 
 #[test]
 fn an_address_is_on_the_list_in_all_of_its_spellings() {

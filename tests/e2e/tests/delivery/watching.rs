@@ -1,7 +1,7 @@
 //! Who sees what of the queue and the log.
 
-use super::rows::{Fixture, Message, column};
 use e2e::process::wait_until;
+use e2e::rows::{Fixture, Message, column};
 use e2e::{OwnCluster, Session};
 
 pub const ONE: &[&str] = &["bob@example.com"];

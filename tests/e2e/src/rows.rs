@@ -1,7 +1,7 @@
 //! A database whose queue and log are filled by SQL, and in which no worker sends.
 
-use e2e::process::wait_until;
-use e2e::{Database, Session};
+use crate::process::wait_until;
+use crate::{Database, Session};
 
 /// A database with a mail server `office`, whose delivery is stopped.
 pub struct Fixture {
@@ -112,6 +112,12 @@ impl Fixture {
         self.superuser
             .execute(&sql, &[&id, &owner, &state, &reply])
             .unwrap();
+    }
+}
+
+impl Default for Fixture {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
