@@ -6,7 +6,7 @@
 -- indexes for them.
 
 CREATE FUNCTION utl_smtp.view_support(internal) RETURNS internal
-LANGUAGE c IMMUTABLE STRICT
+LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'view_support_wrapper';
 COMMENT ON FUNCTION utl_smtp.view_support(internal) IS
 'planner support function: conditions of queries on utl_smtp.mail_queue and utl_smtp.mail_log become arguments of the functions below them';

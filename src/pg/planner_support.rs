@@ -37,7 +37,9 @@ pub fn take_conditions(request: Internal, conditions: &[Condition]) -> Internal 
     let request = request.unwrap().map(|datum| datum.cast_mut_ptr());
     // SAFETY: the planner calls with a node, and what it points to is as its tag says.
     let call = request.and_then(|request| unsafe { simplified(request, conditions) });
-    Internal::from(call.map(pg_sys::Datum::from))
+    // A null pointer, but not NULL, is the answer to a request that the function does not take.
+    let call = call.unwrap_or(std::ptr::null_mut());
+    Internal::from(Some(pg_sys::Datum::from(call)))
 }
 
 /// # Safety

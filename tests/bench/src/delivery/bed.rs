@@ -138,6 +138,29 @@ impl Queue {
         monotonic().saturating_sub(ago)
     }
 
+    /// Fills the log with mail of the last four weeks, as much each hour as in any other.
+    pub fn fill_log(&mut self, mails: u64) {
+        self.owner.run(&format!(
+            "INSERT INTO utl_smtp.delivery_log
+                 (message_id, recipient_no, recipient, state, server, server_name, owner, owner_name, sender, subject,
+                  size, submitted_at, attempts, finished_at, last_reply, remote)
+             SELECT -i, 1, 'user' || i || '@example.test', 'sent', s.oid, s.srvname, s.srvowner, 'app', 'alice@example.test',
+                    'how fast is it', 1024, now() - age, 1, now() - age, '250 ok', '127.0.0.1[127.0.0.1]:25'
+               FROM pg_foreign_server AS s, generate_series({mails}, 1, -1) AS i,
+                    LATERAL (SELECT interval '4 weeks' * i / {mails}) AS aged (age)
+              WHERE s.srvname = 'near'"
+        ));
+        self.owner.run("VACUUM ANALYZE utl_smtp.delivery_log");
+    }
+
+    /// The worker's process.
+    pub fn worker(&mut self) -> i32 {
+        self.owner.value(
+            "SELECT pid FROM pg_stat_activity
+              WHERE backend_type = 'utl_smtp delivery' AND datname = current_database()",
+        )
+    }
+
     /// Empties the queue and the log. Nothing may be in flight.
     pub fn clear(&mut self) {
         self.owner.run(

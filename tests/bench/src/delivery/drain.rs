@@ -104,7 +104,7 @@ pub fn undisturbed(bed: &mut Bed) -> String {
     let mails = mails();
     let mut plain = bed.queue();
     let mut long = bed.queue();
-    fill_log(&mut long);
+    long.fill_log(FINISHED);
     let (mut alone, mut read, mut logged) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..PAIRS {
         alone.push(rate(plain.drain(bed, "near", mails)));
@@ -130,19 +130,4 @@ fn drain_with_reader(queue: &mut Queue, bed: &mut Bed, mails: u64) -> Run {
     let run = queue.drain(bed, "near", mails);
     reader.run("COMMIT");
     run
-}
-
-/// Mail of the last four weeks.
-fn fill_log(queue: &mut Queue) {
-    queue.owner.run(&format!(
-        "INSERT INTO utl_smtp.delivery_log
-             (message_id, recipient_no, recipient, state, server, server_name, owner, owner_name, sender, subject, size,
-              submitted_at, attempts, finished_at, last_reply, remote)
-         SELECT -i, 1, 'user' || i || '@example.test', 'sent', s.oid, s.srvname, s.srvowner, 'app', 'alice@example.test',
-                'how fast is it', 1024, now() - age, 1, now() - age, '250 ok', '127.0.0.1[127.0.0.1]:25'
-           FROM pg_foreign_server AS s, generate_series({FINISHED}, 1, -1) AS i,
-                LATERAL (SELECT interval '4 weeks' * i / {FINISHED}) AS aged (age)
-          WHERE s.srvname = 'near'"
-    ));
-    queue.owner.run("VACUUM ANALYZE utl_smtp.delivery_log");
 }

@@ -1,4 +1,4 @@
-//! Delivery from the queue: D1 to D6, with their floors and peers in the same run.
+//! Delivery from the queue: D1 to D8, with their floors and peers in the same run.
 //!
 //! - [`bed`] the sink, and databases with a queue
 //! - [`floors`] the SQL alone, the wire alone
@@ -7,6 +7,8 @@
 //! - [`drain`] D2 to D4
 //! - [`latency`] D5
 //! - [`beside`] D6
+//! - [`signing`] D7
+//! - [`housekeeping`] D8
 //! - [`figures`] tables
 
 mod bed;
@@ -14,22 +16,26 @@ mod beside;
 mod drain;
 mod figures;
 mod floors;
+mod housekeeping;
 mod latency;
 mod peers;
 mod recording;
+mod signing;
 
 use bed::Bed;
 use std::path::Path;
 
 type Measure = fn(&mut Bed) -> String;
 
-const ALL: [(&str, Measure); 6] = [
+const ALL: [(&str, Measure); 8] = [
     ("D1", |bed| recording::report(bed)),
     ("D2", drain::beside_floors_and_peers),
     ("D3", drain::distant),
     ("D4", drain::undisturbed),
     ("D5", latency::report),
     ("D6", beside::report),
+    ("D7", signing::report),
+    ("D8", housekeeping::report),
 ];
 
 /// Measures those that are wanted, and says each when it is known.

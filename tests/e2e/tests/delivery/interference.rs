@@ -118,7 +118,7 @@ fn rows_that_are_taken_away_from_the_worker_do_not_stop_it() {
     // A large message is read while it is sent.
     recorder.hold(Step::Body);
     session.run(
-        "SELECT utl_smtp.submit('office', 'large@example.com', ARRAY['bob@example.com'], repeat('x', 8000000))",
+        "SELECT utl_smtp.submit('office', 'large@example.com', ARRAY['bob@example.com'], repeat(repeat('x', 78) || E'\r\n', 100000))",
     );
     recorder.await_held(Step::Body, 1);
     session.run("TRUNCATE utl_smtp.message, utl_smtp.message_recipient, utl_smtp.message_content");
