@@ -195,7 +195,10 @@ unsafe fn converted(value: *mut pg_sys::Node, to: pg_sys::Oid) -> Option<*mut pg
         );
         let function = pg_sys::Oid::from(function);
         let call = pg_sys::makeFuncExpr(function, to, arguments, none, none, form);
-        Some(pg_sys::eval_const_expressions(std::ptr::null_mut(), call.cast()))
+        Some(pg_sys::eval_const_expressions(
+            std::ptr::null_mut(),
+            call.cast(),
+        ))
     }
 }
 

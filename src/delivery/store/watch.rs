@@ -139,10 +139,16 @@ const PROCESSES: &str =
 
 /// `server_status`
 pub fn servers(role: pg_sys::Oid) -> OwnersRows {
+    // Counted before servers are looked for: there are few of them.
     let waiting = bound(
-        "utl_smtp.message",
-        "row.message_id, row.held_reason",
-        "pg_catalog.starts_with(row.home, $2)",
+        "(SELECT m.server, m.server_name, 0::pg_catalog.oid AS owner, ''::text AS owner_name,
+                 pg_catalog.starts_with(m.home, $2) AS here, pg_catalog.count(*) AS recipients
+          FROM utl_smtp.message AS m
+          JOIN utl_smtp.message_recipient AS r ON r.message_id = m.message_id
+          WHERE m.held_reason IS NULL
+          GROUP BY 1, 2, 5)",
+        "row.recipients",
+        "row.here",
     );
     let query = format!(
         "SELECT s.srvname::text,
@@ -162,10 +168,8 @@ pub fn servers(role: pg_sys::Oid) -> OwnersRows {
                            CASE WHEN until > pg_catalog.clock_timestamp() THEN state END AS now,
                            CASE WHEN until > pg_catalog.clock_timestamp() THEN until END AS until
                     FROM utl_smtp.server_state) AS state ON state.server = s.oid
-         LEFT JOIN (SELECT m.server_oid, pg_catalog.count(*) AS waiting
+         LEFT JOIN (SELECT m.server_oid, pg_catalog.sum(m.recipients)::bigint AS waiting
                     FROM {waiting} AS m
-                    JOIN utl_smtp.message_recipient AS r ON r.message_id = m.message_id
-                    WHERE m.held_reason IS NULL
                     GROUP BY m.server_oid) AS queue ON queue.server_oid = s.oid
          WHERE pg_catalog.has_server_privilege($1, s.oid, 'USAGE')"
     );

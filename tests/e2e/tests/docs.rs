@@ -79,32 +79,6 @@ fn the_page_about_utl_mail_names_all_there_is() {
 }
 
 #[test]
-fn the_lists_of_who_may_execute_what_equal_the_catalog() {
-    let executable = |by_public: bool| {
-        listed(&format!(
-            "SELECT DISTINCT format('%s.%s', nspname, proname) FROM pg_depend
-             JOIN pg_proc AS p ON p.oid = objid JOIN pg_namespace AS n ON n.oid = pronamespace
-             WHERE classid = 'pg_proc'::regclass AND deptype = 'e'
-               AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'utl_smtp')
-               AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
-                           WHERE grantee = 0 AND privilege_type = 'EXECUTE') = {by_public}"
-        ))
-    };
-    let text = page("docs/security.md");
-    let lists: Vec<BTreeSet<String>> = text
-        .split("```text\n")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("```"))
-        .map(|(list, _)| list.lines().map(str::to_owned).collect())
-        .collect();
-    let [public, owner] = lists.as_slice() else {
-        panic!("{} lists", lists.len())
-    };
-    assert_eq!(public, &executable(true));
-    assert_eq!(owner, &executable(false));
-}
-
-#[test]
 fn the_picture_of_the_phases_equals_their_table() {
     let table: BTreeSet<String> = TRANSITIONS
         .iter()
