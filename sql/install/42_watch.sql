@@ -5,7 +5,7 @@
 -- security barrier. Conditions on message_id, and on finished_at in the log, become arguments of the functions: there are
 -- indexes for them.
 
-CREATE FUNCTION utl_smtp.view_support(internal) RETURNS internal
+CREATE FUNCTION utl_smtp.view_support(request internal) RETURNS internal
 LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'view_support_wrapper';
 COMMENT ON FUNCTION utl_smtp.view_support(internal) IS

@@ -22,19 +22,19 @@ fn system_identifier() -> i64 {
 /// What `utl_smtp.mail_queue` is made of. Anybody may call it and its like: they return what the
 /// current role may see.
 #[pg_extern(sql = false)]
-fn view_mail_queue(message_id: Option<i64>) -> OwnersRows {
-    watch::queue(roles::current(), message_id)
+fn view_mail_queue(of_message: Option<i64>) -> OwnersRows {
+    watch::queue(roles::current(), of_message)
 }
 
 /// What `utl_smtp.mail_log` is made of.
 #[pg_extern(sql = false)]
 fn view_mail_log(
-    message_id: Option<i64>,
+    of_message: Option<i64>,
     since: Option<TimestampWithTimeZone>,
     until: Option<TimestampWithTimeZone>,
 ) -> OwnersRows {
     let finished = [since, until].map(|moment| moment.map(Into::into));
-    watch::log(roles::current(), message_id, finished)
+    watch::log(roles::current(), of_message, finished)
 }
 
 /// Gives `view_mail_queue` and `view_mail_log` the conditions that queries of the views have.

@@ -158,6 +158,8 @@ impl Engine {
             self.push();
         }
         if self.is_woken && self.failure.is_none() {
+            // What waits must not seem to be due by a clock that was set just now.
+            self.read_clock();
             self.look_at_recent();
         }
         if self.failure.is_none() {
@@ -208,6 +210,7 @@ impl Engine {
         self.await_threads(LEAVE);
         self.give_all_back();
         self.settle_rest();
+        self.store_tokens();
     }
 
     /// Waits for all threads to end. Questions get no answer.

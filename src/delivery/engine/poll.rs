@@ -101,6 +101,7 @@ impl Engine {
         self.review();
         self.drop_unused();
         self.trim_log(now);
+        self.store_tokens();
         self.upkeep.poll_at = now + POLL.max(began.elapsed() * SHARE);
     }
 
@@ -159,11 +160,9 @@ impl Engine {
         if found.pushed_at != self.upkeep.pushed_at {
             // Also when the worker begins: the last one may not have been through with it.
             self.upkeep.pushing = found.pushed_at.map(|_| i64::MIN);
-            if self.upkeep.pushed_at.is_some() {
-                self.queues
-                    .values_mut()
-                    .for_each(|queue| queue.forget_failures());
-            }
+            self.queues
+                .values_mut()
+                .for_each(|queue| queue.forget_failures());
             self.upkeep.pushed_at = found.pushed_at;
         }
         let time = transaction::now();
@@ -220,7 +219,7 @@ impl Engine {
     }
 
     /// Where somebody has set the clock, stored times move with it.
-    fn read_clock(&mut self) {
+    pub(super) fn read_clock(&mut self) {
         let (moment, wall) = (self.moment(), transaction::now());
         let clock = self
             .upkeep

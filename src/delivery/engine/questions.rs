@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 
 use oauth2_token::Token;
 use pgrx::pg_sys;
+use smtp_core::secret::Secret;
 
 use super::Engine;
 use super::group::Group;
@@ -13,7 +14,8 @@ use crate::conversation::authority::{Authority, Backend};
 use crate::conversation::token::TokenSource;
 use crate::delivery::store::refresh_token;
 use crate::errors::Report;
-use crate::pg::background;
+use crate::pg::background::{self, Failure};
+use crate::servers::Mapping;
 
 type TokenAnswer = mpsc::Sender<Result<Option<TokenSource>, Report>>;
 
@@ -22,6 +24,8 @@ pub struct Questions {
     asked: Vec<Question>,
     /// The mappings that a token is being fetched for, and who waits for it besides.
     fetching: HashMap<pg_sys::Oid, Vec<(Arc<Group>, TokenAnswer)>>,
+    /// Refresh tokens that were got and could not be stored, by their mappings.
+    unstored: HashMap<pg_sys::Oid, (Arc<Mapping>, Secret)>,
 }
 
 impl Questions {
@@ -82,8 +86,17 @@ impl Engine {
         }
     }
 
+    /// Tries again to store refresh tokens: somebody may have been altering their mappings.
+    pub(super) fn store_tokens(&mut self) {
+        let is_unstored = |_: &pg_sys::Oid, entry: &mut (Arc<Mapping>, Secret)| {
+            store(&entry.0, &entry.1).is_err()
+        };
+        self.questions.unstored.retain(is_unstored);
+    }
+
     /// A refresh token that was exchanged for another is stored before anything else is done with
-    /// the access token: a crash must not lose it.
+    /// the access token: a crash must not lose it. Where it can't be stored, the access token is
+    /// used nevertheless, as the old refresh token may be worth nothing any more.
     fn granted(
         &mut self,
         group: &Arc<Group>,
@@ -95,10 +108,12 @@ impl Engine {
         };
         if let Ok(token) = &granted {
             if let Some(refresh_token) = &token.refresh_token {
-                let stored =
-                    background::transaction(|| refresh_token::store(&mapping, refresh_token));
-                if let Err(failure) = stored {
+                let key = mapping.token_key.mapping;
+                self.questions.unstored.remove(&key);
+                if let Err(failure) = store(&mapping, refresh_token) {
                     failure.log();
+                    let entry = (Arc::clone(&mapping), refresh_token.clone());
+                    self.questions.unstored.insert(key, entry);
                 }
             }
             let _ = Backend.token_granted(&mapping, Ok(token));
@@ -112,4 +127,9 @@ impl Engine {
             }
         }
     }
+}
+
+/// In a transaction of its own.
+fn store(mapping: &Mapping, refresh_token: &Secret) -> Result<(), Failure> {
+    background::transaction(|| refresh_token::store(mapping, refresh_token)).map(|_| ())
 }

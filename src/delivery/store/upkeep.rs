@@ -94,6 +94,15 @@ thread_local! {
             SHIFT_TYPES,
         )
     };
+    static SHIFT_PAUSES: Plan = const {
+        Plan::new(
+            c"UPDATE utl_smtp.delivery_pause AS p SET
+                  began_at = p.began_at + $1 * interval '1 microsecond',
+                  ended_at = p.ended_at + $1 * interval '1 microsecond'
+              WHERE p.began_at <= $2",
+            &[pg_sys::FLOAT8OID, pg_sys::TIMESTAMPTZOID],
+        )
+    };
 }
 
 const SHIFT_TYPES: &[pg_sys::Oid] = &[
@@ -150,9 +159,9 @@ pub fn push(
     PUSH.with(|plan| plan.rows(client, &values).get(0, 1))
 }
 
-/// Moves the stored times of mail that waits by so many microseconds, by which the clock was set;
-/// `now` is what it shows. What was queued within the last seconds has its right time already, and
-/// what is to be sent at a certain time keeps it.
+/// Moves the stored times of mail that waits, and those of pauses, by so many microseconds, by
+/// which the clock was set; `now` is what it shows. What was queued within the last seconds has its
+/// right time already, and what is to be sent at a certain time keeps it.
 pub fn shift(client: &mut SpiClient<'_>, by: i64, now: pg_sys::TimestampTz) {
     const RECENT: i64 = 5_000_000;
     let values = [
@@ -163,4 +172,5 @@ pub fn shift(client: &mut SpiClient<'_>, by: i64, now: pg_sys::TimestampTz) {
     ];
     SHIFT_RECIPIENTS.with(|plan| plan.run(client, &values));
     SHIFT_MESSAGES.with(|plan| plan.run(client, &values));
+    SHIFT_PAUSES.with(|plan| plan.run(client, &values[..2]));
 }

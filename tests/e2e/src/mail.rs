@@ -2,7 +2,9 @@
 
 use crate::environment::Environment;
 use crate::process;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 pub struct MailServer {
@@ -63,7 +65,10 @@ impl MailServer {
     }
 
     fn named_by(variable: &str) -> Self {
-        let environment = Environment::from_variable(variable);
+        Self::of(&Environment::from_variable(variable))
+    }
+
+    fn of(environment: &Environment) -> Self {
         Self {
             host: environment.text("MAIL_HOST"),
             name: environment.text("MAIL_NAME"),
@@ -103,9 +108,92 @@ impl MailServer {
             .count()
     }
 
+    /// All messages in the mailbox.
+    pub fn messages(&self, mailbox: &str) -> Vec<Message> {
+        messages(&self.boxes.join(mailbox).join("new")).collect()
+    }
+
+    /// The server's log so far.
+    pub fn log_text(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
     fn look(&self, directory: &Path, mark: &str) -> Option<Message> {
         messages(directory).find(|message| message.contains(mark))
     }
+}
+
+/// Postfix for a single test, stopped and removed when dropped.
+pub struct OwnMailServer {
+    server: MailServer,
+    directory: PathBuf,
+}
+
+impl OwnMailServer {
+    /// Starts it with these parameters, in the syntax of main.cf.
+    #[track_caller]
+    pub fn start(parameters: &[&str]) -> Self {
+        let directory = tempfile::Builder::new().prefix("utl_smtp.mail.").tempdir();
+        let directory = directory.unwrap().keep();
+        let path = directory.to_str().unwrap();
+        as_root(&["scripts/mail-server.sh", "start", path]);
+        let server = MailServer::of(&Environment::of_file(&directory.join("env")));
+        let started = Self { server, directory };
+        started.set(parameters);
+        started
+    }
+
+    /// Changes parameters; what connects from now on is served by them.
+    #[track_caller]
+    pub fn set(&self, parameters: &[&str]) {
+        let configuration = self.directory.join("postfix");
+        let configuration = configuration.to_str().unwrap();
+        let edit = ["/usr/sbin/postconf", "-c", configuration, "-e"];
+        as_root(&[&edit[..], parameters].concat());
+        let count = || self.log_text().matches("reload -- version").count();
+        let before = count();
+        as_root(&["/usr/sbin/postfix", "-c", configuration, "reload"]);
+        process::wait_until("Postfix has read its configuration", || count() > before);
+    }
+}
+
+impl Deref for OwnMailServer {
+    type Target = MailServer;
+
+    fn deref(&self) -> &MailServer {
+        &self.server
+    }
+}
+
+impl Drop for OwnMailServer {
+    fn drop(&mut self) {
+        let path = self.directory.to_str().unwrap();
+        let _ = try_as_root(&["scripts/mail-server.sh", "stop", path]);
+        let _ = try_as_root(&["rm", "-rf", path]);
+    }
+}
+
+#[track_caller]
+fn as_root(command: &[&str]) {
+    let (is_done, said) = try_as_root(command);
+    assert!(is_done, "{command:?}: {said}");
+}
+
+/// Daemons must not inherit a pipe of the test.
+fn try_as_root(command: &[&str]) -> (bool, String) {
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let write = || Stdio::from(output.reopen().unwrap());
+    let status = Command::new("bash")
+        .args(["-c", ". scripts/lib.sh; as_root \"$@\"", "bash"])
+        .args(command)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .stdin(Stdio::null())
+        .stdout(write())
+        .stderr(write())
+        .status()
+        .unwrap();
+    let said = std::fs::read_to_string(output.path()).unwrap_or_default();
+    (status.success(), said)
 }
 
 fn messages(directory: &Path) -> impl Iterator<Item = Message> {

@@ -24,6 +24,11 @@ pub struct Faults {
 impl Faults {
     /// Starts a cluster in which nothing fails yet.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Like [`Faults::start`], with these settings, in the syntax of postgresql.conf.
+    pub fn start_with(settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mode = |path: &std::path::Path, mode| {
             std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
@@ -55,7 +60,7 @@ impl Faults {
             path.display()
         );
         Self {
-            cluster: OwnCluster::start_in(&prelude, &[]),
+            cluster: OwnCluster::start_in(&prelude, settings),
             control,
             _directory: directory,
         }

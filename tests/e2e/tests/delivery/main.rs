@@ -3,6 +3,7 @@
 
 mod answers;
 mod bounces;
+mod clock;
 mod contents;
 mod copies;
 mod crashes;
@@ -15,14 +16,18 @@ mod leaving;
 mod operating;
 mod ported;
 mod processes;
+mod rate_limits;
 mod recorded;
 mod recording;
+mod replication;
+mod retention;
 mod senders;
 mod sending;
 mod server_choice;
 mod signing;
 mod storm;
 mod suppression;
+mod tokens;
 mod transactions;
 mod verdicts;
 mod watching;

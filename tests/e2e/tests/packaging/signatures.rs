@@ -28,6 +28,7 @@ fn sql_types(rust: &str) -> &'static [&'static str] {
         "Oid" => &["oid"],
         "Inet" => &["inet"],
         "TimestampWithTimeZone" => &["timestamp with time zone"],
+        "Internal" => &["internal"],
         "RecordArray" => &["utl_mail.attachment[]"],
         // Of dkim_sign only: a result that is a datum already.
         "Value" => &["bytea"],
