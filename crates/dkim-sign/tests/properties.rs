@@ -94,6 +94,8 @@ proptest! {
         let Ok(field) = sign(&signer, [&message]) else { return Ok(()) };
         let mut changed = message.clone();
         *at.get_mut(&mut changed) = octet;
+        // The first line would belong to the signature's field.
+        prop_assume!(!matches!(changed[0], b' ' | b'\t'));
         let same = canonical(&message, &field) == canonical(&changed, &field);
         let signed = [field.as_bytes(), &changed].concat();
         let verdict = verify(&signed, &signer.key().dns_record());
