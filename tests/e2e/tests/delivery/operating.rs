@@ -55,6 +55,37 @@ fn cancel_takes_what_waits_and_leaves_what_is_being_sent() {
     }
 }
 
+/// Cancelling thousands one by one takes no longer where more of them wait.
+#[test]
+fn cancel_and_retry_read_one_message_of_a_long_queue() {
+    let mut fixture = Fixture::new();
+    let app = fixture.database.role("app");
+    fixture.queue(&message(1, &app, TWO));
+    fixture.defer(1, 1, "450 4.2.1 busy");
+    for table in ["message", "message_recipient"] {
+        fixture.superuser.run(&format!(
+            "INSERT INTO utl_smtp.{table}
+             SELECT (jsonb_populate_record(r, jsonb_build_object('message_id', 1 + i))).*
+               FROM utl_smtp.{table} AS r, generate_series(1, 5000) AS i
+              WHERE r.message_id = 1;
+             ANALYZE utl_smtp.{table}"
+        ));
+    }
+    for call in ["retry(7)", "cancel(7)"] {
+        fixture.superuser.run("BEGIN");
+        let recipients: i32 = fixture.superuser.value(&format!("SELECT utl_smtp.{call}"));
+        let read: i64 = fixture.superuser.value(
+            "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables
+              WHERE schemaname = 'utl_smtp' AND relname LIKE 'message%'",
+        );
+        fixture.superuser.run("COMMIT");
+        assert!(
+            recipients > 0 && read < 100,
+            "{call}: {recipients} recipients, {read} rows read"
+        );
+    }
+}
+
 /// A message that is claimed while `cancel` waits for it is the worker's.
 #[test]
 fn cancel_looks_at_a_message_when_it_has_locked_it() {
