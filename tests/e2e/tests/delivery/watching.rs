@@ -227,7 +227,7 @@ fn conditions_on_a_view_reach_the_function_below_it() {
         ),
         (
             "(VALUES (12), (13)) AS v (id), LATERAL (SELECT FROM utl_smtp.mail_log WHERE message_id = v.id OFFSET 0) AS l",
-            "((v.column1)::bigint, ",
+            ".column1)::bigint, NULL",
             2,
         ),
     ] {
