@@ -39,8 +39,8 @@ fn view_mail_log(
 
 /// Gives `view_mail_queue` and `view_mail_log` the conditions that queries of the views have.
 #[pg_extern(sql = false)]
-fn view_support(request: Internal) -> Internal {
-    planner_support::take_conditions(request, &CONDITIONS)
+fn view_support(request: Option<Internal>) -> Internal {
+    planner_support::take_conditions(request.unwrap_or_default(), &CONDITIONS)
 }
 
 /// On `message_id` in both, on `finished_at` in the log alone: there is no such column in the queue,

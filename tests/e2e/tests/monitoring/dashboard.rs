@@ -63,7 +63,7 @@ fn rows(session: &mut Session, query: &str) -> Value {
 fn shown(title: &str) -> Value {
     match title {
         "Delivery" => {
-            json!([{"state": "stopped", "since": null, "connections": 0, "queued": 5, "deferred": 1,
+            json!([{"state": "stopped", "since": true, "connections": 0, "queued": 5, "deferred": 1,
                               "held": 3, "last_error": null}])
         }
         "Progress" => json!([
@@ -112,7 +112,8 @@ const MOMENTS: [&str; 6] = [
 fn comparable(mut rows: Value) -> Value {
     let rows = rows.as_array_mut().unwrap();
     for (name, value) in rows.iter_mut().flat_map(|row| row.as_object_mut().unwrap()) {
-        if MOMENTS.contains(&name.as_str()) && !value.is_null() {
+        // Since when delivery is stopped is there when a worker has looked.
+        if name == "since" || MOMENTS.contains(&name.as_str()) && !value.is_null() {
             *value = json!(true);
         } else if let Some(number) = value.as_f64() {
             *value = json!(format!("{number:.6e}"));
