@@ -104,15 +104,13 @@ compgen -G 'sql/utl_smtp--*--*.sql' >/dev/null || say "no upgrade is tested: no 
 for pg_config in "${pg_configs[@]}"; do
     start "$dir/suite-$(major_of "$pg_config").log" suite "$pg_config"
 done
-# What is fuzzed later is compiled meanwhile.
-start "$dir/fuzz.log" nice -n 19 scripts/fuzz.sh build
 failed=()
 for index in "${!pg_configs[@]}"; do
     major=$(major_of "${pg_configs[index]}")
     tail --pid="${jobs[index]}" --lines=+1 --follow "$dir/suite-$major.log"
     wait "${jobs[index]}" || failed+=("PostgreSQL $major")
 done
-jobs=("${jobs[@]:${#pg_configs[@]}}")
+jobs=()
 ((${#failed[@]} == 0)) || die "failed on ${failed[*]}"
 
 if [[ -z $chosen ]]; then
