@@ -4,7 +4,7 @@
 use super::kills::{self, Kill, await_empty_queue, create_server, submit};
 use super::processes::await_worker;
 use e2e::process::{self, wait_until};
-use e2e::recorder::{Copy, Point};
+use e2e::recorder::Copy;
 use e2e::{Action, OwnCluster, Recorder, Session, Step};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -238,10 +238,14 @@ fn the_message_in_flight_at_three_crashes_is_held_and_no_other() {
         if point.connection < of_the_dead.load(Ordering::SeqCst) {
             return Action::Hold;
         }
+        let is_answered = match point.step {
+            Step::Dot => point.sender != POISON,
+            step => step == Step::Answered,
+        };
         if watched.contains(&point.sender) {
-            flying.note(point);
+            flying.note(&point.sender, is_answered);
         }
-        match point.sender == POISON && point.step == Step::Dot {
+        match point.step == Step::Dot && !is_answered {
             true => Action::Hold,
             false => Action::Go,
         }
@@ -296,11 +300,12 @@ fn the_message_in_flight_at_three_crashes_is_held_and_no_other() {
 struct Flight(Mutex<(HashSet<String>, usize)>);
 
 impl Flight {
-    fn note(&self, point: &Point) {
+    /// `is_answered`: or will be at once, before the next message can be begun.
+    fn note(&self, sender: &str, is_answered: bool) {
         let mut flight = self.0.lock().unwrap();
-        match point.step {
-            Step::Answered => flight.0.remove(&point.sender),
-            _ => flight.0.insert(point.sender.clone()),
+        match is_answered {
+            true => flight.0.remove(sender),
+            false => flight.0.insert(sender.to_owned()),
         };
         flight.1 = flight.1.max(flight.0.len());
     }
