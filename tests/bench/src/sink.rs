@@ -354,8 +354,9 @@ fn obey(
     buffer: &mut [u8],
 ) -> io::Result<Next> {
     let mut replies = Vec::new();
+    // What came with the end of a message.
+    let mut length = 0;
     loop {
-        let mut length = 0;
         while !buffer[..length].ends_with(b"\n") {
             match stream.read(&mut buffer[length..])? {
                 0 => return Ok(Next::Nothing),
@@ -364,7 +365,8 @@ fn obey(
         }
         replies.clear();
         let mut last = [0; 4];
-        for line in buffer[..length].split_inclusive(|&byte| byte == b'\n') {
+        let group = std::mem::take(&mut length);
+        for line in buffer[..group].split_inclusive(|&byte| byte == b'\n') {
             last.copy_from_slice(line.get(..4).unwrap_or(b"NONE"));
             last.make_ascii_uppercase();
             replies.extend_from_slice(match &last {
@@ -387,9 +389,10 @@ fn obey(
             _ => answers.say(stream, &replies)?,
         }
         if &last == b"DATA" {
-            let octets = read_message(stream, buffer)?;
+            let (octets, rest) = read_message(stream, buffer)?;
             answers.count(octets);
             answers.say(stream, answers.message)?;
+            length = rest;
         }
     }
 }
@@ -413,22 +416,34 @@ impl Answers {
     }
 }
 
-/// Reads message data up to its end. The client waits for the reply, so the end of data is the end
-/// of a read. CRLF, dot, CRLF occurs nowhere else, because leading dots are doubled.
-fn read_message(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<u64> {
+/// Reads message data up to its end: the end of a read, since most clients wait for the reply.
+/// Postfix sends QUIT or RSET with it. CRLF, dot, CRLF occurs nowhere else, because leading dots are
+/// doubled. Returns how many octets there were, and the length of what came behind, which is at the
+/// begin of the buffer then.
+fn read_message(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<(u64, usize)> {
     const END: &[u8; 5] = b"\r\n.\r\n";
+    const COMMAND: usize = b"QUIT\r\n".len();
     // The data follows the CRLF of the command.
-    let mut tail = [0, 0, 0, b'\r', b'\n'];
+    let mut tail = [0; END.len() + COMMAND];
+    tail[END.len() + COMMAND - 2..].copy_from_slice(b"\r\n");
     let mut octets = 0;
-    while &tail != END {
+    loop {
         let length = stream.read(buffer)?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         octets += length as u64;
-        let new = &buffer[length.saturating_sub(5)..length];
+        let new = &buffer[length.saturating_sub(tail.len())..length];
         tail.rotate_left(new.len());
-        tail[5 - new.len()..].copy_from_slice(new);
+        let at = tail.len() - new.len();
+        tail[at..].copy_from_slice(new);
+        if tail.ends_with(END) {
+            return Ok((octets, 0));
+        }
+        if tail.starts_with(END) {
+            let (_, command) = tail.split_at(END.len());
+            buffer[..COMMAND].copy_from_slice(command);
+            return Ok((octets - COMMAND as u64, COMMAND));
+        }
     }
-    Ok(octets)
 }

@@ -1,5 +1,5 @@
 //! Whatever a server answers, each recipient gets the verdict of its own commands, and the verdict
-//! is the truth: a model server keeps account of whom it delivered to.
+//! is the truth: a model server records which recipients it delivered to.
 
 use proptest::prelude::*;
 use smtp_core::command::{Command, Verb};
