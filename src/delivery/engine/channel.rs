@@ -38,6 +38,8 @@ struct Inbox {
     events: Vec<Event>,
     /// Whether the descriptor is readable, or will be in a moment.
     told: bool,
+    /// How many events that can wait make it readable.
+    enough: usize,
 }
 
 impl Channel {
@@ -69,7 +71,23 @@ impl Channel {
     /// From any thread.
     pub fn post(&self, event: Event) {
         let mut inbox = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let can_wait = event.can_wait();
         inbox.events.push(event);
+        if !can_wait || inbox.events.len() >= inbox.enough {
+            self.tell(&mut inbox);
+        }
+    }
+
+    /// Lets events that can wait do so until there are so many, or the caller looks.
+    pub fn gather(&self, enough: usize) {
+        let mut inbox = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.enough = enough;
+        if !inbox.events.is_empty() && inbox.events.len() >= enough {
+            self.tell(&mut inbox);
+        }
+    }
+
+    fn tell(&self, inbox: &mut Inbox) {
         if !mem::replace(&mut inbox.told, true) {
             // A full socket is readable already.
             let _ = (&self.tell).write(&[0]);

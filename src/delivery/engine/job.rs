@@ -46,6 +46,13 @@ pub enum Event {
     Question(Question),
 }
 
+impl Event {
+    /// Whether nobody is worse off if it is looked at a little later.
+    pub fn can_wait(&self) -> bool {
+        matches!(self, Self::Done(done) if done.failure.is_none())
+    }
+}
+
 /// A connection that could not be opened.
 pub struct NotOpened {
     pub connection: ConnectionId,

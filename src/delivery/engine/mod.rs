@@ -166,7 +166,28 @@ impl Engine {
             self.work(now);
         }
         self.open_connections();
-        self.next_call(now)
+        let enough = self.enough();
+        self.channel.gather(enough);
+        let next = self.next_call(now);
+        match enough {
+            1 => next,
+            _ => next.min(now + results::BATCH_TIME / 2),
+        }
+    }
+
+    /// How many results are worth being looked at. While connections have enough to do, looking
+    /// at each by itself only takes the processor from them.
+    fn enough(&self) -> usize {
+        match self
+            .groups
+            .values()
+            .any(|member| !member.reserved.is_empty())
+        {
+            true => 1,
+            false => (self.in_hand.len() / 4)
+                .min(self.unsettled.missing())
+                .max(1),
+        }
     }
 
     /// An error of the database's since the last call. Until it is taken, and the engine is called

@@ -21,7 +21,7 @@ use crate::settings;
 
 /// Results are written down together: so many, or after so long.
 const BATCH: usize = 100;
-const BATCH_TIME: Duration = Duration::from_millis(50);
+pub const BATCH_TIME: Duration = Duration::from_millis(50);
 
 /// What is to be written down.
 #[derive(Default)]
@@ -57,9 +57,13 @@ impl Unsettled {
         self.since.is_none()
     }
 
+    /// How many more make it worth being written down.
+    pub fn missing(&self) -> usize {
+        BATCH.saturating_sub(self.settlements.len() + self.released.len() + self.held.len())
+    }
+
     pub fn is_due(&self, now: Instant) -> bool {
-        let count = self.settlements.len() + self.released.len() + self.held.len();
-        count >= BATCH || self.due_at().is_some_and(|due| due <= now)
+        self.missing() == 0 || self.due_at().is_some_and(|due| due <= now)
     }
 
     pub fn due_at(&self) -> Option<Instant> {
@@ -241,7 +245,6 @@ impl Engine {
             true => self.unsettled.release(message_id),
             false => self.unsettled.settle(Settlement {
                 message_id,
-                is_whole,
                 recipients,
             }),
         }

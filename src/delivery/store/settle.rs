@@ -17,8 +17,6 @@ use crate::pg::query::Rows;
 /// The results of a message.
 pub struct Settlement {
     pub message_id: i64,
-    /// Whether the message had no recipients but these when it was claimed.
-    pub is_whole: bool,
     pub recipients: Vec<Settled>,
 }
 
@@ -44,57 +42,7 @@ pub enum Outcome {
     Waiting,
 }
 
-impl Settlement {
-    /// Whether the message is over with it.
-    fn ends_it(&self) -> bool {
-        let is_final = |settled: &Settled| matches!(settled.result, Outcome::Final(_));
-        // One that never had recipients is not found by theirs.
-        self.is_whole && !self.recipients.is_empty() && self.recipients.iter().all(is_final)
-    }
-}
-
-/// Moves to the log, as `l`: recipients `r`, which the statement's first part has deleted, of
-/// messages `m`.
-macro_rules! into_log {
-    () => {
-        "INSERT INTO utl_smtp.delivery_log AS l
-             (message_id, recipient_no, recipient, state, server, server_name, owner, owner_name, sender, subject, size,
-              submitted_at, attempts, finished_at, last_reply, remote)
-         SELECT m.message_id, r.recipient_no, r.recipient, r.state, m.server, m.server_name, m.owner, m.owner_name,
-                m.sender, m.subject, m.size, m.submitted_at, r.attempts, $3, r.reply, r.remote "
-    };
-}
-
-macro_rules! verdicts {
-    () => {
-        "SELECT v.* FROM ROWS FROM (pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),
-                                    pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))
-                         AS v (message_id, recipient_no, state, tried, reply, remote)"
-    };
-}
-
 thread_local! {
-    /// Messages that are over.
-    static WHOLE: Plan = const {
-        Plan::new(
-            c_text!(
-                "WITH verdict AS MATERIALIZED (", verdicts!(), "),
-                 m AS (
-                     DELETE FROM utl_smtp.message AS m WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1)
-                     RETURNING m.*),
-                 content AS (
-                     DELETE FROM utl_smtp.message_content AS c USING m WHERE c.message_id = m.message_id),
-                 r AS (
-                     DELETE FROM utl_smtp.message_recipient AS r USING verdict AS v
-                     WHERE r.message_id = v.message_id AND r.recipient_no = v.recipient_no
-                       AND r.message_id IN (SELECT m.message_id FROM m)
-                     RETURNING r.message_id, r.recipient_no, r.recipient, least(r.attempts, 2147483646) + v.tried AS attempts,
-                               v.state, coalesce(v.reply, r.last_reply) AS reply, v.remote)",
-                into_log!(), "FROM r JOIN m ON m.message_id = r.message_id ON CONFLICT DO NOTHING"
-            ),
-            VERDICT_TYPES,
-        )
-    };
     /// Those of these messages that are still this worker's, and that nobody has locked.
     static OWN: Plan = const {
         Plan::new(
@@ -103,19 +51,25 @@ thread_local! {
             &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
         )
     };
-    /// Recipients that are over, of messages that have others.
+    /// Recipients that are over.
     static FINAL: Plan = const {
         Plan::new(
             c_text!(
-                "WITH verdict AS MATERIALIZED (", verdicts!(), "),
+                "WITH verdict AS MATERIALIZED (
+                     SELECT v.* FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+                                                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7))
+                                     AS v (message_id, recipient_no, state, tried, reply, remote)),
                  r AS (
                      DELETE FROM utl_smtp.message_recipient AS r USING verdict AS v
                      WHERE r.message_id = v.message_id AND r.recipient_no = v.recipient_no
                      RETURNING r.message_id, r.recipient_no, r.recipient, least(r.attempts, 2147483646) + v.tried AS attempts,
                                v.state, coalesce(v.reply, r.last_reply) AS reply, v.remote)",
-                into_log!(),
-                "FROM r JOIN utl_smtp.message AS m ON m.message_id = r.message_id AND m.message_id = ANY ($2)
-                 WHERE m.lease IN ($1, -$1) ON CONFLICT DO NOTHING"
+                "INSERT INTO utl_smtp.delivery_log AS l
+                     (message_id, recipient_no, recipient, state, server, server_name, owner, owner_name, sender, subject,
+                      size, submitted_at, attempts, finished_at, last_reply, remote)
+                 SELECT m.message_id, r.recipient_no, r.recipient, r.state, m.server, m.server_name, m.owner,
+                        m.owner_name, m.sender, m.subject, m.size, m.submitted_at, r.attempts, $1, r.reply, r.remote
+                 FROM r JOIN utl_smtp.message AS m ON m.message_id = r.message_id ON CONFLICT DO NOTHING"
             ),
             VERDICT_TYPES,
         )
@@ -140,19 +94,21 @@ thread_local! {
             ],
         )
     };
-    /// Messages without recipients.
-    static EMPTY: Plan = const {
+    /// Messages that have no recipients left.
+    static OVER: Plan = const {
         Plan::new(
             c"WITH m AS (
                   DELETE FROM utl_smtp.message AS m
                   WHERE m.message_id = ANY ($1)
                     AND NOT EXISTS (SELECT FROM utl_smtp.message_recipient AS r WHERE r.message_id = m.message_id)
-                  RETURNING m.message_id)
-              DELETE FROM utl_smtp.message_content AS c USING m WHERE c.message_id = m.message_id",
+                  RETURNING m.message_id),
+              content AS (
+                  DELETE FROM utl_smtp.message_content AS c USING m WHERE c.message_id = m.message_id)
+              SELECT m.message_id FROM m",
             &[pg_sys::INT8ARRAYOID],
         )
     };
-    /// The others, of which some were tried.
+    /// The others, of which some were tried: those of `$2`.
     static GIVEN_BACK: Plan = const {
         Plan::new(
             c"UPDATE utl_smtp.message AS m
@@ -181,8 +137,6 @@ thread_local! {
 }
 
 const VERDICT_TYPES: &[pg_sys::Oid] = &[
-    pg_sys::INT8OID,
-    pg_sys::INT8ARRAYOID,
     pg_sys::TIMESTAMPTZOID,
     pg_sys::INT8ARRAYOID,
     pg_sys::INT4ARRAYOID,
@@ -202,26 +156,23 @@ pub struct Settler {
 /// Records the results of messages. Returns those that somebody else has locked: they are to be
 /// settled later.
 pub fn settle(client: &mut SpiClient<'_>, by: Settler, settled: &[Settlement]) -> HashSet<i64> {
-    let (whole, parts): (Vec<_>, Vec<_>) =
-        settled.iter().partition(|settlement| settlement.ends_it());
-    log(client, by, &whole, &WHOLE);
-    if parts.is_empty() {
+    if settled.is_empty() {
         return HashSet::new();
     }
-    let numbers: Vec<i64> = parts.iter().map(|part| part.message_id).collect();
-    let own: HashSet<i64> = OWN
-        .with(|plan| {
-            let values = [Some(by.lease.into()), numbers.clone().into_datum()];
-            ids(plan.rows(client, &values))
-        })
+    let numbers: Vec<i64> = settled.iter().map(|part| part.message_id).collect();
+    let own: HashSet<i64> = OWN.with(|plan| {
+        let values = [Some(by.lease.into()), numbers.clone().into_datum()];
+        ids(plan.rows(client, &values)).collect()
+    });
+    let settled: Vec<_> = settled
+        .iter()
+        .filter(|settlement| own.contains(&settlement.message_id))
         .collect();
-    let parts: Vec<_> = parts
-        .into_iter()
-        .filter(|part| own.contains(&part.message_id))
-        .collect();
-    log(client, by, &parts, &FINAL);
-    defer(client, by, &parts);
-    give_back(client, &parts);
+    log(client, by, &settled);
+    defer(client, by, &settled);
+    if !settled.is_empty() {
+        give_back(client, &settled);
+    }
     let lost = numbers.into_iter().filter(|number| !own.contains(number));
     locked_by_others(client, by, lost.collect())
 }
@@ -243,12 +194,7 @@ pub fn hold(client: &mut SpiClient<'_>, lease: i64, numbers: &[i64]) {
 }
 
 /// Moves the recipients that are over to the log.
-fn log(
-    client: &mut SpiClient<'_>,
-    by: Settler,
-    settled: &[&Settlement],
-    plan: &'static std::thread::LocalKey<Plan>,
-) {
+fn log(client: &mut SpiClient<'_>, by: Settler, settled: &[&Settlement]) {
     let mut verdicts = Verdicts::default();
     for settlement in settled {
         for recipient in &settlement.recipients {
@@ -260,11 +206,7 @@ fn log(
     if verdicts.messages.is_empty() {
         return;
     }
-    let mut numbers = verdicts.messages.clone();
-    numbers.dedup();
     let values = [
-        Some(by.lease.into()),
-        numbers.into_datum(),
         Some(by.now.into()),
         verdicts.messages.into_datum(),
         verdicts.recipients.into_datum(),
@@ -273,7 +215,7 @@ fn log(
         verdicts.replies.into_datum(),
         verdicts.remotes.into_datum(),
     ];
-    plan.with(|plan| plan.run(client, &values));
+    FINAL.with(|plan| plan.run(client, &values));
 }
 
 /// As columns.
@@ -323,28 +265,27 @@ fn defer(client: &mut SpiClient<'_>, by: Settler, settled: &[&Settlement]) {
     DEFERRED.with(|plan| plan.run(client, &values));
 }
 
+/// Deletes messages that are over, and gives the others back.
 fn give_back(client: &mut SpiClient<'_>, settled: &[&Settlement]) {
-    if settled.is_empty() {
-        return;
-    }
-    let numbers = || settled.iter().map(|settlement| settlement.message_id);
-    let was_tried = |settlement: &&&Settlement| {
-        settlement
-            .recipients
-            .iter()
-            .any(|recipient| recipient.tried)
-    };
-    let tried = settled
+    let numbers: Vec<i64> = settled
         .iter()
-        .filter(was_tried)
-        .map(|settlement| settlement.message_id);
-    let numbers: Vec<i64> = numbers().collect();
-    EMPTY.with(|plan| plan.run(client, &[numbers.clone().into_datum()]));
-    let values = [
-        numbers.into_datum(),
-        tried.collect::<Vec<i64>>().into_datum(),
-    ];
-    GIVEN_BACK.with(|plan| plan.run(client, &values));
+        .map(|settlement| settlement.message_id)
+        .collect();
+    let over: HashSet<i64> =
+        OVER.with(|plan| ids(plan.rows(client, &[numbers.into_datum()])).collect());
+    let (mut left, mut tried) = (Vec::new(), Vec::new());
+    for settlement in settled {
+        if over.contains(&settlement.message_id) {
+            continue;
+        }
+        left.push(settlement.message_id);
+        if settlement.recipients.iter().any(|settled| settled.tried) {
+            tried.push(settlement.message_id);
+        }
+    }
+    if !left.is_empty() {
+        GIVEN_BACK.with(|plan| plan.run(client, &[left.into_datum(), tried.into_datum()]));
+    }
 }
 
 /// Those of these messages that are this worker's all the same.

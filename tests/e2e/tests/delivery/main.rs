@@ -13,6 +13,7 @@ mod installations;
 mod interference;
 mod kills;
 mod leaving;
+mod long_queue;
 mod operating;
 mod ported;
 mod processes;
