@@ -42,8 +42,8 @@ pub enum Unusable {
 
 impl Key {
     /// Whether it signs mail from this domain.
-    pub fn is_of(&self, domain: &Domain) -> bool {
-        self.domain == domain.as_str()
+    pub fn is_of(&self, domain: &str) -> bool {
+        self.domain == domain
     }
 
     /// Ready to sign. It takes milliseconds and calls nothing of PostgreSQL's.
@@ -88,7 +88,8 @@ pub fn keys_of(domains: &[Domain]) -> Result<Vec<Key>, Report> {
     owner::with_owner_rights(|client| read(client, names)).ok_or_else(dkim::no_table)
 }
 
-fn read(client: &mut SpiClient<'_>, domains: Vec<String>) -> Vec<Key> {
+/// The same, in an order that is the same each time.
+pub fn read(client: &mut SpiClient<'_>, domains: Vec<String>) -> Vec<Key> {
     OF_DOMAINS.with(|plan| {
         let rows = plan.rows(client, &[domains.into_datum()]);
         let column = |row, column| {

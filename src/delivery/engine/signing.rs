@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dkim_sign::{AuthorsError, Domain, HashedMessage, MessageError, MessageHasher, Signer};
@@ -23,11 +23,19 @@ use crate::errors::sentence;
 pub struct Keyring {
     /// Whether there are any.
     has_keys: AtomicBool,
-    /// By domain. Parsing an RSA key takes as long as signing with it.
-    parsed: Mutex<HashMap<String, Vec<Parsed>>>,
+    known: Mutex<Known>,
 }
 
-/// A row and the signer that it makes, if it is usable.
+#[derive(Default)]
+struct Known {
+    /// Those of domains that have signed of late, or have none.
+    domains: HashMap<String, Vec<Parsed>>,
+    /// How often they were compared with the table.
+    looks: u64,
+}
+
+/// A row and the signer that it makes, if it is usable. Parsing an RSA key takes as long as signing
+/// with it.
 #[derive(Clone)]
 struct Parsed {
     key: Key,
@@ -35,24 +43,53 @@ struct Parsed {
 }
 
 impl Keyring {
-    /// Looks for keys, after messages were claimed: a key that was there before a message signs it.
+    /// Looks for keys, after messages were claimed: a key that was there before a message signs it,
+    /// and one that was dropped does not.
     pub fn look(&self, client: &mut SpiClient<'_>) {
         let has_keys = dkim::has_keys(client);
+        let domains: Vec<String> = self.known().domains.keys().cloned().collect();
+        let keys = match has_keys && !domains.is_empty() {
+            true => dkim::read(client, domains),
+            false => Vec::new(),
+        };
+        let mut known = self.known();
+        known.looks += 1;
+        known.domains.retain(|domain, parsed| {
+            let now = keys.iter().filter(|key| key.is_of(domain));
+            now.eq(parsed.iter().map(|parsed| &parsed.key))
+        });
+        drop(known);
         self.has_keys.store(has_keys, Ordering::SeqCst);
     }
 
-    /// Domains whose keys are kept at most. After that it begins anew.
-    const MOST: usize = 1000;
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-    /// The signers of a domain that has these keys now, and the keys that are unusable, unless that
-    /// was told before.
-    fn signers(&self, domain: &Domain, keys: Vec<Key>) -> (Vec<Signer>, Vec<(Key, Unusable)>) {
+    /// The signers of a domain; where it is not known, how often the table was looked at.
+    fn signers(&self, domain: &Domain) -> Result<Vec<Signer>, u64> {
+        let known = self.known();
+        let parsed = known.domains.get(domain.as_str()).ok_or(known.looks)?;
+        Ok(signers(parsed))
+    }
+
+    /// Domains that are known at most. After that it begins anew.
+    const MOST: usize = 100;
+
+    /// The signers of a domain that has these keys, and the keys that are unusable. `looks`: as it
+    /// was before the keys were read.
+    fn learn(
+        &self,
+        domain: &Domain,
+        keys: Vec<Key>,
+        looks: u64,
+    ) -> (Vec<Signer>, Vec<(Key, Unusable)>) {
         let mut unusable = Vec::new();
         // Threads that come with the same new key wait here until one of them has parsed it.
-        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = parsed.remove(domain.as_str()).unwrap_or_default();
-        let parse = |key: Key| match known.iter().find(|known| known.key == key) {
-            Some(known) => known.clone(),
+        let mut known = self.known();
+        let others = known.domains.remove(domain.as_str()).unwrap_or_default();
+        let parse = |key: Key| match others.iter().find(|other| other.key == key) {
+            Some(other) => other.clone(),
             None => {
                 let signer = key.signer();
                 let signer = signer.map_err(|error| unusable.push((key.clone(), error)));
@@ -62,17 +99,21 @@ impl Keyring {
                 }
             }
         };
-        let now: Vec<Parsed> = keys.into_iter().map(parse).collect();
-        let signers = now.iter().filter_map(|parsed| parsed.signer.clone());
-        let signers = signers.collect();
-        if !now.is_empty() {
-            if parsed.len() >= Self::MOST {
-                parsed.clear();
+        let parsed: Vec<Parsed> = keys.into_iter().map(parse).collect();
+        let signers = signers(&parsed);
+        if known.looks == looks {
+            if known.domains.len() >= Self::MOST {
+                known.domains.clear();
             }
-            parsed.insert(domain.to_string(), now);
+            known.domains.insert(domain.to_string(), parsed);
         }
         (signers, unusable)
     }
+}
+
+fn signers(parsed: &[Parsed]) -> Vec<Signer> {
+    let signers = parsed.iter().filter_map(|parsed| parsed.signer.clone());
+    signers.collect()
 }
 
 /// Why a message can't be sent now.
@@ -152,13 +193,19 @@ fn signers_of(
         }
         Err(_) => return Ok(Vec::new()),
     };
-    let keys = remote.keys(domains.clone());
-    let mut keys = keys.map_err(|_| NotSigned::Failed)?;
+    let keyring = &remote.channel.keyring;
     let mut signers = Vec::new();
     for domain in domains {
-        let (own, others) = keys.into_iter().partition(|key| key.is_of(&domain));
-        keys = others;
-        let (found, unusable) = remote.channel.keyring.signers(&domain, own);
+        let looks = match keyring.signers(&domain) {
+            Ok(found) => {
+                signers.extend(found);
+                continue;
+            }
+            Err(looks) => looks,
+        };
+        let keys = remote.keys(vec![domain.clone()]);
+        let keys = keys.map_err(|_| NotSigned::Failed)?;
+        let (found, unusable) = keyring.learn(&domain, keys, looks);
         signers.extend(found);
         for (key, error) in unusable {
             remote.warn(
