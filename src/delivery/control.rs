@@ -13,6 +13,17 @@ use crate::settings;
 /// The version of the library, as the extension has it.
 pub const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 
+/// Whether a version of the extension is newer than the library.
+pub fn is_newer(version: &str) -> bool {
+    let numbers = |version: &str| -> Option<Vec<u32>> {
+        version
+            .split('.')
+            .map(|number| number.parse().ok())
+            .collect()
+    };
+    numbers(version) > numbers(LIBRARY)
+}
+
 /// Why nothing is sent.
 pub enum Refusal {
     /// The database has no extension.

@@ -123,7 +123,7 @@ pub extern "C-unwind" fn utl_smtp_worker(database: pg_sys::Datum) {
 fn serve(database: pg_sys::Oid) -> Outcome {
     let lease = match background::transaction(control::begin) {
         Ok(Ok(lease)) => lease,
-        Ok(Err(refusal)) => return refused(&refusal),
+        Ok(Err(refusal)) => return refused(&refusal, background::extra() & WARNED != 0),
         Err(failure) => return failed(&failure),
     };
     let engine = match background::catch(|| Engine::start(lease)) {
@@ -170,18 +170,23 @@ fn failed(failure: &Failure) -> Outcome {
     Outcome::Failed
 }
 
-fn refused(refusal: &Refusal) -> Outcome {
+/// `warned`: it was said that the version is another one.
+fn refused(refusal: &Refusal, warned: bool) -> Outcome {
     match refusal {
         Refusal::Absent => Outcome::Absent,
         Refusal::Stopped => Outcome::Stopped,
         Refusal::Off => Outcome::Off,
         Refusal::Outdated { database, version } => {
-            if background::extra() & WARNED == 0 {
+            if !warned {
                 let library = control::LIBRARY;
                 let message = format!(
                     "no mail of database \"{database}\" is sent: extension utl_smtp has version {version}, its library {library}"
                 );
-                notices::warn_with_hint(&message, "ALTER EXTENSION utl_smtp UPDATE;");
+                let hint = match control::is_newer(version) {
+                    true => "Where utl_smtp is in shared_preload_libraries, restart the server.",
+                    false => "ALTER EXTENSION utl_smtp UPDATE;",
+                };
+                notices::warn_with_hint(&message, hint);
             }
             Outcome::Outdated
         }
@@ -312,7 +317,7 @@ impl Service {
                 self.unshown_failure = None;
                 None
             }
-            Ok(Err(refusal)) => Some(refused(&refusal)),
+            Ok(Err(refusal)) => Some(refused(&refusal, false)),
             Err(failure) => {
                 self.pause(&failure, now);
                 None

@@ -114,6 +114,11 @@ fn a_database_whose_extension_has_another_version_rests() {
     session.run(&set(&version));
     await_worker(&mut session, "postgres");
     assert_eq!(log_lines(&cluster, "WARNING:  no mail").len(), 1);
+    // The server has not been restarted since a newer library was installed.
+    session.run(&set("1000.0.0"));
+    await_no_worker(&mut session, "postgres");
+    let hint = "HINT:  Where utl_smtp is in shared_preload_libraries, restart the server.";
+    assert_eq!(log_lines(&cluster, hint).len(), 1);
 }
 
 #[test]
