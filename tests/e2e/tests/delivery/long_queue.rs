@@ -1,7 +1,9 @@
 //! What it costs that much mail waits.
 
+use super::processes::workers;
 use super::sending::Bed;
 use e2e::Recorder;
+use e2e::invariants::anonymous_memory;
 use e2e::process::wait_until;
 
 const LONG: i64 = 3000;
@@ -65,4 +67,39 @@ fn each_message_of_a_long_queue_is_looked_at_about_once() {
     await_deleted(&mut bed, LONG);
     let read = entries_read(&mut bed);
     assert!(read < 3 * LONG, "{read} entries read");
+}
+
+/// The memory of a worker comes back to what it was, and a large message passes in pieces.
+#[test]
+fn the_worker_does_not_grow_with_what_it_sends() {
+    const MEBIBYTE: u64 = 1024;
+    let recorder = Recorder::start();
+    let mut bed = Bed::new();
+    bed.server("office", recorder.port(), "");
+    let mut sent = 0;
+    let mut send_many = |bed: &mut Bed| {
+        fill(bed, "office");
+        sent += LONG;
+        await_deleted(bed, sent);
+        anonymous_memory(workers(&mut bed.session)[0].pid)
+    };
+    let begun = send_many(&mut bed);
+    for _ in 0..3 {
+        let grown = send_many(&mut bed).saturating_sub(begun);
+        assert!(grown < 4 * MEBIBYTE, "grown by {grown} kB");
+    }
+    let pid = workers(&mut bed.session)[0].pid;
+    let before = anonymous_memory(pid);
+    bed.session.run(
+        "SELECT utl_smtp.submit('office', 'app@example.com', ARRAY['bob@example.com'],
+                                repeat(repeat('x', 78) || E'\r\n', 64 * 1024 * 1024 / 80))",
+    );
+    let mut most = before;
+    let is_waiting = "SELECT EXISTS (SELECT FROM utl_smtp.message)";
+    wait_until("the large message is sent", || {
+        most = most.max(anonymous_memory(pid));
+        !bed.session.value::<bool>(is_waiting)
+    });
+    let grown = most - before;
+    assert!(grown < 16 * MEBIBYTE, "grown by {grown} kB");
 }
