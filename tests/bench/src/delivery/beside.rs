@@ -10,11 +10,13 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const PAIRS: usize = 3;
+const PAIRS: usize = 5;
 /// Mails that wait.
 const DEFERRED: u64 = 100_000;
 /// Mails a second of the drain.
 const LIMIT: u64 = 500;
+/// Mails that go at once, before the limit holds: those of a minute.
+const AT_ONCE: u64 = 60 * LIMIT;
 
 pub fn report(bed: &mut Bed) -> String {
     let seconds: u64 = setting("BENCH_PGBENCH_SECONDS", 10);
@@ -24,13 +26,17 @@ pub fn report(bed: &mut Bed) -> String {
     for _ in 0..PAIRS {
         alone.push(latency(&queue, bed, seconds));
         queue.stop();
-        queue.fill("limited", LIMIT * (seconds + 2));
+        queue.fill("limited", AT_ONCE + LIMIT * (seconds + 10));
+        let before = bed.sink.counts().mails;
         queue.start();
-        bed.sink.arrivals();
-        wait_until("the drain has begun", || !bed.sink.arrivals().is_empty());
+        let mut sent = || bed.sink.counts().mails - before;
+        wait_until("the limit holds", || sent() > AT_ONCE);
+        let begun = sent();
         drained.push(latency(&queue, bed, seconds));
-        queue.settled();
+        let mails = bed.sink.counts().mails - before - begun;
+        assert!(mails > LIMIT * seconds / 2, "a drain of {mails} mails");
         queue.stop();
+        queue.clear();
     }
     let mut figures = Figures::new("D6: pgbench -c 1 --rate 200", "ms, median latency");
     figures.figure("alone", &alone);

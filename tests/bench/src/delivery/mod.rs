@@ -1,4 +1,4 @@
-//! Delivery from the queue: D1 to D8, with their floors and peers in the same run.
+//! Delivery from the queue: D1 to D9, with their floors and peers in the same run.
 //!
 //! - [`bed`] the sink, and databases with a queue
 //! - [`floors`] the SQL alone, the wire alone
@@ -9,6 +9,7 @@
 //! - [`beside`] D6
 //! - [`signing`] D7
 //! - [`housekeeping`] D8
+//! - [`memory`] D9
 //! - [`figures`] tables
 
 mod bed;
@@ -18,6 +19,7 @@ mod figures;
 mod floors;
 mod housekeeping;
 mod latency;
+mod memory;
 mod peers;
 mod recording;
 mod signing;
@@ -27,7 +29,7 @@ use std::path::Path;
 
 type Measure = fn(&mut Bed) -> String;
 
-const ALL: [(&str, Measure); 8] = [
+const ALL: [(&str, Measure); 9] = [
     ("D1", |bed| recording::report(bed)),
     ("D2", drain::beside_floors_and_peers),
     ("D3", drain::distant),
@@ -36,6 +38,7 @@ const ALL: [(&str, Measure); 8] = [
     ("D6", beside::report),
     ("D7", signing::report),
     ("D8", housekeeping::report),
+    ("D9", memory::report),
 ];
 
 /// Measures those that are wanted, and says each when it is known.
