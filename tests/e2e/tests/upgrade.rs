@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use e2e::{Database, Open, Peer, Script, Session};
+use e2e::process::wait_until;
+use e2e::{Database, Open, OwnCluster, Peer, Recorder, Script, Session};
 
 /// The scripts in `sql/` other than the current version's parts.
 struct Scripts {
@@ -194,6 +195,39 @@ fn an_open_connection_survives_the_update() {
         let c: String = session.value("SELECT c::text FROM utl_smtp.connections()");
         assert_eq!(c, smtp.handle, "{release}");
         assert_eq!(smtp.noop(&mut session).unwrap().code, 250, "{release}");
+    }
+}
+
+/// Mail that is queued with the objects of an older version waits, and is sent after the update.
+#[test]
+fn mail_that_was_queued_before_an_update_is_sent_after_it() {
+    // The first one has no queue.
+    let mut releases = Scripts::read().releases;
+    releases.remove("0.1.0");
+    let recorder = Recorder::start();
+    let cluster = OwnCluster::start(&["shared_preload_libraries = 'utl_smtp'"]);
+    let mut postgres = cluster.connect("postgres", &cluster.superuser);
+    releases.remove(&current(&mut postgres));
+    for (number, release) in releases.iter().enumerate() {
+        postgres.run(&format!("CREATE DATABASE old_{number}"));
+        let mut session = cluster.connect(&format!("old_{number}"), &cluster.superuser);
+        session.run(&format!(
+            "CREATE EXTENSION utl_smtp VERSION '{release}';
+             CREATE SERVER office FOREIGN DATA WRAPPER utl_smtp
+                 OPTIONS (host '127.0.0.1', port '{}', security 'none')",
+            recorder.port()
+        ));
+        let sender = format!("app-{release}@example.com");
+        let submit = "SELECT utl_smtp.submit('office', $1, ARRAY['bob@example.com'], E'Subject: x\\n\\nhello'::text)";
+        session.query_one(submit, &[&sender]).unwrap();
+        let state = "SELECT state FROM utl_smtp.delivery_status()";
+        wait_until(format_args!("{release} is outdated"), || {
+            session.value::<String>(state) == "outdated"
+        });
+        session.run("ALTER EXTENSION utl_smtp UPDATE");
+        wait_until(format_args!("the mail of {release} arrives"), || {
+            recorder.copies_from(&sender).len() == 1
+        });
     }
 }
 
