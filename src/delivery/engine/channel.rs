@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use smtp_client::stop::{Stop, wait_or_stop};
@@ -36,6 +36,8 @@ pub struct Channel {
 #[derive(Default)]
 struct Inbox {
     events: Vec<Event>,
+    /// When the first of them was posted.
+    since: Option<Instant>,
     /// Whether the descriptor is readable, or will be in a moment.
     told: bool,
     /// How many events that can wait make it readable.
@@ -72,6 +74,7 @@ impl Channel {
     pub fn post(&self, event: Event) {
         let mut inbox = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let can_wait = event.can_wait();
+        inbox.since.get_or_insert_with(Instant::now);
         inbox.events.push(event);
         if !can_wait || inbox.events.len() >= inbox.enough {
             self.tell(&mut inbox);
@@ -94,8 +97,8 @@ impl Channel {
         }
     }
 
-    /// What was posted since the last call.
-    pub fn take(&self) -> Vec<Event> {
+    /// What was posted since the last call, and when the first of it was.
+    pub fn take(&self) -> (Vec<Event>, Option<Instant>) {
         let mut inbox = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         if mem::take(&mut inbox.told) {
             let mut octets = [0; 16];
@@ -103,7 +106,7 @@ impl Channel {
                 && error.kind() == ErrorKind::Interrupted
             {}
         }
-        mem::take(&mut inbox.events)
+        (mem::take(&mut inbox.events), inbox.since.take())
     }
 
     /// Waits until something was posted, or the time is over.

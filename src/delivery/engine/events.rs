@@ -17,7 +17,8 @@ use crate::pg::{notices, transaction};
 
 impl Engine {
     pub(super) fn take_events(&mut self) {
-        for event in self.channel.take() {
+        let (events, since) = self.channel.take();
+        for event in events {
             match event {
                 Event::Opened(connection) => self.opened(connection),
                 Event::NotOpened(report) => self.not_opened(report),
@@ -25,6 +26,9 @@ impl Engine {
                 Event::Closed(closed) => self.closed(&closed),
                 Event::Question(question) => self.questions.add(question),
             }
+        }
+        if let Some(since) = since {
+            self.unsettled.have_waited(since);
         }
     }
 

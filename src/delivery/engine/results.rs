@@ -85,6 +85,13 @@ impl Unsettled {
         self.begin();
     }
 
+    /// The first of them is known since then.
+    pub fn have_waited(&mut self, since: Instant) {
+        if let Some(known) = &mut self.since {
+            *known = since.min(*known);
+        }
+    }
+
     fn begin(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }
