@@ -17,6 +17,10 @@ use crate::error::{ComposeError, Field, Problem, bounded, only, printable};
 const LONGEST_ID: usize = 255;
 /// Octets of a parameter in sections, so that a section fits on a line (RFC 2231 §3).
 const SECTION: usize = 16;
+/// Octets of a quoted name that stands on one line for certain.
+const LONGEST_LINE: usize = 60;
+/// Octets of a name that mail-builder does not split.
+const LONGEST_WHOLE: usize = 78;
 
 /// A body: plain or HTML, with line ends of any kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,8 +140,11 @@ impl Disposition {
         };
         match file_name.map(|name| name.0.as_ref()) {
             None => Built::new(kind).into(),
-            // Readers would take it for an encoded word, although it has no place here.
-            Some(name) if name.contains("=?") => Raw::new(sections(kind, name)).into(),
+            // Readers would take it for an encoded word, although it has no place here; and not all
+            // of them join what is folded between quotes.
+            Some(name) if name.contains("=?") || is_folded(name) => {
+                Raw::new(sections(kind, name)).into()
+            }
             Some(name) => Built::new(kind).attribute("filename", name).into(),
         }
     }
@@ -173,6 +180,13 @@ fn with_crlf(text: &str) -> Result<Cow<'_, str>, OutOfMemory> {
     }
     lines.push_str(&text[begin..]);
     Ok(Cow::Owned(lines))
+}
+
+/// Whether mail-builder would break a line within the quotes of a name: a longer one it splits.
+fn is_folded(name: &str) -> bool {
+    let escaped = name.bytes().filter(|byte| matches!(byte, b'"' | b'\\'));
+    let quoted = name.len() + escaped.count();
+    name.is_ascii() && name.len() <= LONGEST_WHOLE && quoted > LONGEST_LINE
 }
 
 /// A file name in percent-encoding, in sections (RFC 2231 §4.1) of whole characters.

@@ -309,6 +309,30 @@ fn long_words_are_encoded_and_urls_of_extra_fields_are_not() {
     }
 }
 
+/// Not every reader joins a value that is folded between its quotes.
+#[test]
+fn no_file_name_is_folded_between_quotes() {
+    for name in ["a \"b\" \\ ", "report "] {
+        for repeated in 1..30 {
+            let name = name.repeat(repeated);
+            let mut draft = draft();
+            draft.to = list("a@example.com");
+            let mut file = attachment("application/pdf", b"%PDF");
+            file.file_name = Some(FileName::parse(name.as_str()).unwrap());
+            draft.attachments = vec![file];
+            for line in lines(&octets(&draft)) {
+                let quotes = line.replace("\\\\", "").replace("\\\"", "");
+                assert_eq!(quotes.matches('"').count() % 2, 0, "{line}");
+            }
+            let octets = octets(&draft);
+            let message = mail_parser::MessageParser::default().parse(&octets);
+            let message = message.unwrap();
+            let found = mail_parser::MimeHeaders::attachment_name(message.attachment(0).unwrap());
+            assert_eq!(found, Some(&*name));
+        }
+    }
+}
+
 #[test]
 fn a_boundary_is_in_no_content() {
     let unique = "07".repeat(16);
