@@ -107,6 +107,14 @@ macro_rules! is_due {
     };
 }
 
+/// From a position on, for a server, but for some owners.
+macro_rules! in_order {
+    () => {
+        " AND m.crashes <= 0 AND m.server = $3 AND (m.next_attempt_at, m.message_id) > ($4, $5)
+          AND m.owner <> ALL ($6)"
+    };
+}
+
 const IN_ORDER_TYPES: &[pg_sys::Oid] = &[
     pg_sys::INT8OID,
     pg_sys::TIMESTAMPTZOID,
@@ -118,11 +126,12 @@ const IN_ORDER_TYPES: &[pg_sys::Oid] = &[
 ];
 
 thread_local! {
-    /// From a position on, for a server, but for some owners.
     static IN_ORDER: Plan = const {
         Plan::new(
-            claim!(is_due!(), " AND m.crashes <= 0 AND m.server = $3 AND (m.next_attempt_at, m.message_id) > ($4, $5) AND m.owner <> ALL ($6)
-                    ORDER BY m.next_attempt_at, m.message_id LIMIT $7"),
+            claim!(
+                is_due!(), in_order!(),
+                " ORDER BY m.next_attempt_at, m.message_id LIMIT $7"
+            ),
             IN_ORDER_TYPES,
         )
     };
@@ -146,25 +155,33 @@ thread_local! {
     /// One of those that were in flight at a crash.
     static SUSPECT: Plan = const {
         Plan::new(
-            claim!(is_due!(), " AND m.crashes > 0 AND m.server = ANY ($3) ORDER BY m.next_attempt_at, m.message_id LIMIT 1"),
+            claim!(
+                is_due!(),
+                " AND m.crashes > 0 AND m.server = ANY ($3) ORDER BY m.next_attempt_at, m.message_id LIMIT 1"
+            ),
             &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::OIDARRAYOID],
         )
     };
     /// As in order, without those that may have arrived already.
     static CERTAIN: Plan = const {
         Plan::new(
-            claim!(is_due!(), " AND m.crashes <= 0 AND m.server = $3 AND (m.next_attempt_at, m.message_id) > ($4, $5) AND m.owner <> ALL ($6)
-                    AND NOT EXISTS (SELECT FROM utl_smtp.message_recipient AS r
-                                    WHERE r.message_id = m.message_id AND r.last_reply LIKE 'outcome unknown%')
-                    ORDER BY m.next_attempt_at, m.message_id LIMIT $7"),
+            claim!(
+                is_due!(), in_order!(),
+                " AND NOT EXISTS (SELECT FROM utl_smtp.message_recipient AS r
+                                  WHERE r.message_id = m.message_id AND r.last_reply LIKE 'outcome unknown%')
+                  ORDER BY m.next_attempt_at, m.message_id LIMIT $7"
+            ),
             IN_ORDER_TYPES,
         )
     };
     /// Those that were due before a moment, of some owners or of all.
     static OLD: Plan = const {
         Plan::new(
-            claim!(is_due!(), " AND m.server = $3 AND m.due_at < $4 AND ($5 IS NULL OR m.owner = ANY ($5))
-                    ORDER BY m.next_attempt_at, m.message_id LIMIT $6"),
+            claim!(
+                is_due!(),
+                " AND m.server = $3 AND m.due_at < $4 AND ($5 IS NULL OR m.owner = ANY ($5))
+                  ORDER BY m.next_attempt_at, m.message_id LIMIT $6"
+            ),
             &[
                 pg_sys::INT8OID,
                 pg_sys::TIMESTAMPTZOID,

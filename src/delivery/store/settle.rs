@@ -54,23 +54,21 @@ thread_local! {
     /// Recipients that are over.
     static FINAL: Plan = const {
         Plan::new(
-            c_text!(
-                "WITH verdict AS MATERIALIZED (
-                     SELECT v.* FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
-                                                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7))
-                                     AS v (message_id, recipient_no, state, tried, reply, remote)),
-                 r AS (
-                     DELETE FROM utl_smtp.message_recipient AS r USING verdict AS v
-                     WHERE r.message_id = v.message_id AND r.recipient_no = v.recipient_no
-                     RETURNING r.message_id, r.recipient_no, r.recipient, least(r.attempts, 2147483646) + v.tried AS attempts,
-                               v.state, coalesce(v.reply, r.last_reply) AS reply, v.remote)",
-                "INSERT INTO utl_smtp.delivery_log AS l
-                     (message_id, recipient_no, recipient, state, server, server_name, owner, owner_name, sender, subject,
-                      size, submitted_at, attempts, finished_at, last_reply, remote)
-                 SELECT m.message_id, r.recipient_no, r.recipient, r.state, m.server, m.server_name, m.owner,
-                        m.owner_name, m.sender, m.subject, m.size, m.submitted_at, r.attempts, $1, r.reply, r.remote
-                 FROM r JOIN utl_smtp.message AS m ON m.message_id = r.message_id ON CONFLICT DO NOTHING"
-            ),
+            c"WITH verdict AS MATERIALIZED (
+                  SELECT v.* FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),
+                                             pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7))
+                                  AS v (message_id, recipient_no, state, tried, reply, remote)),
+              r AS (
+                  DELETE FROM utl_smtp.message_recipient AS r USING verdict AS v
+                  WHERE r.message_id = v.message_id AND r.recipient_no = v.recipient_no
+                  RETURNING r.message_id, r.recipient_no, r.recipient, v.state, v.remote,
+                            least(r.attempts, 2147483646) + v.tried AS attempts, coalesce(v.reply, r.last_reply) AS reply)
+              INSERT INTO utl_smtp.delivery_log AS l
+                  (message_id, recipient_no, recipient, state, server, server_name, owner, owner_name, sender, subject,
+                   size, submitted_at, attempts, finished_at, last_reply, remote)
+              SELECT m.message_id, r.recipient_no, r.recipient, r.state, m.server, m.server_name, m.owner,
+                     m.owner_name, m.sender, m.subject, m.size, m.submitted_at, r.attempts, $1, r.reply, r.remote
+              FROM r JOIN utl_smtp.message AS m ON m.message_id = r.message_id ON CONFLICT DO NOTHING",
             VERDICT_TYPES,
         )
     };
