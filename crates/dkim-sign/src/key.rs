@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::pkcs8::{self, DecodePrivateKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::rsa;
-use ring::signature::{Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256};
+use ring::signature::RSA_PKCS1_SHA256;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroize;
@@ -21,7 +23,7 @@ pub struct PrivateKey(Arc<Pair>);
 
 enum Pair {
     Rsa(rsa::KeyPair),
-    Ed25519(Ed25519KeyPair),
+    Ed25519(SigningKey),
 }
 
 /// Why a text is no key that can sign. No variant quotes the text.
@@ -59,16 +61,13 @@ impl PrivateKey {
         let pair = match &der {
             PrivateKeyDer::Pkcs8(key) => from_pkcs8(key.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(key) => {
-                rsa::KeyPair::from_der(key.secret_pkcs1_der()).map(Pair::Rsa)
+                let pair = rsa::KeyPair::from_der(key.secret_pkcs1_der());
+                pair.map(Pair::Rsa).map_err(|rejected| unfit(&rejected))
             }
             _ => return Err(KeyError::Unsupported),
         };
         der.zeroize();
-        let pair = pair.map_err(|rejected| match rejected.to_string().as_str() {
-            "WrongAlgorithm" => KeyError::Unsupported,
-            "TooSmall" | "TooLarge" | "PrivateModulusLenNotMultipleOf512Bits" => KeyError::Size,
-            _ => KeyError::Damaged,
-        })?;
+        let pair = pair?;
         Ok(Self(Arc::new(pair)))
     }
 
@@ -77,7 +76,7 @@ impl PrivateKey {
     pub fn dns_record(&self) -> String {
         let (kind, key) = match &*self.0 {
             Pair::Rsa(pair) => ("rsa", public_key_info(pair.public().as_ref())),
-            Pair::Ed25519(pair) => ("ed25519", pair.public_key().as_ref().to_vec()),
+            Pair::Ed25519(pair) => ("ed25519", pair.verifying_key().as_bytes().to_vec()),
         };
         format!("v=DKIM1; k={kind}; p={}", STANDARD.encode(key))
     }
@@ -104,7 +103,7 @@ impl PrivateKey {
                 .map_err(|_| SigningFailed)?;
                 Ok(signature)
             }
-            Pair::Ed25519(pair) => Ok(pair.sign(digest(&SHA256, data).as_ref()).as_ref().to_vec()),
+            Pair::Ed25519(key) => Ok(key.sign(digest(&SHA256, data).as_ref()).to_bytes().to_vec()),
         }
     }
 }
@@ -115,12 +114,23 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-fn from_pkcs8(der: &[u8]) -> Result<Pair, ring::error::KeyRejected> {
-    match rsa::KeyPair::from_pkcs8(der) {
-        Err(rejected) if rejected.to_string() == "WrongAlgorithm" => {
-            Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(Pair::Ed25519)
-        }
+fn from_pkcs8(der: &[u8]) -> Result<Pair, KeyError> {
+    match rsa::KeyPair::from_pkcs8(der).map_err(|rejected| unfit(&rejected)) {
+        Err(KeyError::Unsupported) => match SigningKey::from_pkcs8_der(der) {
+            Ok(key) => Ok(Pair::Ed25519(key)),
+            // Of another algorithm.
+            Err(pkcs8::Error::PublicKey(_)) => Err(KeyError::Unsupported),
+            Err(_) => Err(KeyError::Damaged),
+        },
         pair => pair.map(Pair::Rsa),
+    }
+}
+
+fn unfit(rejected: &ring::error::KeyRejected) -> KeyError {
+    match rejected.to_string().as_str() {
+        "WrongAlgorithm" => KeyError::Unsupported,
+        "TooSmall" | "TooLarge" | "PrivateModulusLenNotMultipleOf512Bits" => KeyError::Size,
+        _ => KeyError::Damaged,
     }
 }
 

@@ -19,7 +19,7 @@ fn entries_read(bed: &mut Bed) -> i64 {
 fn await_deleted(bed: &mut Bed, messages: i64) {
     let deleted = "SELECT n_tup_del FROM pg_stat_user_tables WHERE schemaname = 'utl_smtp' AND relname = 'message'";
     wait_until(format_args!("{messages} messages were deleted"), || {
-        bed.session.value::<i64>(deleted) == messages
+        bed.session.value::<i64>(deleted) >= messages
     });
 }
 
