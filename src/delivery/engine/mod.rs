@@ -178,16 +178,12 @@ impl Engine {
     /// How many results are worth being looked at. While connections have enough to do, looking
     /// at each by itself only takes the processor from them.
     fn enough(&self) -> usize {
-        match self
-            .groups
-            .values()
-            .any(|member| !member.reserved.is_empty())
-        {
-            true => 1,
-            false => (self.in_hand.len() / 4)
-                .min(self.unsettled.missing())
-                .max(1),
+        let mut members = self.groups.values();
+        if self.suspect.is_some() || members.any(|member| !member.reserved.is_empty()) {
+            return 1;
         }
+        let missing = self.unsettled.missing();
+        (self.in_hand.len() / 4).min(missing).max(1)
     }
 
     /// An error of the database's since the last call. Until it is taken, and the engine is called

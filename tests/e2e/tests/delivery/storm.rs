@@ -57,7 +57,12 @@ fn whatever_is_killed_each_committed_mail_arrives_and_no_other() {
     println!("UTL_SMTP_SEED={seed}");
     let settings = [
         &kills::DURABLE[..],
-        &["utl_smtp.retry_minimum = 1", "max_connections = 30"],
+        &[
+            "utl_smtp.retry_minimum = 1",
+            // However long the storm is.
+            "utl_smtp.retry_maximum = 5",
+            "max_connections = 30",
+        ],
     ];
     let cluster = OwnCluster::start(&settings.concat());
     let recorders = [Recorder::start(), Recorder::start()];

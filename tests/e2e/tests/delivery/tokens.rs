@@ -133,8 +133,9 @@ fn accepts(access_token: &str) -> Script {
 #[test]
 fn a_rotated_refresh_token_is_stored_before_the_access_token_is_used() {
     let mail = vec![shown("t1").hold(), accepts("t2")];
-    let endpoint = vec![grant("t1", "refresh-2"), grant("t2", "refresh-3")];
-    let mut tokens = Tokens::new(mail, endpoint);
+    // The next worker gets its token when the test says so.
+    let second = Script::new().await_release().then(grant("t2", "refresh-3"));
+    let mut tokens = Tokens::new(mail, vec![grant("t1", "refresh-2"), second]);
     tokens.submit();
     // The access token has arrived.
     tokens.mail.await_hold();
@@ -142,6 +143,7 @@ fn a_rotated_refresh_token_is_stored_before_the_access_token_is_used() {
     Kill::Worker.strike(&tokens.cluster);
     tokens.session = kills::connect(&tokens.cluster);
     assert_eq!(tokens.stored(), "refresh-2");
+    tokens.endpoint.release();
     tokens.await_log(&["sent"]);
     assert_eq!(tokens.stored(), "refresh-3");
     // Not by a statement that the log might have.
