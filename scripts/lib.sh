@@ -141,14 +141,15 @@ build_and_install() {
 }
 
 # free_ports NAME…: sets each variable to a port of 127.0.0.1 for a server that this script starts. The kernel gives them to
-# nobody else until the script ends: they are bound, but nobody listens. With SO_REUSEADDR, a server may.
+# nobody else until the script ends: they are bound, but nobody listens. With SO_REUSEADDR, a server may. It is set when
+# the port is bound: the kernel gives two sockets that have it the same port.
 free_ports() {
     local name holder
     exec {holder}< <(exec perl -MSocket -e '
         for (1 .. shift) {
             my $socket;
-            socket($socket, PF_INET, SOCK_STREAM, 0) && setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, 1)
-                && bind($socket, pack_sockaddr_in(0, INADDR_LOOPBACK)) or die "no port: $!\n";
+            socket($socket, PF_INET, SOCK_STREAM, 0) && bind($socket, pack_sockaddr_in(0, INADDR_LOOPBACK))
+                && setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, 1) or die "no port: $!\n";
             push @kept, $socket;
             print +(unpack_sockaddr_in(getsockname $socket))[0], "\n";
         }

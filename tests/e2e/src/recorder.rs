@@ -86,6 +86,8 @@ pub struct Copy {
     pub at: SystemTime,
     /// When it was answered, if it was.
     pub answered_at: Option<Instant>,
+    /// The client has the answer: it went on.
+    pub is_heard: bool,
     /// Whether it was accepted; what was never answered may have been.
     pub is_refused: bool,
 }
@@ -259,6 +261,8 @@ struct Connection<'a> {
     /// Replies to a group of commands that are sent together.
     unsent: Vec<u8>,
     point: Point,
+    /// The message that came last, until the client goes on.
+    last_copy: Option<usize>,
 }
 
 impl<'a> Connection<'a> {
@@ -274,6 +278,7 @@ impl<'a> Connection<'a> {
                 sender: String::new(),
                 recipients: Vec::new(),
             },
+            last_copy: None,
         }
     }
 
@@ -281,6 +286,7 @@ impl<'a> Connection<'a> {
         self.answer(Step::Greeting, "220 recorder")?;
         loop {
             let line = self.line()?;
+            self.note_heard();
             let verb = line.split([' ', ':']).next().unwrap_or_default();
             match verb.to_ascii_uppercase().as_str() {
                 "EHLO" | "HELO" => self.ehlo()?,
@@ -365,15 +371,18 @@ impl<'a> Connection<'a> {
     }
 
     fn record(&mut self, content: Vec<u8>) {
-        self.shared.log.lock().unwrap().copies.push(Copy {
+        let mut log = self.shared.log.lock().unwrap();
+        log.copies.push(Copy {
             connection: self.point.connection,
             sender: self.point.sender.clone(),
             recipients: self.point.recipients.clone(),
             content,
             at: SystemTime::now(),
             answered_at: None,
+            is_heard: false,
             is_refused: false,
         });
+        self.last_copy = Some(log.copies.len() - 1);
     }
 
     fn reset(&mut self) {
@@ -404,12 +413,17 @@ impl<'a> Connection<'a> {
 
     /// The message that came last over this connection is answered.
     fn note_answer(&self, is_accepted: bool) {
-        let connection = self.point.connection;
-        let mut log = self.shared.log.lock().unwrap();
-        let mut copies = log.copies.iter_mut().rev();
-        if let Some(copy) = copies.find(|copy| copy.connection == connection) {
+        if let Some(at) = self.last_copy {
+            let copy = &mut self.shared.log.lock().unwrap().copies[at];
             copy.answered_at = Some(Instant::now());
             copy.is_refused = !is_accepted;
+        }
+    }
+
+    /// The client goes on after the answer to a message.
+    fn note_heard(&mut self) {
+        if let Some(at) = self.last_copy.take() {
+            self.shared.log.lock().unwrap().copies[at].is_heard = true;
         }
     }
 
