@@ -330,8 +330,10 @@ fn an_unusable_key_is_left_out_with_one_warning() {
     let mut fixture = Fixture::recorded(&recorder, "");
     fixture.set_keys();
     let selector = format!("bad-{}", fixture.database.name().replace('_', "-"));
+    // Other tests have theirs in the same log.
+    let secret = format!("hunter2 of {selector}");
     fixture.superuser.run(&format!(
-        "INSERT INTO utl_smtp.dkim_key VALUES ('example.test', '{selector}', 'hunter2')"
+        "INSERT INTO utl_smtp.dkim_key VALUES ('example.test', '{selector}', '{secret}')"
     ));
     let signed = [(); 3].map(|()| fixture.arrived(&recorder, FROM));
     fixture.drop_key(&selector);
@@ -343,5 +345,5 @@ fn an_unusable_key_is_left_out_with_one_warning() {
     let warning =
         format!("mail is not signed by the DKIM key \"{selector}._domainkey.example.test\"");
     assert_eq!(log.matches(&warning).count(), 1);
-    assert!(!log.contains("hunter2"));
+    assert!(!log.contains(&secret));
 }
