@@ -60,6 +60,7 @@ unix_socket_directories = '$dir/socket'
 fsync = off
 synchronous_commit = off
 full_page_writes = off
+max_worker_processes = 64
 log_line_prefix = '%m [%p] %q%u@%d '
 lc_messages = 'C'
 END

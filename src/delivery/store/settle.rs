@@ -20,6 +20,14 @@ pub struct Settlement {
     pub recipients: Vec<Settled>,
 }
 
+impl Settlement {
+    /// Whether no recipient of it is tried again.
+    fn is_over(&self) -> bool {
+        let is_final = |settled: &Settled| matches!(settled.result, Outcome::Final(_));
+        self.recipients.iter().all(is_final)
+    }
+}
+
 /// The result of a recipient.
 pub struct Settled {
     pub number: i32,
@@ -43,8 +51,17 @@ pub enum Outcome {
 }
 
 thread_local! {
-    /// Those of these messages that are still this worker's, and that nobody has locked.
+    /// Those of these messages that are still this worker's. It waits for those who have locked
+    /// them: some may do so again and again.
     static OWN: Plan = const {
+        Plan::new(
+            c"SELECT m.message_id FROM utl_smtp.message AS m
+              WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1) FOR UPDATE",
+            &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+        )
+    };
+    /// The same, without those that somebody has locked.
+    static OWN_NOW: Plan = const {
         Plan::new(
             c"SELECT m.message_id FROM utl_smtp.message AS m
               WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1) FOR UPDATE SKIP LOCKED",
@@ -157,11 +174,9 @@ pub fn settle(client: &mut SpiClient<'_>, by: Settler, settled: &[Settlement]) -
     if settled.is_empty() {
         return HashSet::new();
     }
-    let numbers: Vec<i64> = settled.iter().map(|part| part.message_id).collect();
-    let own: HashSet<i64> = OWN.with(|plan| {
-        let values = [Some(by.lease.into()), numbers.clone().into_datum()];
-        ids(plan.rows(client, &values)).collect()
-    });
+    let (over, parts): (Vec<_>, Vec<_>) = settled.iter().partition(|settled| settled.is_over());
+    let mut own = lock(client, by, &over, &OWN);
+    own.extend(lock(client, by, &parts, &OWN_NOW));
     let settled: Vec<_> = settled
         .iter()
         .filter(|settlement| own.contains(&settlement.message_id))
@@ -171,8 +186,25 @@ pub fn settle(client: &mut SpiClient<'_>, by: Settler, settled: &[Settlement]) -
     if !settled.is_empty() {
         give_back(client, &settled);
     }
-    let lost = numbers.into_iter().filter(|number| !own.contains(number));
+    let numbers = parts.iter().map(|part| part.message_id);
+    let lost = numbers.filter(|number| !own.contains(number));
     locked_by_others(client, by, lost.collect())
+}
+
+/// Locks messages that are still this worker's, and returns their numbers.
+fn lock(
+    client: &mut SpiClient<'_>,
+    by: Settler,
+    settled: &[&Settlement],
+    plan: &'static std::thread::LocalKey<Plan>,
+) -> HashSet<i64> {
+    if settled.is_empty() {
+        return HashSet::new();
+    }
+    let numbers = settled.iter().map(|settlement| settlement.message_id);
+    let numbers: Vec<i64> = numbers.collect();
+    let values = [Some(by.lease.into()), numbers.into_datum()];
+    plan.with(|plan| ids(plan.rows(client, &values)).collect())
 }
 
 /// Gives messages back that were not tried.
