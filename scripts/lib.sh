@@ -141,8 +141,8 @@ build_and_install() {
 }
 
 # free_ports NAME…: sets each variable to a port of 127.0.0.1 for a server that this script starts. The kernel gives them to
-# nobody else until the script ends: they are bound, but nobody listens. With SO_REUSEADDR, a server may. It is set when
-# the port is bound: the kernel gives two sockets that have it the same port.
+# nobody else until the script ends: they are bound, but nobody listens. With SO_REUSEADDR, a server may. It is set
+# after the bind: two sockets that have it before may be given the same port.
 free_ports() {
     local name holder
     exec {holder}< <(exec perl -MSocket -e '

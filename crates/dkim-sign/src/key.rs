@@ -67,8 +67,7 @@ impl PrivateKey {
             _ => return Err(KeyError::Unsupported),
         };
         der.zeroize();
-        let pair = pair?;
-        Ok(Self(Arc::new(pair)))
+        Ok(Self(Arc::new(pair?)))
     }
 
     /// The content of the TXT record that publishes the public key (RFC 6376 §3.6.1, RFC 8463 §4).

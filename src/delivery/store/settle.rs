@@ -51,8 +51,8 @@ pub enum Outcome {
 }
 
 thread_local! {
-    /// Those of these messages that are still this worker's. It waits for those who have locked
-    /// them: some may do so again and again.
+    /// Those of these messages that are still this worker's. It waits for whoever has locked them:
+    /// somebody who calls `retry` in a loop would keep it from ever finding one free.
     static OWN: Plan = const {
         Plan::new(
             c"SELECT m.message_id FROM utl_smtp.message AS m
@@ -174,7 +174,8 @@ pub fn settle(client: &mut SpiClient<'_>, by: Settler, settled: &[Settlement]) -
     if settled.is_empty() {
         return HashSet::new();
     }
-    let (over, parts): (Vec<_>, Vec<_>) = settled.iter().partition(|settled| settled.is_over());
+    let (over, parts): (Vec<_>, Vec<_>) =
+        settled.iter().partition(|settlement| settlement.is_over());
     let mut own = lock(client, by, &over, &OWN);
     own.extend(lock(client, by, &parts, &OWN_NOW));
     let settled: Vec<_> = settled

@@ -17,7 +17,7 @@ pub fn free_port() -> u16 {
 
 /// Reserves a port. A bound socket that does not listen keeps others from using the port. With
 /// SO_REUSEADDR on both sides, a server that requests the port by number may still listen on it. It
-/// is set when the port is bound: the kernel gives two sockets that have it the same port.
+/// is set after the bind: two sockets that have it before may be given the same port.
 fn reserve(for_a_server: bool) -> u16 {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -224,6 +224,7 @@ fn mail_that_was_queued_before_an_update_is_sent_after_it() {
         wait_until(format_args!("{release} is outdated"), || {
             session.value::<String>(state) == "outdated"
         });
+        assert_eq!(recorder.copies_from(&sender).len(), 0);
         session.run("ALTER EXTENSION utl_smtp UPDATE");
         wait_until(format_args!("the mail of {release} arrives"), || {
             recorder.copies_from(&sender).len() == 1
