@@ -2,7 +2,8 @@
 # A throw-away PostgreSQL cluster of $PG_CONFIG, never run as root.
 #
 #   cluster.sh start DIR ['setting = value'…]   DIR/env tells how to reach it, DIR/log is its log; DIR/pristine is what
-#                                               initdb made, which $CLUSTER_PRISTINE may name to save another initdb
+#                                               initdb made, which $CLUSTER_PRISTINE may name to save another initdb;
+#                                               $CLUSTER_PORT: its port, in place of one that is free
 #   cluster.sh stop DIR
 
 . "$(dirname "$0")/lib.sh"
@@ -38,18 +39,10 @@ start() {
     fi
     settings "$@" >>"$dir/data/postgresql.conf"
 
-    # Somebody may have had a connection from that port when it was chosen: then another one will do.
-    local port attempt
-    for attempt in 1 2 3 4 5; do
-        free_ports port
-        ! as_server "$bin/pg_ctl" start --wait --timeout=300 --silent --pgdata="$dir/data" --log="$dir/log" \
-            --options="-p $port" </dev/null || break
-        if ((attempt == 5)) || ! grep -q 'could not bind' "$dir/log"; then
-            tail -n 20 "$dir/log" >&2
-            die "PostgreSQL did not start"
-        fi
-        rm -f "$dir/log"
-    done
+    local port=${CLUSTER_PORT:-}
+    [[ -n $port ]] || free_ports port
+    as_server "$bin/pg_ctl" start --wait --timeout=300 --silent --pgdata="$dir/data" --log="$dir/log" \
+        --options="-p $port" </dev/null || { tail -n 20 "$dir/log" >&2; die "PostgreSQL did not start"; }
     environment "$port" >"$dir/env"
 }
 

@@ -24,7 +24,7 @@ pub struct MailServer {
     /// An access token of the user for XOAUTH2 and OAUTHBEARER; empty if the server has none.
     pub token: String,
     pub size_limit: usize,
-    pub log: PathBuf,
+    log: PathBuf,
     boxes: PathBuf,
 }
 
@@ -113,8 +113,43 @@ impl MailServer {
         messages(&self.boxes.join(mailbox).join("new")).collect()
     }
 
-    /// The server's log so far.
-    pub fn log_text(&self) -> String {
+    /// Waits for a line of the server's log that contains `text`. A process of its own writes them,
+    /// later than the server answers.
+    #[track_caller]
+    pub fn logged(&self, text: &str) -> String {
+        let mut found = None;
+        process::wait_until(format_args!("\"{text}\" in the server's log"), || {
+            let log = self.log_text();
+            found = log
+                .lines()
+                .find(|line| line.contains(text))
+                .map(str::to_owned);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// What the log has of the session in which Postfix gave a message this number, from there on.
+    /// Waits for the end of the session.
+    #[track_caller]
+    pub fn session_log(&self, number: &str) -> String {
+        let begin = self.logged(&format!(" {number}: client="));
+        let process = begin.split_whitespace().nth(4).unwrap();
+        let mut session = String::new();
+        process::wait_until(format_args!("the end of the session of {number}"), || {
+            let log = self.log_text();
+            let lines = log.lines().filter(|line| line.contains(process));
+            let mut lines = lines.skip_while(|line| *line != begin);
+            session.clear();
+            lines.any(|line| {
+                session.extend([line, "\n"]);
+                line.contains(" disconnect from ")
+            })
+        });
+        session
+    }
+
+    fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
     }
 

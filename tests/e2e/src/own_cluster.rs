@@ -3,7 +3,7 @@
 
 use crate::cluster::{Cluster, Session};
 use crate::environment::Environment;
-use crate::process;
+use crate::{ports, process};
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,9 @@ impl OwnCluster {
             .arg(format!("set -e; {prelude}\nexec \"$0\" start \"$@\""))
             .arg(script())
             .arg(directory.path())
-            .args(settings);
+            .args(settings)
+            // Its own while it is down, too: a test may start it again.
+            .env("CLUSTER_PORT", ports::free_port().to_string());
         run(command, directory.path());
         let environment = Environment::of_file(&directory.path().join("env"));
         let cluster = Cluster::of(&environment);
@@ -94,7 +96,11 @@ impl OwnCluster {
         let status = quietly(command, self.directory()).status().unwrap();
         let log = self.directory().join("script.log");
         let said = std::fs::read_to_string(log).unwrap_or_default();
-        assert!(status.success(), "failed: {commands}\n{said}");
+        assert!(
+            status.success(),
+            "failed: {commands}\n{said}\n{}",
+            self.log_text()
+        );
     }
 
     /// The directory of the cluster, removed with it.

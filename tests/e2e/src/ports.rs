@@ -115,3 +115,23 @@ impl Entry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Before its server has started, meanwhile, and while it is down.
+    #[test]
+    fn the_port_of_a_server_is_given_to_nobody_else() {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())).into();
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        for _ in 0..2 {
+            socket().bind(&address).unwrap_err();
+            let server = socket();
+            server.set_reuse_address(true).unwrap();
+            server.bind(&address).unwrap();
+            server.listen(1).unwrap();
+            socket().bind(&address).unwrap_err();
+        }
+    }
+}

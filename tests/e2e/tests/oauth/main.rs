@@ -36,11 +36,7 @@ fn under_tls(session: &mut Session) -> Smtp {
 
 /// Postfix's own account of who sent the message of this number: scheme and login name.
 fn sent_as(number: &str) -> String {
-    let log = std::fs::read_to_string(&MailServer::shared().log).unwrap();
-    let line = log
-        .lines()
-        .find(|line| line.contains(&format!(" {number}: client=")))
-        .unwrap_or_else(|| panic!("no {number} in the log"));
+    let line = MailServer::shared().logged(&format!(" {number}: client="));
     let value = |name: &str| {
         let (_, rest) = line.split_once(name).unwrap_or_else(|| panic!("{line}"));
         rest.split([',', ' ']).next().unwrap()
