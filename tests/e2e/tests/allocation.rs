@@ -30,7 +30,7 @@ BEGIN
     END;
     PERFORM utl_smtp.rcpt(c, 'recipient@example.test');
     PERFORM utl_smtp.open_data(c);
-    PERFORM utl_smtp.write_data(c, repeat(E'.body\\r\\n', 20000));
+    PERFORM utl_smtp.write_data(c, repeat(concat('.body', repeat('x', 900), E'\\r\\n'), 160));
     PERFORM utl_smtp.close_data(c);
     PERFORM utl_smtp.connections();
     PERFORM utl_smtp.quit(c);
@@ -262,9 +262,9 @@ fn a_wallet_too_big_for_the_reserve_is_an_error() {
     fixture.finish(pid);
 }
 
-/// As where memory is limited for good.
-fn limited(settings: &[&str]) -> (OwnCluster, Session) {
-    let cluster = OwnCluster::start_in("ulimit -v 1500000", settings);
+/// As where memory is limited for good, to so many megabytes for each process.
+fn limited(megabytes: u32, settings: &[&str]) -> (OwnCluster, Session) {
+    let cluster = OwnCluster::start_in(&format!("ulimit -v {megabytes}000"), settings);
     let mut session = cluster.superuser();
     let plain = "SELECT length(repeat('x', 400000000) || repeat('x', 400000000))";
     session.try_run(plain).unwrap_err().expect("53200");
@@ -273,7 +273,7 @@ fn limited(settings: &[&str]) -> (OwnCluster, Session) {
 
 #[test]
 fn a_huge_argument_is_an_error_if_memory_is_limited() {
-    let (cluster, mut session) = limited(&[]);
+    let (cluster, mut session) = limited(1500, &[]);
     let peer = plain_server();
     let smtp = Open::to("127.0.0.1", peer.port())
         .open(&mut session)
@@ -306,7 +306,7 @@ fn a_huge_argument_is_an_error_if_memory_is_limited() {
 #[test]
 fn out_of_memory_is_an_error_of_the_call() {
     for settings in [&[][..], &["shared_preload_libraries = 'utl_smtp'"]] {
-        let (cluster, mut session) = limited(settings);
+        let (cluster, mut session) = limited(700, settings);
         let peer = plain_server();
         let pid = session.pid();
         // Loads the library.
