@@ -1,7 +1,7 @@
 #!/bin/bash
 # Feeds random input to what reads the words of strangers: fuzz/fuzz_targets, each with its invariant.
 #
-#   fuzz.sh SECONDS [target…]    each target for SECONDS, in turn; without names: all of them
+#   fuzz.sh SECONDS [target…]    each target for SECONDS, as many at once as there are processors; without names: all
 #
 # Nothing but the toolchain is needed: the code is instrumented by flags that every rustc has, and libFuzzer is
 # compiled from the crate libfuzzer-sys. What is learnt stays in target/fuzz/corpus. An input that breaks an
@@ -61,7 +61,18 @@ fuzz() {
         "$corpus" "$seeds"
 }
 
+running=0
+failed=0
 for target in "${targets[@]}"; do
-    step "$target, $seconds s" fuzz "$target"
+    if ((running == $(nproc))); then
+        wait -n || failed=1
+    else
+        running=$((running + 1))
+    fi
+    step "$target, $seconds s" fuzz "$target" &
 done
+for ((; running > 0; running--)); do
+    wait -n || failed=1
+done
+((failed == 0)) || die "an invariant was broken"
 say "no invariant was broken"

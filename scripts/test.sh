@@ -114,12 +114,18 @@ jobs=()
 ((${#failed[@]} == 0)) || die "failed on ${failed[*]}"
 
 if [[ -z $chosen ]]; then
+    # Compiling for another version occupies one processor.
+    start "$dir/versions.log" scripts/versions.sh
     say "packages: made, installed into a clean tree, used"
     scripts/package-test.sh "$dir/mail"
-    say "the other versions of PostgreSQL"
-    scripts/versions.sh
 fi
 say "fuzzing, a few seconds for each target"
 scripts/fuzz.sh 5
+if [[ -z $chosen ]]; then
+    say "the other versions of PostgreSQL"
+    tail --pid="${jobs[0]}" --lines=+1 --follow "$dir/versions.log"
+    wait "${jobs[0]}" || die "it does not compile for each version of PostgreSQL"
+    jobs=()
+fi
 
 say "done"
