@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use nix::unistd::geteuid;
-use pkcs8::EncryptedPrivateKeyInfoRef;
+use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
 use rustls::InconsistentKeys;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{
@@ -147,7 +147,15 @@ impl SealedIdentity {
             }
             KeyForm::LegacyEncrypted => return Err(KeyProblem::UnsupportedEncryption.into()),
         };
-        any_supported_type(&key).map_err(|_| KeyProblem::Unsupported.into())
+        // One wrong password of 256 leaves something behind that ends as padding does.
+        let is_garbage = || {
+            self.key.form == KeyForm::EncryptedPkcs8
+                && PrivateKeyInfoRef::try_from(key.secret_der()).is_err()
+        };
+        any_supported_type(&key).map_err(|_| match is_garbage() {
+            true => KeyProblem::WrongPassword.into(),
+            false => KeyProblem::Unsupported.into(),
+        })
     }
 
     fn decrypt<E>(
@@ -197,7 +205,69 @@ fn is_exposed(mode: u32, owner: u32, us: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use pkcs8::der::Encode as _;
+    use pkcs8::pkcs5::EncryptionScheme;
+    use pkcs8::pkcs5::pbes2::{EncryptionScheme as Cipher, Parameters, Pbkdf2Params};
+
     use super::*;
+
+    /// An identity without certificates, whose key is encrypted, by one round.
+    fn sealed(password: &[u8], key: &[u8]) -> SealedIdentity {
+        let parameters = Parameters {
+            kdf: Pbkdf2Params::hmac_sha256(1, &[7; 16]).unwrap().into(),
+            encryption: Cipher::Aes256Cbc { iv: [3; 16] },
+        };
+        let data = parameters.encrypt(password, key).unwrap();
+        let info = EncryptedPrivateKeyInfoRef {
+            encryption_algorithm: EncryptionScheme::Pbes2(parameters),
+            encrypted_data: data.as_slice().try_into().unwrap(),
+        };
+        SealedIdentity {
+            file: "client.pem".to_owned(),
+            exposed: false,
+            chain: Vec::new(),
+            key: SealedKey {
+                form: KeyForm::EncryptedPkcs8,
+                der: Zeroizing::new(info.to_der().unwrap()),
+            },
+        }
+    }
+
+    fn problem(identity: &SealedIdentity, password: &[u8]) -> Option<KeyProblem> {
+        let password = Secret::new(password.to_vec());
+        let unsealed = identity.unseal(Some(&password), &mut || Ok::<_, Infallible>(()));
+        match unsealed {
+            Ok(_) => None,
+            Err(Failure::Key(problem)) => Some(problem),
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+
+    /// Some of them leave something behind that ends as padding does.
+    #[test]
+    fn a_wrong_password_is_called_so() {
+        let key = rcgen::KeyPair::generate().unwrap().serialize_der();
+        let identity = sealed(b"right", &key);
+        assert_eq!(problem(&identity, b"right"), None);
+        for number in 0..3000 {
+            let password = format!("wrong {number}");
+            let problem = problem(&identity, password.as_bytes());
+            assert_eq!(problem, Some(KeyProblem::WrongPassword), "{password}");
+        }
+    }
+
+    #[test]
+    fn a_decrypted_key_of_an_unknown_kind_is_unsupported() {
+        // RFC 8410's X448, which signs nothing.
+        let x448 = [
+            &b"\x30\x46\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x6f\x04\x3a\x04\x38"[..],
+            &[1; 56],
+        ];
+        let identity = sealed(b"right", &x448.concat());
+        assert_eq!(problem(&identity, b"right"), Some(KeyProblem::Unsupported));
+    }
 
     #[test]
     fn key_files_are_private_as_libpq_asks() {
