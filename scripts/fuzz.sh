@@ -1,7 +1,7 @@
 #!/bin/bash
 # Feeds random input to what reads the words of strangers: fuzz/fuzz_targets, each with its invariant.
 #
-#   fuzz.sh SECONDS [target…]    each target for SECONDS, as many at once as there are processors; without names: all
+#   fuzz.sh SECONDS [target…]    each target for SECONDS, one on each processor; without names: all of them
 #
 # Nothing but the toolchain is needed: the code is instrumented by flags that every rustc has, and libFuzzer is
 # compiled from the crate libfuzzer-sys. What is learnt stays in target/fuzz/corpus. An input that breaks an

@@ -147,7 +147,7 @@ impl SealedIdentity {
             }
             KeyForm::LegacyEncrypted => return Err(KeyProblem::UnsupportedEncryption.into()),
         };
-        // One wrong password of 256 leaves something behind that ends as padding does.
+        // The padding looks right after one wrong password of 256.
         let is_garbage = || {
             self.key.form == KeyForm::EncryptedPkcs8
                 && PrivateKeyInfoRef::try_from(key.secret_der()).is_err()
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// Some of them leave something behind that ends as padding does.
+    /// The padding looks right after some of them.
     #[test]
     fn a_wrong_password_is_called_so() {
         let key = rcgen::KeyPair::generate().unwrap().serialize_der();
