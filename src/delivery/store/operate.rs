@@ -1,7 +1,8 @@
 //! What is done with messages of the queue and rows of the log by hand. The callers judge who may.
 //!
 //! A message is locked first and looked at then: what a worker has claimed by that time stays in
-//! its hands.
+//! its hands. One that there is nothing to do with is not locked: a worker can send it, and record
+//! the result, however long the caller's transaction lasts.
 
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
@@ -42,11 +43,12 @@ pub fn owner_of(message_id: i64) -> Result<Option<Option<pg_sys::Oid>>, Report> 
 /// Cancels a message for the recipients that are not being sent to, in the name of `by`; returns
 /// how many.
 pub fn cancel(message_id: i64, by: &str) -> Result<u64, Report> {
+    let free = format!("NOT {BEING_SENT}");
     in_queue(|client| {
-        if !lock(client, message_id) {
+        if !lock(client, message_id, &free) {
             return 0;
         }
-        let chosen = format!("m.message_id = $4 AND NOT {BEING_SENT}");
+        let chosen = format!("m.message_id = $4 AND {free}");
         let reason = format!("cancelled by {by}");
         let cancelled = finish(client, "cancelled", &reason, &chosen, &[bigint(message_id)]);
         let unclaimed = "m.message_id = $1 AND m.lease IS NULL";
@@ -58,19 +60,21 @@ pub fn cancel(message_id: i64, by: &str) -> Result<u64, Report> {
 /// Makes the deferred recipients of a message due now, and frees one that is held because of
 /// crashes: for one more attempt, before it is held again. Returns how many recipients.
 pub fn retry(message_id: i64) -> Result<u64, Report> {
+    let deferred = format!(
+        "NOT {BEING_SENT} AND (m.held_reason = 'crashed' OR m.held_reason IS NULL AND r.attempts > 0)"
+    );
     let recipients = format!(
         "UPDATE utl_smtp.message_recipient AS r
          SET next_attempt_at = least(r.next_attempt_at, pg_catalog.clock_timestamp())
          FROM utl_smtp.message AS m {CONTROL}
-         WHERE r.message_id = $1 AND m.message_id = $1 AND NOT {BEING_SENT}
-           AND (m.held_reason = 'crashed' OR m.held_reason IS NULL AND r.attempts > 0)"
+         WHERE r.message_id = $1 AND m.message_id = $1 AND {deferred}"
     );
     let message = "UPDATE utl_smtp.message AS m
          SET held_reason = NULL, crashes = least(m.crashes, 2),
              next_attempt_at = least(m.next_attempt_at, pg_catalog.clock_timestamp())
          WHERE m.message_id = $1";
     in_queue(|client| {
-        if !lock(client, message_id) {
+        if !lock(client, message_id, &deferred) {
             return 0;
         }
         let retried = run(client, &recipients, &[bigint(message_id)]);
@@ -196,10 +200,16 @@ pub fn purge(before: pg_sys::TimestampTz) -> Result<u64, Report> {
     in_queue(|client| run(client, purge, &[before]))
 }
 
-/// Locks a message; `false` where it is gone.
-fn lock(client: &mut SpiClient<'_>, message_id: i64) -> bool {
+/// Locks a message that has recipients `r` such as `which` says; `false` where there are none.
+fn lock(client: &mut SpiClient<'_>, message_id: i64, which: &str) -> bool {
+    let look = format!(
+        "SELECT FROM utl_smtp.message AS m JOIN utl_smtp.message_recipient AS r ON r.message_id = m.message_id {CONTROL}
+         WHERE m.message_id = $1 AND {which} LIMIT 1"
+    );
     let lock = "SELECT FROM utl_smtp.message AS m WHERE m.message_id = $1 FOR UPDATE";
-    run(client, lock, &[bigint(message_id)]) > 0
+    [&*look, lock]
+        .iter()
+        .all(|query| run(client, query, &[bigint(message_id)]) > 0)
 }
 
 fn lock_foreign(client: &mut SpiClient<'_>) {

@@ -45,6 +45,36 @@ fn workers_and_operators_at_once_send_everything_once() {
     assert_no_crash(&cluster);
 }
 
+/// Who calls `retry` or `cancel` for a message that they do nothing with keeps the worker neither
+/// from sending it nor from recording the result, however long his transaction lasts.
+#[test]
+fn operators_lock_only_what_they_change() {
+    let cluster = OwnCluster::start(&[PRELOAD]);
+    let recorder = Recorder::start();
+    let mut session = cluster.superuser();
+    create_server(&mut session, "office", &recorder);
+    recorder.hold(Step::Dot);
+    session.run("SELECT utl_smtp.stop_delivery()");
+    let id: i64 = session.value(&submit("office", "app@example.com"));
+    let mut operator = cluster.superuser();
+    operator.run("BEGIN");
+    let mut do_nothing = |call: &str| {
+        let recipients: i32 = operator.value(&format!("SELECT utl_smtp.{call}({id})"));
+        assert_eq!(recipients, 0, "{call}");
+    };
+    do_nothing("retry");
+    session.run("SELECT utl_smtp.start_delivery()");
+    recorder.await_held(Step::Dot, 1);
+    do_nothing("retry");
+    do_nothing("cancel");
+    recorder.go();
+    await_empty_queue(&mut session);
+    operator.run("COMMIT");
+    let sent = "SELECT state || attempts FROM utl_smtp.mail_log";
+    assert_eq!(session.value::<String>(sent), "sent1");
+    assert_no_crash(&cluster);
+}
+
 /// A transaction that began before others is committed after they are sent, and so is
 /// one that was prepared before a crash.
 #[test]
