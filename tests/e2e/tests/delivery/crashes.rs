@@ -4,10 +4,9 @@
 use super::kills::{self, Kill, await_empty_queue, create_server, submit};
 use super::processes::await_worker;
 use e2e::process::{self, wait_until};
-use e2e::recorder::Copy;
+use e2e::recorder::{Copy, Point};
 use e2e::{Action, OwnCluster, Recorder, Session, Step};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -231,32 +230,25 @@ fn the_message_in_flight_at_three_crashes_is_held_and_no_other() {
     let suspects: HashSet<String> = senders(&recorder.copies());
     assert!(suspects.contains(POISON));
     let flight = Arc::new(Flight::default());
-    let known = Arc::new(AtomicUsize::new(recorder.connections()));
+    flight.end(&recorder);
     let (watched, flying) = (suspects.clone(), Arc::clone(&flight));
-    let of_the_dead = Arc::clone(&known);
     recorder.play(move |point| {
-        if point.connection < of_the_dead.load(Ordering::SeqCst) {
-            return Action::Hold;
-        }
         let is_answered = match point.step {
             Step::Dot => point.sender != POISON,
             step => step == Step::Answered,
         };
-        if watched.contains(&point.sender) {
-            flying.note(&point.sender, is_answered);
-        }
-        match point.step == Step::Dot && !is_answered {
-            true => Action::Hold,
-            false => Action::Go,
+        let is_alive = flying.note(point, watched.contains(&point.sender), is_answered);
+        match is_alive && (is_answered || point.step != Step::Dot) {
+            true => Action::Go,
+            false => Action::Hold,
         }
     });
     for crash in 1..=3 {
         if crash > 1 {
             recorder_has(&recorder, POISON, crash);
         }
-        known.store(recorder.connections(), Ordering::SeqCst);
+        flight.end(&recorder);
         Kill::Worker.strike(&cluster);
-        flight.end();
     }
     let mut session = kills::connect(&cluster);
     let left = "SELECT count(*) FILTER (WHERE state <> 'held'), count(*) FROM utl_smtp.mail_queue";
@@ -297,27 +289,44 @@ fn the_message_in_flight_at_three_crashes_is_held_and_no_other() {
 
 /// The messages that are in a transaction with the server.
 #[derive(Default)]
-struct Flight(Mutex<(HashSet<String>, usize)>);
+struct Flight(Mutex<InFlight>);
+
+#[derive(Default)]
+struct InFlight {
+    senders: HashSet<String>,
+    /// How many there were at once.
+    most: usize,
+    /// Connections below this number are those of workers that were killed.
+    first_alive: usize,
+}
 
 impl Flight {
-    /// `is_answered`: or will be at once, before the next message can be begun.
-    fn note(&self, sender: &str, is_answered: bool) {
+    /// False for a connection of a worker that was killed. `is_answered`: or will be at once,
+    /// before the next message can be begun.
+    fn note(&self, point: &Point, is_watched: bool, is_answered: bool) -> bool {
         let mut flight = self.0.lock().unwrap();
-        match is_answered {
-            true => flight.0.remove(sender),
-            false => flight.0.insert(sender.to_owned()),
-        };
-        flight.1 = flight.1.max(flight.0.len());
+        let is_alive = point.connection >= flight.first_alive;
+        if is_alive && is_watched {
+            match is_answered {
+                true => flight.senders.remove(&point.sender),
+                false => flight.senders.insert(point.sender.clone()),
+            };
+            flight.most = flight.most.max(flight.senders.len());
+        }
+        is_alive
     }
 
-    /// The worker has ended.
-    fn end(&self) {
-        self.0.lock().unwrap().0.clear();
+    /// The worker is about to be killed. What its connections have in hand does not count any more,
+    /// also where one of their threads is just about to note it.
+    fn end(&self, recorder: &Recorder) {
+        let mut flight = self.0.lock().unwrap();
+        flight.first_alive = recorder.connections();
+        flight.senders.clear();
     }
 
     /// How many there were at once, at most.
     fn most(&self) -> usize {
-        self.0.lock().unwrap().1
+        self.0.lock().unwrap().most
     }
 }
 
