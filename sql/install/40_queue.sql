@@ -58,7 +58,7 @@ COMMENT ON COLUMN utl_smtp.message.submitted_at IS 'when it was queued';
 COMMENT ON COLUMN utl_smtp.message.due_at IS 'from when its age counts: the latest of submission, send_at and adoption';
 COMMENT ON COLUMN utl_smtp.message.next_attempt_at IS 'the earliest of its recipients';
 COMMENT ON COLUMN utl_smtp.message.last_attempt_at IS 'when it was last in a transaction with a server; NULL: never';
-COMMENT ON COLUMN utl_smtp.message.lease IS 'the worker that has claimed it, a number that only grows; NULL: nobody';
+COMMENT ON COLUMN utl_smtp.message.lease IS 'the worker that has claimed it, a random number; NULL: nobody';
 COMMENT ON COLUMN utl_smtp.message.crashes IS 'how often a worker ended without a verdict on it';
 COMMENT ON COLUMN utl_smtp.message.held_reason IS 'why it waits for an operator; NULL: it does not';
 
@@ -161,9 +161,7 @@ CREATE TABLE utl_smtp.delivery_control (
     only_row boolean NOT NULL DEFAULT true CONSTRAINT delivery_control_key PRIMARY KEY
         CONSTRAINT delivery_control_has_one_row CHECK (only_row),
     enabled boolean NOT NULL DEFAULT true,
-    pushed_at timestamp with time zone,
-    lease bigint NOT NULL DEFAULT 0,
-    home text COLLATE "C"
+    pushed_at timestamp with time zone
 );
 INSERT INTO utl_smtp.delivery_control DEFAULT VALUES;
 REVOKE ALL ON TABLE utl_smtp.delivery_control FROM PUBLIC;
@@ -171,8 +169,6 @@ COMMENT ON TABLE utl_smtp.delivery_control IS 'one row: how delivery is controll
 COMMENT ON COLUMN utl_smtp.delivery_control.only_row IS 'always true';
 COMMENT ON COLUMN utl_smtp.delivery_control.enabled IS 'false: stop_delivery() was called';
 COMMENT ON COLUMN utl_smtp.delivery_control.pushed_at IS 'when push_queue() was last called';
-COMMENT ON COLUMN utl_smtp.delivery_control.lease IS 'the number of the last worker that was started';
-COMMENT ON COLUMN utl_smtp.delivery_control.home IS 'the installation that the last worker ran in';
 
 CREATE TABLE utl_smtp.adopted_home (
     home text COLLATE "C" NOT NULL,

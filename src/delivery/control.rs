@@ -66,7 +66,9 @@ pub fn look_again(activity: Option<Activity>, failure: Option<&str>) -> Result<(
     Spi::connect_mut(|client| {
         match may_send {
             Ok(()) => {}
-            Err(Refusal::Stopped | Refusal::Off) => begin_pause(client),
+            Err(Refusal::Off) => begin_pause(client),
+            // `stop_delivery()` has noted it, and `start_delivery()` perhaps the end of it by now.
+            Err(Refusal::Stopped) => {}
             Err(Refusal::Absent | Refusal::Outdated { .. }) => return,
         }
         if let Some(activity) = activity {
@@ -99,26 +101,27 @@ impl Activity {
 }
 
 /// What a worker does first: it sees whose mail the queue holds, and notes whether mail ages.
-/// Returns its lease, the number that it claims messages with.
-pub fn begin() -> Result<i64, Refusal> {
+/// Whether mail may be sent.
+///
+/// It does not write to `delivery_control`: whoever has called `push_queue()` in a transaction that
+/// is open has locked the row.
+pub fn begin() -> Result<(), Refusal> {
     let may_send = look();
-    if let Err(refusal @ (Refusal::Absent | Refusal::Outdated { .. })) = may_send {
-        return Err(refusal);
+    if let Err(Refusal::Absent | Refusal::Outdated { .. }) = may_send {
+        return may_send;
     }
     Spi::connect_mut(|client| {
         home::take_over(client);
-        if let Err(refusal) = may_send {
-            begin_pause(client);
-            return Err(refusal);
+        match may_send {
+            Ok(()) => {
+                home::hold_copies(client);
+                end_pause(client);
+            }
+            Err(Refusal::Off) => begin_pause(client),
+            Err(_) => {}
         }
-        home::hold_copies(client);
-        end_pause(client);
-        let lease =
-            "UPDATE utl_smtp.delivery_control SET lease = lease + 1, home = $1 RETURNING lease";
-        // Without its row, which nobody takes away, there is no lease that could be mistaken for
-        // this one.
-        Ok(changed::<i64>(client, lease, &[home::stamp().into()]).unwrap_or(1))
-    })
+    });
+    may_send
 }
 
 /// From now on mail does not age: delivery is stopped or off.
@@ -159,23 +162,6 @@ pub fn one<T: FromDatum + IntoDatum>(
     values: &[DatumWithOid<'_>],
 ) -> Option<T> {
     let rows = client.select(query, Some(1), values);
-    let rows = rows.unwrap_or_else(|error| panic!("{error}"));
-    match rows.is_empty() {
-        true => None,
-        false => rows
-            .first()
-            .get_one()
-            .unwrap_or_else(|error| panic!("{error}")),
-    }
-}
-
-/// The same for a statement that changes rows.
-fn changed<T: FromDatum + IntoDatum>(
-    client: &mut SpiClient<'_>,
-    statement: &str,
-    values: &[DatumWithOid<'_>],
-) -> Option<T> {
-    let rows = client.update(statement, None, values);
     let rows = rows.unwrap_or_else(|error| panic!("{error}"));
     match rows.is_empty() {
         true => None,

@@ -121,12 +121,12 @@ pub extern "C-unwind" fn utl_smtp_worker(database: pg_sys::Datum) {
 
 /// Sends mail until there is a reason to leave.
 fn serve(database: pg_sys::Oid) -> Outcome {
-    let lease = match background::transaction(control::begin) {
-        Ok(Ok(lease)) => lease,
+    match background::transaction(control::begin) {
+        Ok(Ok(())) => {}
         Ok(Err(refusal)) => return refused(&refusal, background::extra() & WARNED != 0),
         Err(failure) => return failed(&failure),
-    };
-    let engine = match background::catch(|| Engine::start(lease)) {
+    }
+    let engine = match background::catch(Engine::start) {
         Ok(engine) => engine,
         Err(failure) => return failed(&failure),
     };

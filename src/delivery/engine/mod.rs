@@ -76,6 +76,7 @@ const PLANNING: [(&CStr, &CStr); 4] = [
 
 /// The worker's mail.
 pub struct Engine {
+    /// The number that it claims messages with.
     lease: i64,
     channel: Arc<Channel>,
     sessions: Arc<TlsCache>,
@@ -109,11 +110,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Begins with what an earlier worker has left behind. `lease`: the number of this worker.
-    pub fn start(lease: i64) -> Self {
+    /// Begins with what an earlier worker has left behind.
+    pub fn start() -> Self {
         for (name, value) in PLANNING {
             background::set(name, value);
         }
+        let lease = new_lease();
         let channel = Channel::new().unwrap_or_else(|error| panic!("no channel: {error}"));
         let begun = background::transaction(|| {
             with_owner_rights(|client| {
@@ -269,6 +271,13 @@ impl Engine {
             .min()
             .unwrap_or(self.upkeep.poll_at)
     }
+}
+
+/// A positive number that no other worker has, nor had in another database or installation that
+/// rows come from.
+fn new_lease() -> i64 {
+    let random = getrandom::u64().unwrap_or_else(|error| panic!("no lease: {error}"));
+    (random >> 1).max(1) as i64
 }
 
 /// By the settings.

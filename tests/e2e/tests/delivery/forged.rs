@@ -354,10 +354,12 @@ fn rows_written_by_hand_are_judged_anew_and_keep_nothing_from_being_sent() {
          GRANT USAGE ON FOREIGN SERVER office TO app;
          CREATE FOREIGN DATA WRAPPER other; CREATE SERVER other FOREIGN DATA WRAPPER other; GRANT USAGE ON FOREIGN SERVER other TO app",
     );
+    session.run("BEGIN");
     session.run(&submit("office", "first@example.com"));
+    let home: String = session.value("SELECT home FROM utl_smtp.message");
+    session.run("COMMIT");
     let worker = await_worker(&mut session, "postgres");
     wait_until("the first is sent", || !recorder.copies().is_empty());
-    let home: String = session.value("SELECT home FROM utl_smtp.delivery_control");
     let mut writer = cluster.connect("postgres", "writer");
     for (index, forged) in FORGED.iter().enumerate() {
         forged.write(&mut writer, index, &home);

@@ -75,6 +75,22 @@ fn operators_lock_only_what_they_change() {
     assert_no_crash(&cluster);
 }
 
+/// A transaction that has called `push_queue()` and stays open keeps no worker from starting.
+#[test]
+fn a_worker_starts_while_a_push_is_not_committed() {
+    let cluster = OwnCluster::start(&[PRELOAD]);
+    let recorder = Recorder::start();
+    let mut session = cluster.superuser();
+    create_server(&mut session, "office", &recorder);
+    let mut operator = cluster.superuser();
+    operator.run("BEGIN; SELECT utl_smtp.push_queue()");
+    session.run(&submit("office", "app@example.com"));
+    await_empty_queue(&mut session);
+    operator.run("COMMIT");
+    assert_eq!(recorder.copies().len(), 1);
+    assert_eq!(log_lines(&cluster, "lock timeout"), Vec::<String>::new());
+}
+
 /// A transaction that began before others is committed after they are sent, and so is
 /// one that was prepared before a crash.
 #[test]

@@ -128,13 +128,20 @@ fn pid_file(cluster: &OwnCluster) -> PathBuf {
     Path::new(&cluster.data_directory).join("postmaster.pid")
 }
 
-/// Whether a process of the server is left. They all work in its data directory.
+/// Whether a process of the server is left: attached to the shared memory that `postmaster.pid`
+/// names. Other signs of life go earlier: a worker that is killed has no working directory any more
+/// when its main thread has ended, and may have other threads.
 fn has_processes(cluster: &OwnCluster) -> bool {
-    let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.any(|process| {
-        let directory = std::fs::read_link(process.path().join("cwd"));
-        directory.is_ok_and(|directory| directory == Path::new(&cluster.data_directory))
-    })
+    const KEY_AND_ID: usize = 6;
+    const ATTACHED: usize = 6;
+    let text = std::fs::read_to_string(pid_file(cluster)).unwrap();
+    let id = text.lines().nth(KEY_AND_ID).unwrap();
+    let id = id.split_whitespace().nth(1).unwrap();
+    let segments = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let mut segments = segments
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    segments.any(|segment| segment[1] == id && segment[ATTACHED] != "0")
 }
 
 /// Creates a mail server that is this recorder.
