@@ -66,9 +66,7 @@ pub fn look_again(activity: Option<Activity>, failure: Option<&str>) -> Result<(
     Spi::connect_mut(|client| {
         match may_send {
             Ok(()) => {}
-            Err(Refusal::Off) => begin_pause(client),
-            // `stop_delivery()` has noted it, and `start_delivery()` perhaps the end of it by now.
-            Err(Refusal::Stopped) => {}
+            Err(Refusal::Stopped | Refusal::Off) => begin_pause(client),
             Err(Refusal::Absent | Refusal::Outdated { .. }) => return,
         }
         if let Some(activity) = activity {
@@ -103,6 +101,9 @@ impl Activity {
 /// What a worker does first: it sees whose mail the queue holds, and notes whether mail ages.
 /// Whether mail may be sent.
 ///
+/// Operators may start or stop delivery just now. What is noted wrongly by that is put right at
+/// the next look, or by the worker that they have asked for.
+///
 /// It does not write to `delivery_control`: whoever has called `push_queue()` in a transaction that
 /// is open has locked the row.
 pub fn begin() -> Result<(), Refusal> {
@@ -117,8 +118,7 @@ pub fn begin() -> Result<(), Refusal> {
                 home::hold_copies(client);
                 end_pause(client);
             }
-            Err(Refusal::Off) => begin_pause(client),
-            Err(_) => {}
+            Err(_) => begin_pause(client),
         }
     });
     may_send

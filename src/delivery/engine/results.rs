@@ -14,7 +14,7 @@ use pgrx::spi::SpiClient;
 use super::hand_out::InHand;
 use super::job::RecipientResult;
 use super::{Engine, jitter, schedule};
-use crate::delivery::store::settle::{self, Outcome, Settled, Settlement, Settler};
+use crate::delivery::store::settle::{self, Locked, Outcome, Settled, Settlement, Settler};
 use crate::delivery::store::suppression::{self, Bounce, Bounced};
 use crate::pg::{notices, transaction};
 use crate::settings;
@@ -97,13 +97,18 @@ impl Unsettled {
     }
 
     /// Keeps of what was written down only what somebody else had locked.
-    pub fn keep(&mut self, mut written: Self, locked: &HashSet<i64>, since: Instant) {
-        let is_locked = |settlement: &Settlement| locked.contains(&settlement.message_id);
-        written.settlements.retain(is_locked);
-        if !written.settlements.is_empty() {
-            self.settlements.extend(written.settlements);
-            self.since = Some(since);
+    pub fn keep(&mut self, written: Self, locked: &HashSet<i64>, since: Instant) {
+        if locked.is_empty() {
+            return;
         }
+        let settlements = written.settlements.into_iter();
+        let is_locked = |settlement: &Settlement| locked.contains(&settlement.message_id);
+        self.settlements.extend(settlements.filter(is_locked));
+        let is_locked = |message_id: &i64| locked.contains(message_id);
+        self.released
+            .extend(written.released.into_iter().filter(is_locked));
+        self.held.extend(written.held.into_iter().filter(is_locked));
+        self.since = Some(since);
     }
 
     /// Takes back what could not be written.
@@ -154,11 +159,25 @@ impl Unsettled {
     /// Writes it down, as far as messages are still this worker's. Returns those that somebody else
     /// has locked.
     pub fn write(&self, client: &mut SpiClient<'_>, by: Settler) -> HashSet<i64> {
-        let locked = settle::settle(client, by, &self.settlements);
-        settle::release(client, by.lease, &self.released);
-        settle::hold(client, by.lease, &self.held);
+        let settlements = self.settlements.iter();
+        let mut numbers: Vec<i64> = settlements
+            .map(|settlement| settlement.message_id)
+            .collect();
+        numbers.extend(self.released.iter().chain(&self.held));
+        let Locked { own, by_others } = settle::lock(client, by.lease, &numbers, by.waits);
+        let settlements = self.settlements.iter();
+        let settlements: Vec<&Settlement> = settlements
+            .filter(|settlement| own.contains(&settlement.message_id))
+            .collect();
+        let own = |numbers: &[i64]| -> Vec<i64> {
+            let numbers = numbers.iter().copied();
+            numbers.filter(|number| own.contains(number)).collect()
+        };
+        settle::settle(client, by.now, &settlements);
+        settle::release(client, by.lease, &own(&self.released));
+        settle::hold(client, by.lease, &own(&self.held));
         self.lists.write(client, by.now);
-        locked
+        by_others
     }
 }
 

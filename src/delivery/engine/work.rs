@@ -100,6 +100,7 @@ impl Engine {
         let settler = Settler {
             lease: claimer.lease,
             now: claimer.now,
+            waits: false,
         };
         let known = self.known_ways();
         let pauses = &self.pauses;
@@ -139,7 +140,7 @@ impl Engine {
             Ok(None) => {}
             Err(failure) => {
                 self.unsettled.take_back(unsettled);
-                self.write_each();
+                self.write_each(false);
                 self.start_all_anew();
                 self.failure = Some(failure);
             }
@@ -285,11 +286,13 @@ impl Engine {
     }
 
     /// Writes each result down by itself: one that can't be written keeps no other from it.
-    fn write_each(&mut self) {
+    /// `waits`: see [`Settler`].
+    fn write_each(&mut self, waits: bool) {
         let by = self.claimer();
         let by = Settler {
             lease: by.lease,
             now: by.now,
+            waits,
         };
         for part in mem::take(&mut self.unsettled).into_parts() {
             let written =
@@ -310,6 +313,7 @@ impl Engine {
         let by = Settler {
             lease: self.lease,
             now: transaction::now(),
+            waits: true,
         };
         let unsettled = mem::take(&mut self.unsettled);
         let written =
@@ -317,7 +321,7 @@ impl Engine {
         if let Err(failure) = written {
             failure.log();
             self.unsettled.take_back(unsettled);
-            self.write_each();
+            self.write_each(true);
         }
     }
 }

@@ -194,8 +194,11 @@ thread_local! {
     };
     static BEGUN: Plan = const {
         Plan::new(
-            c"UPDATE utl_smtp.message AS m SET lease = $1 WHERE m.message_id = ANY ($2) AND m.lease = -$1
-              RETURNING m.message_id",
+            c"WITH free AS MATERIALIZED (
+                  SELECT m.message_id FROM utl_smtp.message AS m
+                  WHERE m.message_id = ANY ($2) AND m.lease = -$1 FOR UPDATE SKIP LOCKED)
+              UPDATE utl_smtp.message AS m SET lease = $1
+              FROM free WHERE m.message_id = free.message_id RETURNING m.message_id",
             &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
         )
     };
@@ -293,7 +296,8 @@ pub fn old(
     claimed
 }
 
-/// Notes that at_most_once messages are handed out now; returns those that are still this worker's.
+/// Notes that at_most_once messages are handed out now; returns those that are still this worker's,
+/// without those that somebody else has locked.
 pub fn begin(client: &mut SpiClient<'_>, lease: i64, numbers: &[i64]) -> Vec<i64> {
     let values = [Some(lease.into()), numbers.to_vec().into_datum()];
     BEGUN.with(|plan| {

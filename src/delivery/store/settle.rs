@@ -4,6 +4,7 @@
 //! as it is.
 
 use std::collections::HashSet;
+use std::thread::LocalKey;
 
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
@@ -18,14 +19,6 @@ use crate::pg::query::Rows;
 pub struct Settlement {
     pub message_id: i64,
     pub recipients: Vec<Settled>,
-}
-
-impl Settlement {
-    /// Whether no recipient of it is tried again.
-    fn is_over(&self) -> bool {
-        let is_final = |settled: &Settled| matches!(settled.result, Outcome::Final(_));
-        self.recipients.iter().all(is_final)
-    }
 }
 
 /// The result of a recipient.
@@ -51,8 +44,7 @@ pub enum Outcome {
 }
 
 thread_local! {
-    /// Those of these messages that are still this worker's. It waits for whoever has locked them:
-    /// somebody who calls `retry` in a loop would keep it from ever finding one free.
+    /// Those of these messages that are still this worker's, once nobody else has them locked.
     static OWN: Plan = const {
         Plan::new(
             c"SELECT m.message_id FROM utl_smtp.message AS m
@@ -60,8 +52,8 @@ thread_local! {
             &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
         )
     };
-    /// The same, without those that somebody has locked.
-    static OWN_NOW: Plan = const {
+    /// The same, without those that somebody else has locked.
+    static FREE: Plan = const {
         Plan::new(
             c"SELECT m.message_id FROM utl_smtp.message AS m
               WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1) FOR UPDATE SKIP LOCKED",
@@ -134,6 +126,14 @@ thread_local! {
             &[pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
         )
     };
+    /// Those of these messages that are still this worker's.
+    static CLAIMED: Plan = const {
+        Plan::new(
+            c"SELECT m.message_id FROM utl_smtp.message AS m
+              WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1)",
+            &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
+        )
+    };
     /// Messages that were not tried.
     static RELEASED: Plan = const {
         Plan::new(
@@ -166,46 +166,42 @@ const VERDICT_TYPES: &[pg_sys::Oid] = &[
 pub struct Settler {
     pub lease: i64,
     pub now: pg_sys::TimestampTz,
+    /// Whether it waits for whoever has locked messages: there is no later.
+    pub waits: bool,
 }
 
-/// Records the results of messages. Returns those that somebody else has locked: they are to be
-/// settled later.
-pub fn settle(client: &mut SpiClient<'_>, by: Settler, settled: &[Settlement]) -> HashSet<i64> {
-    if settled.is_empty() {
-        return HashSet::new();
-    }
-    let (over, parts): (Vec<_>, Vec<_>) =
-        settled.iter().partition(|settlement| settlement.is_over());
-    let mut own = lock(client, by, &over, &OWN);
-    own.extend(lock(client, by, &parts, &OWN_NOW));
-    let settled: Vec<_> = settled
-        .iter()
-        .filter(|settlement| own.contains(&settlement.message_id))
-        .collect();
-    log(client, by, &settled);
-    defer(client, by, &settled);
+/// Messages of a worker.
+pub struct Locked {
+    /// Those that it has locked, and may settle.
+    pub own: HashSet<i64>,
+    /// Those that somebody else has locked: they are to be settled later.
+    pub by_others: HashSet<i64>,
+}
+
+/// Locks those of these messages that are still this worker's. `waits`: until whoever has locked
+/// some has let go of them, or the worker's lock_timeout is over, which is an error.
+pub fn lock(client: &mut SpiClient<'_>, lease: i64, numbers: &[i64], waits: bool) -> Locked {
+    let mut ids = |plan: &'static LocalKey<Plan>, numbers: Vec<i64>| -> HashSet<i64> {
+        let values = [Some(lease.into()), numbers.into_datum()];
+        plan.with(|plan| ids(plan.rows(client, &values)).collect())
+    };
+    let own = ids(if waits { &OWN } else { &FREE }, numbers.to_vec());
+    let others = numbers.iter().filter(|number| !own.contains(number));
+    let others: Vec<i64> = others.copied().collect();
+    let by_others = match others.is_empty() {
+        true => HashSet::new(),
+        false => ids(&CLAIMED, others),
+    };
+    Locked { own, by_others }
+}
+
+/// Records the results of messages, which are locked.
+pub fn settle(client: &mut SpiClient<'_>, now: pg_sys::TimestampTz, settled: &[&Settlement]) {
     if !settled.is_empty() {
-        give_back(client, &settled);
+        log(client, now, settled);
+        defer(client, now, settled);
+        give_back(client, settled);
     }
-    let numbers = parts.iter().map(|part| part.message_id);
-    let lost = numbers.filter(|number| !own.contains(number));
-    locked_by_others(client, by, lost.collect())
-}
-
-/// Locks messages that are still this worker's, and returns their numbers.
-fn lock(
-    client: &mut SpiClient<'_>,
-    by: Settler,
-    settled: &[&Settlement],
-    plan: &'static std::thread::LocalKey<Plan>,
-) -> HashSet<i64> {
-    if settled.is_empty() {
-        return HashSet::new();
-    }
-    let numbers = settled.iter().map(|settlement| settlement.message_id);
-    let numbers: Vec<i64> = numbers.collect();
-    let values = [Some(by.lease.into()), numbers.into_datum()];
-    plan.with(|plan| ids(plan.rows(client, &values)).collect())
 }
 
 /// Gives messages back that were not tried.
@@ -225,7 +221,7 @@ pub fn hold(client: &mut SpiClient<'_>, lease: i64, numbers: &[i64]) {
 }
 
 /// Moves the recipients that are over to the log.
-fn log(client: &mut SpiClient<'_>, by: Settler, settled: &[&Settlement]) {
+fn log(client: &mut SpiClient<'_>, now: pg_sys::TimestampTz, settled: &[&Settlement]) {
     let mut verdicts = Verdicts::default();
     for settlement in settled {
         for recipient in &settlement.recipients {
@@ -238,7 +234,7 @@ fn log(client: &mut SpiClient<'_>, by: Settler, settled: &[&Settlement]) {
         return;
     }
     let values = [
-        Some(by.now.into()),
+        Some(now.into()),
         verdicts.messages.into_datum(),
         verdicts.recipients.into_datum(),
         verdicts.states.into_datum(),
@@ -271,7 +267,7 @@ impl Verdicts {
     }
 }
 
-fn defer(client: &mut SpiClient<'_>, by: Settler, settled: &[&Settlement]) {
+fn defer(client: &mut SpiClient<'_>, now: pg_sys::TimestampTz, settled: &[&Settlement]) {
     let mut columns = Verdicts::default();
     let mut times: Vec<TimestampWithTimeZone> = Vec::new();
     for settlement in settled {
@@ -286,7 +282,7 @@ fn defer(client: &mut SpiClient<'_>, by: Settler, settled: &[&Settlement]) {
         return;
     }
     let values = [
-        Some(by.now.into()),
+        Some(now.into()),
         columns.messages.into_datum(),
         columns.recipients.into_datum(),
         times.into_datum(),
@@ -317,26 +313,6 @@ fn give_back(client: &mut SpiClient<'_>, settled: &[&Settlement]) {
     if !left.is_empty() {
         GIVEN_BACK.with(|plan| plan.run(client, &[left.into_datum(), tried.into_datum()]));
     }
-}
-
-/// Those of these messages that are this worker's all the same.
-fn locked_by_others(client: &mut SpiClient<'_>, by: Settler, numbers: Vec<i64>) -> HashSet<i64> {
-    thread_local! {
-        static LOCKED: Plan = const {
-            Plan::new(
-                c"SELECT m.message_id FROM utl_smtp.message AS m
-                  WHERE m.message_id = ANY ($2) AND m.lease IN ($1, -$1)",
-                &[pg_sys::INT8OID, pg_sys::INT8ARRAYOID],
-            )
-        };
-    }
-    if numbers.is_empty() {
-        return HashSet::new();
-    }
-    LOCKED.with(|plan| {
-        let values = [Some(by.lease.into()), numbers.into_datum()];
-        ids(plan.rows(client, &values)).collect()
-    })
 }
 
 fn ids(rows: Rows<'_>) -> impl Iterator<Item = i64> {

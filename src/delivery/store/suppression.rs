@@ -1,8 +1,11 @@
 //! The suppression list, for those who maintain it by hand and for the worker.
 //!
 //! The worker asks about the recipients of a batch at the moment of sending, and adds to the list
-//! when it settles their results, in its own transactions. Addresses are written in order, so that
-//! two writers do not wait for each other.
+//! when it settles their results, in its own transactions. It leaves rows alone that somebody else
+//! has locked, who may be any owner of mail that calls `cancel`: he is about to change or delete
+//! them, and mail to everybody else must not wait for him.
+
+use std::collections::HashSet;
 
 use mail_queue::suppression::CanonicalAddress;
 use pgrx::pg_sys;
@@ -65,7 +68,7 @@ thread_local! {
         Plan::new(
             c"WITH hit AS MATERIALIZED (
                   SELECT s.address FROM utl_smtp.suppression AS s WHERE s.address = ANY ($1)
-                  ORDER BY s.address FOR UPDATE)
+                  FOR UPDATE SKIP LOCKED)
               UPDATE utl_smtp.suppression AS s SET last_hit_at = pg_catalog.clock_timestamp()
               FROM hit WHERE s.address = hit.address",
             &[pg_sys::TEXTARRAYOID],
@@ -89,31 +92,46 @@ thread_local! {
     };
     static WITHDRAW: Plan = const {
         Plan::new(
-            c"DELETE FROM utl_smtp.suppression WHERE address = ANY ($1) AND reason = 'hard bounce'",
+            c"WITH entry AS MATERIALIZED (
+                  SELECT s.address FROM utl_smtp.suppression AS s
+                  WHERE s.address = ANY ($1) AND s.reason = 'hard bounce' FOR UPDATE SKIP LOCKED)
+              DELETE FROM utl_smtp.suppression AS s USING entry WHERE s.address = entry.address",
             &[pg_sys::TEXTARRAYOID],
         )
     };
     static FAILED: Plan = const {
         Plan::new(
-            c"INSERT INTO utl_smtp.soft_bounce AS known (address, failures, last_failure_at)
+            c"WITH free AS MATERIALIZED (
+                  SELECT k.address FROM utl_smtp.soft_bounce AS k WHERE k.address = ANY ($1)
+                  FOR UPDATE SKIP LOCKED),
+              locked AS MATERIALIZED (
+                  SELECT k.address FROM utl_smtp.soft_bounce AS k WHERE k.address = ANY ($1)
+                  EXCEPT SELECT free.address FROM free)
+              INSERT INTO utl_smtp.soft_bounce AS known (address, failures, last_failure_at)
               SELECT entry.address, pg_catalog.count(*), pg_catalog.clock_timestamp()
               FROM pg_catalog.unnest($1) AS entry (address)
+              WHERE entry.address COLLATE pg_catalog.\"C\" NOT IN (SELECT locked.address FROM locked)
               GROUP BY entry.address
               ORDER BY entry.address COLLATE pg_catalog.\"C\"
               ON CONFLICT (address) DO UPDATE
               SET failures = excluded.failures
                       + CASE WHEN known.last_failure_at < $2 THEN 0 ELSE known.failures END,
-                  last_failure_at = excluded.last_failure_at",
+                  last_failure_at = excluded.last_failure_at
+              RETURNING known.address, known.failures",
             &[pg_sys::TEXTARRAYOID, pg_sys::TIMESTAMPTZOID],
         )
     };
-    static FULL: Plan = const {
+    static ENDED: Plan = const {
         Plan::new(
-            c"DELETE FROM utl_smtp.soft_bounce WHERE address = ANY ($1) AND failures >= $2 RETURNING address",
-            &[pg_sys::TEXTARRAYOID, pg_sys::INT8OID],
+            c"WITH known AS MATERIALIZED (
+                  SELECT k.address FROM utl_smtp.soft_bounce AS k WHERE k.address = ANY ($1)
+                  FOR UPDATE SKIP LOCKED)
+              DELETE FROM utl_smtp.soft_bounce AS k USING known WHERE k.address = known.address",
+            &[pg_sys::TEXTARRAYOID],
         )
     };
-    static ENDED: Plan = const {
+    /// The same, once nobody else has them locked.
+    static FORGET: Plan = const {
         Plan::new(
             c"DELETE FROM utl_smtp.soft_bounce WHERE address = ANY ($1)",
             &[pg_sys::TEXTARRAYOID],
@@ -133,7 +151,7 @@ pub fn suppress(address: &CanonicalAddress, reason: &str) -> Result<(), Report> 
 /// on the list.
 pub fn unsuppress(address: &CanonicalAddress) -> Result<bool, Report> {
     in_queue(|client| {
-        end_mailbox_failures(client, std::slice::from_ref(address));
+        FORGET.with(|plan| plan.run(client, &[spellings(std::slice::from_ref(address))]));
         let values = [Some(text_datum(address.as_str()))];
         UNSUPPRESS.with(|plan| plan.run(client, &values)) > 0
     })
@@ -205,16 +223,22 @@ pub fn count_mailbox_failures(
         return;
     }
     let addresses = || texts(failed.iter().map(|entry| entry.address.as_str()));
-    FAILED.with(|plan| plan.run(client, &[addresses(), counted_from.map(Into::into)]));
-    let full: Vec<String> = FULL.with(|plan| {
-        let rows = plan.rows(client, &[addresses(), Some((limit as i64).into())]);
-        (0..rows.len())
-            .filter_map(|row| rows.get::<StoredText>(row, 1)?.0.ok())
+    let full: HashSet<String> = FAILED.with(|plan| {
+        let rows = plan.rows(client, &[addresses(), counted_from.map(Into::into)]);
+        let is_full = |row| {
+            let failures: Option<i32> = rows.get(row, 2);
+            failures.is_some_and(|failures| failures as usize >= limit)
+        };
+        let full = (0..rows.len()).filter(|row| is_full(*row));
+        full.filter_map(|row| rows.get::<StoredText>(row, 1)?.0.ok())
             .collect()
     });
-    let is_full =
-        |entry: &&Bounced<'_>| full.iter().any(|address| address == entry.address.as_str());
+    let is_full = |entry: &&Bounced<'_>| full.contains(entry.address.as_str());
     let bounced: Vec<_> = failed.iter().filter(is_full).copied().collect();
+    if !bounced.is_empty() {
+        let addresses = texts(bounced.iter().map(|entry| entry.address.as_str()));
+        FORGET.with(|plan| plan.run(client, &[addresses]));
+    }
     add(client, Bounce::Soft, &bounced);
 }
 

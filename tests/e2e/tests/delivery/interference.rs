@@ -75,6 +75,73 @@ fn operators_lock_only_what_they_change() {
     assert_no_crash(&cluster);
 }
 
+/// Whoever has locked rows by `cancel` or `unsuppress` and does not commit keeps no other mail from
+/// being sent, and gets no message sent twice.
+#[test]
+fn a_transaction_that_stays_open_stops_no_mail_of_others() {
+    let cluster = OwnCluster::start(&[PRELOAD, "utl_smtp.soft_bounce_limit = 5"]);
+    let recorder = Recorder::start();
+    let mut session = cluster.superuser();
+    create_server(&mut session, "office", &recorder);
+    recorder.hold(Step::Dot);
+    session.run(
+        "INSERT INTO utl_smtp.soft_bounce VALUES ('bob@example.com', 1, clock_timestamp());
+         SELECT utl_smtp.suppress('eve@example.com');
+         SELECT utl_smtp.stop_delivery()",
+    );
+    let mail = |session: &mut Session, sender: &str, recipients: &str| -> i64 {
+        session.value(&format!(
+            "SELECT utl_smtp.submit('office', '{sender}@example.com', '{{{recipients}}}', 'x')"
+        ))
+    };
+    let unsent = mail(&mut session, "unsent", "bob@example.com");
+    let halfway = mail(&mut session, "halfway", "bob@example.com,late@example.com");
+    session.run(
+        "UPDATE utl_smtp.message_recipient SET next_attempt_at = 'infinity' WHERE recipient LIKE 'late%'",
+    );
+    let mut operator = cluster.superuser();
+    operator.run("BEGIN");
+    let mut cancel = |id: i64| {
+        let cancelled: i32 = operator.value(&format!("SELECT utl_smtp.cancel({id})"));
+        assert_eq!(cancelled, 1);
+    };
+    cancel(unsent);
+    session.run("SELECT utl_smtp.start_delivery()");
+    recorder.await_held(Step::Dot, 1);
+    cancel(halfway);
+    operator.run("SELECT utl_smtp.unsuppress('eve@example.com')");
+
+    recorder.play(|point| match (point.step, &*point.sender) {
+        (Step::Rcpt, "full@example.com") => Action::reply("550 5.2.2 full"),
+        _ => Action::Go,
+    });
+    for sender in ["sent", "full"] {
+        mail(&mut session, sender, "bob@example.com");
+    }
+    mail(&mut session, "suppressed", "eve@example.com");
+    mail(&mut session, "other", "late@example.com");
+    let results = "SELECT string_agg(concat_ws(' ', sender, state), ', ' ORDER BY sender) FROM utl_smtp.mail_log";
+    wait_until("all other mail is over", || {
+        session.value::<i64>("SELECT count(*) FROM utl_smtp.mail_log") == 4
+    });
+    assert_eq!(
+        session.value::<String>(results),
+        "full@example.com failed, other@example.com sent, sent@example.com sent, suppressed@example.com suppressed"
+    );
+    assert_eq!(log_lines(&cluster, "lock timeout"), Vec::<String>::new());
+
+    operator.run("COMMIT");
+    await_empty_queue(&mut session);
+    assert_eq!(recorder.copies_from("halfway@example.com").len(), 1);
+    assert_eq!(recorder.copies_from("unsent@example.com").len(), 0);
+    let halfway = format!(
+        "SELECT string_agg(concat_ws(' ', recipient, state), ', ' ORDER BY recipient) FROM utl_smtp.mail_log WHERE message_id = {halfway}"
+    );
+    let halfway: String = session.value(&halfway);
+    assert_eq!(halfway, "bob@example.com sent, late@example.com cancelled");
+    assert_no_crash(&cluster);
+}
+
 /// A transaction that has called `push_queue()` and stays open keeps no worker from starting.
 #[test]
 fn a_worker_starts_while_a_push_is_not_committed() {
