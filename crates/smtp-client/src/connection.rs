@@ -146,11 +146,13 @@ impl Connection {
     ) -> Result<Reply, Failure> {
         let deadline = self.deadline();
         self.trace_as(io);
-        self.run(Verb::Auth, |this| {
+        let begun = self.run(Verb::Auth, |this| {
             this.session.authenticate(schemes, credentials)?;
             this.refuse_unsolicited()
-        })?;
-        self.converse(io, deadline)
+        });
+        let reply = begun.and_then(|()| self.converse(io, deadline));
+        wipe_stack();
+        reply
     }
 
     /// Refuses STARTTLS where it has no place, before a wallet is opened for it. From here on the
@@ -554,4 +556,13 @@ pub(crate) fn closed() -> NetError {
         step: Step::Reading,
         source,
     }
+}
+
+/// Overwrites what calls have left on the stack below the caller. Where a signal came while they
+/// copied a secret, the kernel has saved the processor's registers there, with a part of it.
+#[inline(never)]
+fn wipe_stack() {
+    /// More than an exchange takes, with TLS and the frame of a signal.
+    const DEPTH: usize = 64 * 1024;
+    std::hint::black_box(&mut [0_u8; DEPTH]);
 }

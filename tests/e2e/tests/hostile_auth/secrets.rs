@@ -266,8 +266,10 @@ fn process_listings_show_no_secret_during_auth() {
     peer.finish();
 }
 
-/// Data that the extension derives from a password is wiped from the backend's memory. The password
-/// itself is a parameter owned by PostgreSQL. Reading another process's memory requires root.
+/// Data that the extension derives from a password is wiped from the backend's memory, also where
+/// signals come meanwhile: for each of them the kernel saves the registers on the stack. The
+/// password itself is a parameter owned by PostgreSQL. Reading another process's memory requires
+/// root.
 #[test]
 fn what_was_made_of_a_password_is_wiped_after_use() {
     if !is_root() {
@@ -276,7 +278,13 @@ fn what_was_made_of_a_password_is_wiped_after_use() {
     }
     let mut bed = cleartext_bed();
     let secret = "wIped-secret-07-0123456789-0123456789-0123456789";
-    for scheme in ["PLAIN", "LOGIN"] {
+    // Until the backend has ended.
+    let mut signals = std::process::Command::new("bash")
+        .args(["-c", "while kill -s USR1 $0 2>/dev/null; do :; done"])
+        .arg(bed.session.pid().to_string())
+        .spawn()
+        .unwrap();
+    for scheme in ["PLAIN", "LOGIN"].repeat(5) {
         let script = match scheme {
             "PLAIN" => offering_all().on("AUTH PLAIN", "235 ok").quit(),
             _ => offering_all()
@@ -305,6 +313,8 @@ fn what_was_made_of_a_password_is_wiped_after_use() {
             assert!(!places_of(case.session.pid(), other.as_bytes()).is_empty());
         });
     }
+    drop(bed);
+    signals.wait().unwrap();
 }
 
 /// The mappings of a process that contain these bytes.
