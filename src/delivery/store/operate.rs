@@ -1,8 +1,8 @@
 //! What is done with messages of the queue and rows of the log by hand. The callers judge who may.
 //!
 //! A message is locked first and looked at then: what a worker has claimed by that time stays in
-//! its hands. One that there is nothing to do with is not locked: a worker can send it, and record
-//! the result, however long the caller's transaction lasts.
+//! its hands. A message that would stay as it is is not locked: a worker can send it and record the
+//! result, however long the caller's transaction lasts.
 
 use pgrx::pg_sys;
 use pgrx::spi::SpiClient;
@@ -61,7 +61,8 @@ pub fn cancel(message_id: i64, by: &str) -> Result<u64, Report> {
 /// crashes: for one more attempt, before it is held again. Returns how many recipients.
 pub fn retry(message_id: i64) -> Result<u64, Report> {
     let deferred = format!(
-        "NOT {BEING_SENT} AND (m.held_reason = 'crashed' OR m.held_reason IS NULL AND r.attempts > 0)"
+        "NOT {BEING_SENT}
+         AND (m.held_reason = 'crashed' OR m.held_reason IS NULL AND r.attempts > 0)"
     );
     let recipients = format!(
         "UPDATE utl_smtp.message_recipient AS r
@@ -200,11 +201,12 @@ pub fn purge(before: pg_sys::TimestampTz) -> Result<u64, Report> {
     in_queue(|client| run(client, purge, &[before]))
 }
 
-/// Locks a message that has recipients `r` such as `which` says; `false` where there are none.
-fn lock(client: &mut SpiClient<'_>, message_id: i64, which: &str) -> bool {
+/// Locks a message if it has recipients `r` that meet a condition; `false` if it has none.
+fn lock(client: &mut SpiClient<'_>, message_id: i64, condition: &str) -> bool {
     let look = format!(
-        "SELECT FROM utl_smtp.message AS m JOIN utl_smtp.message_recipient AS r ON r.message_id = m.message_id {CONTROL}
-         WHERE m.message_id = $1 AND {which} LIMIT 1"
+        "SELECT FROM utl_smtp.message AS m
+         JOIN utl_smtp.message_recipient AS r ON r.message_id = m.message_id {CONTROL}
+         WHERE m.message_id = $1 AND {condition} LIMIT 1"
     );
     let lock = "SELECT FROM utl_smtp.message AS m WHERE m.message_id = $1 FOR UPDATE";
     [&*look, lock]

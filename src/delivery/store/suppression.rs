@@ -1,9 +1,9 @@
 //! The suppression list, for those who maintain it by hand and for the worker.
 //!
 //! The worker asks about the recipients of a batch at the moment of sending, and adds to the list
-//! when it settles their results, in its own transactions. It leaves rows alone that somebody else
-//! has locked, who may be any owner of mail that calls `cancel`: he is about to change or delete
-//! them, and mail to everybody else must not wait for him.
+//! when it settles their results, in its own transactions. Any owner of mail can lock rows here by
+//! calling `cancel`, for as long as his transaction is open. The worker skips them: they are about
+//! to be changed or deleted, and mail to everybody else must not wait.
 
 use std::collections::HashSet;
 
@@ -110,7 +110,8 @@ thread_local! {
               INSERT INTO utl_smtp.soft_bounce AS known (address, failures, last_failure_at)
               SELECT entry.address, pg_catalog.count(*), pg_catalog.clock_timestamp()
               FROM pg_catalog.unnest($1) AS entry (address)
-              WHERE entry.address COLLATE pg_catalog.\"C\" NOT IN (SELECT locked.address FROM locked)
+              WHERE entry.address COLLATE pg_catalog.\"C\"
+                    NOT IN (SELECT locked.address FROM locked)
               GROUP BY entry.address
               ORDER BY entry.address COLLATE pg_catalog.\"C\"
               ON CONFLICT (address) DO UPDATE

@@ -45,8 +45,8 @@ fn workers_and_operators_at_once_send_everything_once() {
     assert_no_crash(&cluster);
 }
 
-/// Who calls `retry` or `cancel` for a message that they do nothing with keeps the worker neither
-/// from sending it nor from recording the result, however long his transaction lasts.
+/// Calling `retry` or `cancel` for a message that they leave as it is does not keep the worker from
+/// sending it or from recording the result, however long the caller's transaction lasts.
 #[test]
 fn operators_lock_only_what_they_change() {
     let cluster = OwnCluster::start(&[PRELOAD]);
@@ -75,8 +75,8 @@ fn operators_lock_only_what_they_change() {
     assert_no_crash(&cluster);
 }
 
-/// Whoever has locked rows by `cancel` or `unsuppress` and does not commit keeps no other mail from
-/// being sent, and gets no message sent twice.
+/// While a transaction holds rows that `cancel` or `unsuppress` has locked, all other mail is sent,
+/// and nothing is sent twice.
 #[test]
 fn a_transaction_that_stays_open_stops_no_mail_of_others() {
     let cluster = OwnCluster::start(&[PRELOAD, "utl_smtp.soft_bounce_limit = 5"]);

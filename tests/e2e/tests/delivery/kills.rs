@@ -129,8 +129,8 @@ fn pid_file(cluster: &OwnCluster) -> PathBuf {
 }
 
 /// Whether a process of the server is left: attached to the shared memory that `postmaster.pid`
-/// names. Other signs of life go earlier: a worker that is killed has no working directory any more
-/// when its main thread has ended, and may have other threads.
+/// names. Its working directory would not do: a killed worker loses that with its main thread,
+/// while other threads may still be ending.
 fn has_processes(cluster: &OwnCluster) -> bool {
     const KEY_AND_ID: usize = 6;
     const ATTACHED: usize = 6;
