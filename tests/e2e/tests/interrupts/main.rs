@@ -171,13 +171,17 @@ impl TestServer {
 }
 
 impl WaitingBackend {
-    /// Waits until the backend waits at its point, or has stopped waiting by itself.
+    /// Waits until the backend waits at its point, or its statement has ended; returns whether it
+    /// waits.
     #[track_caller]
-    fn await_wait(&self, observer: &mut Session) {
+    fn await_wait(&self, observer: &mut Session) -> bool {
+        let mut waits = false;
         let name = self.point.name;
         wait_until(format_args!("{name}: the backend waits"), || {
-            self.thread.is_finished() || self.point.is_reached() && is_waiting(observer, self.pid)
+            waits = self.point.is_reached() && is_waiting(observer, self.pid);
+            waits || self.thread.is_finished()
         });
+        waits
     }
 
     #[track_caller]
@@ -202,6 +206,15 @@ fn point_named(points: &impl Fn() -> Vec<WaitPoint>, name: &str) -> WaitPoint {
 /// QUIT stops waiting by itself after some seconds.
 fn ends_by_itself(point: &WaitPoint) -> bool {
     point.name == "QUIT"
+}
+
+/// The part of a limit in seconds for which the wait lasts: QUIT stops after five.
+fn lasts(point: &WaitPoint, limit: i32) -> i32 {
+    if ends_by_itself(point) {
+        limit.min(4)
+    } else {
+        limit
+    }
 }
 
 /// Brings a backend to each point in turn and sends it a signal.
@@ -230,25 +243,23 @@ fn interrupt_each(
     }
 }
 
-/// Lets a limit end all waits at once. It counts from the start of the waiting statement.
+/// Lets a setting end all waits at once. It counts from the start of the waiting statement, and
+/// may be over before the wait.
 fn expire_setting(
     server: &TestServer,
-    points: Vec<WaitPoint>,
+    points: impl Fn() -> Vec<WaitPoint>,
     setting: &str,
-    limit: Duration,
     check: impl Fn(WaitOutcome),
 ) {
-    let start = |point| {
-        let started = server.start(point, NEVER, setting, true);
-        started.unwrap_or_else(|failure| panic!("{failure}"))
+    let mut observer = server.session();
+    let start = |point: WaitPoint, limit: i32| {
+        let setting = format!("{setting} = '{}s'", lasts(&point, limit));
+        let one = server
+            .start(point, NEVER, &setting, true)
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        one.await_wait(&mut observer).then_some(one)
     };
-    let waiting: Vec<_> = points.into_iter().map(start).collect();
-    for one in waiting {
-        let ended = one.join();
-        let (name, took) = (ended.point.name, ended.took);
-        assert!(took >= limit, "{name}: ended after {took:?}");
-        check(ended);
-    }
+    expire(points, start, check);
 }
 
 /// Like [`expire_setting`], with `tx_timeout`, which also applies to the calls before the point.
@@ -257,26 +268,34 @@ fn expire_tx_timeout(
     points: impl Fn() -> Vec<WaitPoint>,
     check: impl Fn(WaitOutcome),
 ) {
+    let start = |point, limit| server.start(point, limit, "", false).ok();
+    expire(points, start, check);
+}
+
+/// Lets a limit in seconds end all waits at once. Where `start` returns nothing, the limit was over
+/// before the wait, and the next limit is tried.
+fn expire(
+    points: impl Fn() -> Vec<WaitPoint>,
+    mut start: impl FnMut(WaitPoint, i32) -> Option<WaitingBackend>,
+    check: impl Fn(WaitOutcome),
+) {
     let mut left = points();
     for limit in LIMITS {
-        let started = left.into_iter().map(|point| {
+        let mut missed = Vec::new();
+        let mut waiting = Vec::new();
+        for point in left {
             let name = point.name;
-            server.start(point, limit, "", false).map_err(|_| name)
-        });
-        let (waiting, missed): (Vec<_>, Vec<_>) = started.partition(Result::is_ok);
-        for ended in waiting.into_iter().flatten().map(WaitingBackend::join) {
+            match start(point, limit) {
+                Some(one) => waiting.push(one),
+                None => missed.push(name),
+            }
+        }
+        for ended in waiting.into_iter().map(WaitingBackend::join) {
             let (name, took) = (ended.point.name, ended.took);
-            // However long the limit is, QUIT waits five seconds at most.
-            let limit = if ends_by_itself(&ended.point) {
-                limit.min(5)
-            } else {
-                limit
-            };
-            let limit = Duration::from_secs(limit.try_into().unwrap());
-            assert!(took >= limit, "{name}: ended after {took:?}");
+            let lasts = Duration::from_secs(lasts(&ended.point, limit).try_into().unwrap());
+            assert!(took >= lasts, "{name}: ended after {took:?}");
             check(ended);
         }
-        let missed: Vec<_> = missed.into_iter().filter_map(Result::err).collect();
         if missed.is_empty() {
             return;
         }
@@ -328,35 +347,26 @@ fn a_waiting_backend_does_not_poll() {
 
 #[test]
 fn statement_timeout_ends_every_wait() {
-    let setting = "SET LOCAL statement_timeout = 300";
-    let limit = Duration::from_millis(300);
-    expire_setting(
-        &TestServer::shared(),
-        wait_points(),
-        setting,
-        limit,
-        |ended| {
-            ended.expect("57014", "canceling statement due to statement timeout");
-            ended.assert_closed();
-        },
-    );
+    let setting = "SET LOCAL statement_timeout";
+    expire_setting(&TestServer::shared(), wait_points, setting, |ended| {
+        ended.expect("57014", "canceling statement due to statement timeout");
+        ended.assert_closed();
+    });
 }
 
 /// `transaction_timeout` exists since PostgreSQL 17.
 #[test]
 fn transaction_timeout_ends_every_wait_and_the_backend() {
-    transactions_time_out(&TestServer::shared(), wait_points());
+    transactions_time_out(&TestServer::shared(), wait_points);
 }
 
-fn transactions_time_out(server: &TestServer, points: Vec<WaitPoint>) {
+fn transactions_time_out(server: &TestServer, points: impl Fn() -> Vec<WaitPoint>) {
     let version = "SELECT current_setting('server_version_num')::integer";
     if server.session().value::<i32>(version) < 170_000 {
         eprintln!("not tried: there is no transaction_timeout before PostgreSQL 17");
         return;
     }
-    let setting = "SET transaction_timeout = 300";
-    let limit = Duration::from_millis(300);
-    expire_setting(server, points, setting, limit, |ended| {
+    expire_setting(server, points, "SET transaction_timeout", |ended| {
         let failure = ended.outcome.expect_err(ended.point.name);
         assert!(
             ["25P04", ""].contains(&failure.sqlstate.as_str()),

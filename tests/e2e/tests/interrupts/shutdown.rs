@@ -20,9 +20,7 @@ fn every_interrupt_ends_the_wait_for_a_name_server() {
     wait_until("the name server is asked", || {
         resolver.asked() == [SILENT_NAME]
     });
-    let setting = "SET LOCAL statement_timeout = 300";
-    let limit = Duration::from_millis(300);
-    expire_setting(&server, point(), setting, limit, |ended| {
+    expire_setting(&server, point, "SET LOCAL statement_timeout", |ended| {
         ended.expect("57014", "statement timeout");
         keep(ended);
     });
@@ -34,7 +32,7 @@ fn every_interrupt_ends_the_wait_for_a_name_server() {
         gone(server.cluster().0, ended);
     });
     clients_leave(&server, point);
-    transactions_time_out(&server, point());
+    transactions_time_out(&server, point);
 
     resolver.give_up();
     given_up
