@@ -264,13 +264,13 @@ fn silent_addresses_share_the_time() {
     assert_eq!(dns.connected_to(), "127.0.0.8");
     smtp.quit(&mut dns.app).unwrap();
     dns.resolver.add(name, &["127.0.0.6", "127.0.0.7"]);
-    let open = Open::to(name, port).timeout(3);
-    let failure = lasts(3, || open.open(&mut dns.app).unwrap_err());
-    assert!(
-        failure.detail.contains("127.0.0.6") && failure.detail.contains("127.0.0.7"),
-        "{failure}"
-    );
-    failure.expect("U9278");
+    let both = LIMITS.into_iter().any(|limit| {
+        let open = Open::to(name, port).timeout(2 * limit);
+        let failure = lasts(2 * limit, || open.open(&mut dns.app).unwrap_err());
+        let failure = failure.expect("U9278");
+        failure.detail.contains("127.0.0.6") && failure.detail.contains("127.0.0.7")
+    });
+    assert!(both);
     assert_eq!(good.finish().accepted(), 1);
 }
 

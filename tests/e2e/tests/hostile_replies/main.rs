@@ -9,7 +9,7 @@ mod unsolicited;
 use Step::*;
 use e2e::invariants::assert_over;
 use e2e::peer::Ending;
-use e2e::process::{BOUND, NEVER};
+use e2e::process::{BOUND, LIMITS, NEVER};
 use e2e::test_bed::{CLIENT, Case, TestBed, lasts};
 use e2e::{Failure, Script, Session, Smtp};
 use std::time::{Duration, Instant};

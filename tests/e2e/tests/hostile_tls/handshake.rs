@@ -119,11 +119,18 @@ fn plain_smtp_to_a_tls_port_is_bounded() {
     let mut bed = TestBed::new();
     let waits = Script::new().handshake(bed.identity().server());
     let record = bed.play(waits, |case| {
-        let failure = times_out(1, || case.open().timeout(1).open(case.session).unwrap_err());
+        let open = case.open();
         let way_out = "secure_connection_before_smtp => true";
-        assert!(failure.hint.contains(way_out), "{failure}");
+        // On a busy machine the limit may be over before the server is connected.
+        let told = LIMITS.into_iter().any(|limit| {
+            let open = open.clone().timeout(limit);
+            let failure = times_out(limit, || open.open(case.session).unwrap_err());
+            failure.hint.contains(way_out)
+        });
+        assert!(told);
     });
-    assert!(record.only().plain.is_empty());
+    let mut heard = record.conversations.iter();
+    assert!(heard.all(|one| one.plain.is_empty()));
     // One that loses patience sends an alert, which is no greeting.
     let alert = Script::new().send(b"\x15\x03\x03\x00\x02\x02\x50").cut();
     bed.play(alert, |case| {
