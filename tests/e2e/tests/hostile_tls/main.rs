@@ -7,7 +7,7 @@ mod trust;
 use e2e::certs::{Authority, Wallet};
 use e2e::invariants::assert_over;
 use e2e::openssl::OpensslFixtures;
-use e2e::process::{LIMITS, NEVER};
+use e2e::process::NEVER;
 use e2e::resolver::{Answer, Resolver};
 use e2e::test_bed::{CLIENT, Case, NAME, TestBed, lasts};
 use e2e::{Failure, Open, OwnCluster, Peer, Script, Session, Smtp};

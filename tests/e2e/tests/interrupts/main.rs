@@ -208,8 +208,8 @@ fn ends_by_itself(point: &WaitPoint) -> bool {
     point.name == "QUIT"
 }
 
-/// The part of a limit in seconds for which the wait lasts: QUIT stops after five.
-fn lasts(point: &WaitPoint, limit: i32) -> i32 {
+/// The limit in seconds that ends the wait at this point: QUIT stops waiting by itself after five.
+fn limit_at(point: &WaitPoint, limit: i32) -> i32 {
     if ends_by_itself(point) {
         limit.min(4)
     } else {
@@ -253,7 +253,7 @@ fn expire_setting(
 ) {
     let mut observer = server.session();
     let start = |point: WaitPoint, limit: i32| {
-        let setting = format!("{setting} = '{}s'", lasts(&point, limit));
+        let setting = format!("{setting} = '{}s'", limit_at(&point, limit));
         let one = server
             .start(point, NEVER, &setting, true)
             .unwrap_or_else(|failure| panic!("{failure}"));
@@ -292,8 +292,9 @@ fn expire(
         }
         for ended in waiting.into_iter().map(WaitingBackend::join) {
             let (name, took) = (ended.point.name, ended.took);
-            let lasts = Duration::from_secs(lasts(&ended.point, limit).try_into().unwrap());
-            assert!(took >= lasts, "{name}: ended after {took:?}");
+            let limit = limit_at(&ended.point, limit);
+            let limit = Duration::from_secs(limit.try_into().unwrap());
+            assert!(took >= limit, "{name}: ended after {took:?}");
             check(ended);
         }
         if missed.is_empty() {

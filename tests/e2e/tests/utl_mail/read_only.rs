@@ -160,7 +160,9 @@ fn a_query_has_the_rights_of_its_caller() {
 #[test]
 fn a_query_can_be_cancelled() {
     let (_database, mut session) = database("");
-    let sql = "SET LOCAL statement_timeout = '200ms'; SELECT length(utl_mail.query_to_csv('SELECT i FROM generate_series(1, 1000000000) AS i WHERE i % 1000 = 0'))";
+    let sql = "SET LOCAL statement_timeout = '200ms';
+               SELECT length(utl_mail.query_to_csv(
+                   'SELECT i FROM generate_series(1, 1000000000) AS i WHERE i % 1000 = 0'))";
     session.try_run(sql).unwrap_err().expect("57014");
     session.run("CREATE TABLE t (i integer)");
 }
