@@ -81,6 +81,20 @@ pub fn wait_until(what: impl std::fmt::Display, mut holds: impl FnMut() -> bool)
     }
 }
 
+/// Waits until nothing is left, as long as it gets less: how long all of it takes is the machine's
+/// affair. Fails the test once no less is left for [`BOUND`].
+#[track_caller]
+pub fn wait_for_work(what: impl std::fmt::Display, mut left: impl FnMut() -> i64) {
+    let mut least = left();
+    while least > 0 {
+        let before = least;
+        wait_until(format_args!("{what}: less than {before} left"), || {
+            least = left();
+            least < before
+        });
+    }
+}
+
 /// Joins the thread. Fails the test if it is still running after [`BOUND`].
 #[track_caller]
 pub fn join<T>(what: impl std::fmt::Display, thread: JoinHandle<T>) -> T {

@@ -5,6 +5,7 @@
 use crate::peer::channel::{Channel, ReadResult};
 use crate::process;
 use std::collections::HashMap;
+use std::io::BufRead;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -122,6 +123,7 @@ pub struct Recorder {
 struct Shared {
     finished: AtomicBool,
     connections: AtomicUsize,
+    octets: AtomicUsize,
     decide: Mutex<Decide>,
     log: Mutex<Log>,
 }
@@ -151,6 +153,7 @@ impl Recorder {
         let shared = Arc::new(Shared {
             finished: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
+            octets: AtomicUsize::new(0),
             decide: Mutex::new(Arc::new(|_: &Point| Action::Go)),
             log: Mutex::default(),
         });
@@ -201,6 +204,11 @@ impl Recorder {
     /// How many connections there have been.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many octets were received.
+    pub fn octets(&self) -> usize {
+        self.shared.octets.load(Ordering::SeqCst)
     }
 
     /// How many connections are held at this step.
@@ -508,6 +516,7 @@ impl<'a> Connection<'a> {
         loop {
             match self.channel.read() {
                 ReadResult::Bytes(bytes) => {
+                    self.shared.octets.fetch_add(bytes.len(), Ordering::SeqCst);
                     self.pending.extend_from_slice(&bytes);
                     return Ok(());
                 }
@@ -525,10 +534,17 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// The first line with its ending, and what is behind it.
+/// The first line with its ending, and what is behind it. The standard library searches fast, even
+/// where this is not optimised.
 fn split_line(octets: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = octets.windows(2).position(|window| window == b"\r\n")?;
-    Some(octets.split_at(end + 2))
+    let mut end = 0;
+    while end < octets.len() {
+        end += (&octets[end..]).skip_until(b'\n').ok()?;
+        if octets[..end].ends_with(b"\r\n") {
+            return Some(octets.split_at(end));
+        }
+    }
+    None
 }
 
 /// What is between the angle brackets.

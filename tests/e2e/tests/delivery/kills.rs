@@ -1,7 +1,7 @@
 //! Crashes: processes of a server are killed, and the server comes back.
 
 use super::processes::worker_of;
-use e2e::process::{self, wait_until};
+use e2e::process::{self, wait_for_work, wait_until};
 use e2e::{OwnCluster, Recorder, Session};
 use std::path::{Path, PathBuf};
 
@@ -163,7 +163,7 @@ pub fn submit(server: &str, sender: &str) -> String {
 /// Waits until no recipient is left in the queue.
 #[track_caller]
 pub fn await_empty_queue(session: &mut Session) {
-    wait_until("the queue is empty", || {
-        session.value("SELECT NOT EXISTS (SELECT FROM utl_smtp.mail_queue)")
+    wait_for_work("the queue is emptied", || {
+        session.value("SELECT count(*) FROM utl_smtp.mail_queue")
     });
 }

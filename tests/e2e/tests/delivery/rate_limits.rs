@@ -3,7 +3,7 @@
 use super::processes::log_lines;
 use super::sending::Bed;
 use e2e::mail::OwnMailServer;
-use e2e::process::wait_until;
+use e2e::process::wait_for_work;
 use e2e::rows::column;
 
 /// Queues so many mails, and waits until all are sent; each must have arrived once.
@@ -16,12 +16,14 @@ fn send(bed: &mut Bed, mail: &OwnMailServer, server: &str, count: usize) {
          FROM generate_series(1, {count}) AS n"
     ));
     let waiting = format!("SELECT count(*) FROM utl_smtp.mail_queue WHERE server = '{server}'");
-    wait_until(format_args!("{count} mails are sent"), || {
-        bed.session.value::<i64>(&waiting) == 0
+    wait_for_work(format_args!("{count} mails are sent"), || {
+        bed.session.value(&waiting)
     });
     let states = format!("SELECT DISTINCT state FROM utl_smtp.mail_log WHERE server = '{server}'");
     assert_eq!(column(&mut bed.session, &states), ["sent"]);
-    wait_until("all have arrived", || mail.count("bob", &mark) >= count);
+    wait_for_work("all arrive", || {
+        count as i64 - mail.count("bob", &mark) as i64
+    });
     let each = |n| {
         let mails = mail.messages("bob");
         let found = mails.iter().filter(|mail| {
