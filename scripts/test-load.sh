@@ -90,6 +90,8 @@ done
 for ((run = 1; run <= runs; run++)); do
     began=$(date +%s)
     log=$dir/run-$run.log
+    # Each run begins as test.sh does: tests search the mailboxes.
+    as_root find "$dir/mail/mail" -type f -delete
     # As many threads as in test.sh.
     if RUST_TEST_THREADS=6 timeout --kill-after=10 "$longest" \
         cargo test --locked --no-fail-fast --package e2e >"$log" 2>&1 </dev/null; then

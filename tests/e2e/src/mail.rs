@@ -2,6 +2,7 @@
 
 use crate::environment::Environment;
 use crate::process;
+use memchr::memmem::find;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -259,15 +260,10 @@ impl Message {
     }
 
     fn contains(&self, mark: &str) -> bool {
-        self.raw
-            .windows(mark.len())
-            .any(|window| window == mark.as_bytes())
+        find(&self.raw, mark.as_bytes()).is_some()
     }
 
     fn split(&self) -> usize {
-        self.raw
-            .windows(2)
-            .position(|pair| pair == b"\n\n")
-            .unwrap_or(self.raw.len())
+        find(&self.raw, b"\n\n").unwrap_or(self.raw.len())
     }
 }

@@ -2,9 +2,10 @@
 
 use super::Shared;
 use super::channel::{Channel, ReadResult};
-use super::record::{Conversation, Ending, find};
+use super::record::{Conversation, Ending};
 use super::script::{Expected, Script, Step};
 use crate::process::BOUND;
+use memchr::memmem::find;
 use rustls::ServerConfig;
 use std::net::TcpStream;
 use std::sync::Arc;

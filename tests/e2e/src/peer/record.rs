@@ -1,5 +1,6 @@
 //! What a peer received.
 
+use memchr::memmem::find;
 use std::fmt;
 
 /// All connections of one peer, in the order of their arrival.
@@ -108,10 +109,4 @@ pub enum Ending {
     ClientLeft(usize),
     /// The client sent something that the script does not allow.
     Broken(String),
-}
-
-pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
 }
