@@ -145,7 +145,7 @@ fn delivery_is_stopped_for_a_database_and_for_the_cluster() {
         await_no_worker(&mut session, "postgres");
         await_worker(&mut session, "other");
         session.run("SELECT utl_smtp.start_delivery()");
-        // One that is seen may be one that was refused, and is about to note that mail does not age.
+        // One that is only seen may have been refused, and be about to note that mail does not age.
         wait_until("postgres has a worker that sends", || {
             session.value::<bool>(sends)
         });
