@@ -82,14 +82,13 @@ builds=${jobs[0]}
 scripts/check.sh
 # Compiled by the same commands that run them: what else is selected may change the features of what they share.
 step "compiling the tests of the crates" cargo test --locked "${CRATES[@]}" --no-run
+say "crates: known answers and properties"
+cargo test --locked "${CRATES[@]}"
 step "compiling the end-to-end tests" cargo test --locked --package e2e --no-run
 step "building the extension for ${#pg_configs[@]} versions of PostgreSQL" \
     tail --pid="$builds" --follow "$dir/build.log"
 wait "$builds" || { tail -n 60 "$dir/build.log" >&2; die "the extension does not build"; }
 jobs=()
-
-say "crates: known answers and properties"
-cargo test --locked "${CRATES[@]}"
 
 step "starting Postfix and Dovecot" as_root scripts/mail-server.sh start "$dir/mail"
 step "starting Exim" as_root scripts/exim.sh start "$dir/exim"
