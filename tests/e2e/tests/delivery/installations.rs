@@ -1,6 +1,6 @@
 //! Copies of a cluster that are started beside it.
 
-use super::processes::await_worker;
+use super::processes::await_sender;
 use e2e::cluster::{Cluster, Session};
 use e2e::process::wait_until;
 use e2e::{OwnCluster, ports};
@@ -120,13 +120,7 @@ impl Drop for Second<'_> {
 #[track_caller]
 pub fn queue(session: &mut Session) -> Vec<String> {
     session.run("SELECT utl_smtp.start_delivery()");
-    await_worker(session, "postgres");
-    wait_until("the worker has begun", || {
-        session.value(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity JOIN utl_smtp.worker_state USING (pid)
-                            WHERE backend_type = 'utl_smtp delivery' AND datname = 'postgres')",
-        )
-    });
+    await_sender(session);
     let rows = session
         .query(
             "SELECT message_id || coalesce(' ' || held_reason, '') FROM utl_smtp.mail_queue ORDER BY message_id",

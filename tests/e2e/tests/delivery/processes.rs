@@ -47,7 +47,7 @@ pub fn worker_of(session: &mut Session, database: &str) -> Option<i32> {
     found.map(|worker| worker.pid)
 }
 
-/// Waits for a worker of a database that is ready.
+/// Waits for a worker of a database. It may have been refused, or be about to leave.
 #[track_caller]
 pub fn await_worker(session: &mut Session, database: &str) -> i32 {
     let mut pid = None;
@@ -56,6 +56,30 @@ pub fn await_worker(session: &mut Session, database: &str) -> i32 {
         pid.is_some()
     });
     pid.unwrap()
+}
+
+/// Waits until the session's own database has a worker that may send, and returns its process.
+#[track_caller]
+pub fn await_sender(session: &mut Session) -> i32 {
+    let query = "SELECT pid FROM utl_smtp.worker_state JOIN pg_stat_activity USING (pid)
+                 WHERE backend_type = 'utl_smtp delivery' AND datname = current_database()";
+    let mut pid = None;
+    wait_until("a worker may send", || {
+        pid = session.query_opt(query, &[]).unwrap().map(|row| row.get(0));
+        pid.is_some()
+    });
+    pid.unwrap()
+}
+
+/// Waits until the worker has had several occasions to look at the queue of the session's database:
+/// it looks once a second, and wakes up twice.
+#[track_caller]
+pub fn await_looks(session: &mut Session) {
+    let worker = await_sender(session);
+    let before = process::sleeps(worker);
+    wait_until("the worker has looked at the queue", || {
+        process::sleeps(worker) >= before + 6
+    });
 }
 
 #[track_caller]

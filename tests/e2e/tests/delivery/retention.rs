@@ -1,8 +1,8 @@
 //! What the worker does to the log and to deferred mail at its leisure, or because it was told to.
 
-use super::processes::await_worker;
+use super::processes::{await_looks, await_worker};
 use super::sending::Bed;
-use e2e::process::{self, wait_for_work, wait_until};
+use e2e::process::{wait_for_work, wait_until};
 use e2e::rows::column;
 use e2e::{Action, Recorder, Step};
 
@@ -18,17 +18,6 @@ fn set(bed: &mut Bed, settings: &[(&str, &str)]) {
             .run(&format!("ALTER SYSTEM SET {name} = '{value}'"));
     }
     bed.session.run("SELECT pg_reload_conf()");
-}
-
-/// Waits until the worker has had several occasions to look at the queue: it looks once a second,
-/// and wakes up twice.
-#[track_caller]
-fn await_looks(bed: &mut Bed) {
-    let worker = await_worker(&mut bed.session, "postgres");
-    let before = process::sleeps(worker);
-    wait_until("the worker has looked at the queue", || {
-        process::sleeps(worker) >= before + 6
-    });
 }
 
 fn old_rows(bed: &mut Bed) -> i64 {
@@ -64,7 +53,7 @@ fn the_log_is_trimmed_in_batches_while_no_mail_is_due() {
     // It is kept for ever.
     let first = bed.submit_one("free");
     bed.assert_sent(first);
-    await_looks(&mut bed);
+    await_looks(&mut bed.session);
     assert_eq!(old_rows(&mut bed), OLD);
 
     // It is kept while there is mail to be sent.
@@ -74,7 +63,7 @@ fn the_log_is_trimmed_in_batches_while_no_mail_is_due() {
     set(&mut bed, &[("utl_smtp.log_retention", "86400")]);
     let second = bed.submit_one("free");
     bed.assert_sent(second);
-    await_looks(&mut bed);
+    await_looks(&mut bed.session);
     assert_eq!(old_rows(&mut bed), OLD);
 
     busy.go();
@@ -132,7 +121,7 @@ fn push_queue_sends_what_is_deferred_and_forgets_back_offs() {
         barred.port()
     ));
     // Neither has got anything by what was done so far.
-    await_looks(&mut bed);
+    await_looks(&mut bed.session);
     assert_eq!(bed.session.value::<i64>(deferred), COUNT);
     assert_eq!(bed.server_state("barred").0, "backed off");
 
@@ -183,12 +172,12 @@ fn what_fails_after_push_queue_waits_as_ever() {
             bed.session.run("SELECT utl_smtp.push_queue()");
         }
     }
-    await_looks(&mut bed);
+    await_looks(&mut bed.session);
     assert_eq!(later.reached(Step::Rcpt), 2);
     // A worker that begins does not push it once more.
     let worker = await_worker(&mut bed.session, "postgres");
     super::processes::terminate(&mut bed.session, worker);
-    await_looks(&mut bed);
+    await_looks(&mut bed.session);
     assert_eq!(later.reached(Step::Rcpt), 2);
     later.go();
     bed.session.run("SELECT utl_smtp.push_queue()");

@@ -523,8 +523,8 @@ fn messages_per_minute_and_recipients_per_day_are_limited() {
     // It is remembered over a restart of the worker.
     let worker = await_worker(&mut bed.session, "postgres");
     terminate(&mut bed.session, worker);
-    await_worker(&mut bed.session, "postgres");
     let id = bed.submit("day", &["c@example.com"], "Subject: x\n\nhello");
+    await_looks(&mut bed.session);
     bed.await_server("day", "limited");
     assert_eq!(bed.log(id), []);
     assert_eq!(day.copies().len(), 2);

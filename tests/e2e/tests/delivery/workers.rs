@@ -153,8 +153,7 @@ fn an_error_in_the_worker_ends_neither_it_nor_its_work() {
     let cluster = OwnCluster::start(&[PRELOAD]);
     let mut session = create_database(&cluster, "postgres");
     session.run(SUBMIT);
-    let worker = await_worker(&mut session, "postgres");
-    running(&mut session);
+    let worker = await_sender(&mut session);
     let errors = || log_lines(&cluster, "lock timeout").len();
     let before = process::processor_time(worker);
     session.run("BEGIN; LOCK TABLE utl_smtp.message, utl_smtp.delivery_control");
@@ -178,13 +177,6 @@ fn an_error_in_the_worker_ends_neither_it_nor_its_work() {
     assert_eq!(worker_of(&mut session, "postgres"), Some(worker));
     let error = "SELECT last_error FROM utl_smtp.delivery_status()";
     assert!(session.value::<String>(error).contains("lock timeout"));
-}
-
-fn running(session: &mut Session) {
-    wait_until("the worker works", || {
-        let state = "SELECT state FROM utl_smtp.worker_state WHERE pid IS NOT NULL";
-        session.query_opt(state, &[]).unwrap().is_some()
-    });
 }
 
 #[test]
@@ -276,8 +268,7 @@ fn mail_of_a_prepared_transaction_is_sent_when_it_is_committed() {
         let worker = await_worker(&mut session, "postgres");
         // A new worker that has no mail leaves at once, were it not for the transaction.
         terminate(&mut session, worker);
-        let worker = await_worker(&mut session, "postgres");
-        running(&mut session);
+        let worker = await_sender(&mut session);
         session.run("COMMIT PREPARED 'mail'");
         sent(&mut session, 1);
         assert_eq!(worker_of(&mut session, "postgres"), Some(worker));
