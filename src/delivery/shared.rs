@@ -64,7 +64,7 @@ pub enum Outcome {
     Idle,
     /// The database has no extension.
     Absent,
-    /// The extension has another version than the library.
+    /// The extension has another version than the library, and not a newer one.
     Outdated,
     /// `stop_delivery()` was called.
     Stopped,
@@ -79,10 +79,12 @@ pub enum Outcome {
     Yielded,
     /// By SIGTERM.
     Terminated,
+    /// The extension is newer than the library.
+    Newer,
 }
 
 impl Outcome {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Failed,
         Self::Idle,
         Self::Absent,
@@ -93,9 +95,10 @@ impl Outcome {
         Self::Busy,
         Self::Yielded,
         Self::Terminated,
+        Self::Newer,
     ];
 
-    fn of(number: u32) -> Self {
+    pub fn of(number: u32) -> Self {
         let index = usize::try_from(number).unwrap_or(0);
         Self::ALL.get(index).copied().unwrap_or(Self::Failed)
     }

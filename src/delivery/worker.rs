@@ -29,8 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// In `bgw_extra`: it was asked for, so it stays a while even if there is no mail.
 const ASKED: u8 = 1;
-/// It was said that the version of the extension is not the library's.
-const WARNED: u8 = 2;
+/// How the worker before it ended stands in the bits from this one on.
+const LAST: u8 = 1;
 
 /// What the database, its roles and the configuration might have set otherwise.
 const SETTINGS: [(&CStr, &CStr); 13] = [
@@ -59,8 +59,8 @@ pub fn is_running(database: pg_sys::Oid) -> bool {
 }
 
 /// Starts the worker of a database. `None` where all slots of max_worker_processes are taken.
-pub fn start(database: pg_sys::Oid, asked: bool, warned: bool) -> Option<Handle> {
-    let extra = if asked { ASKED } else { 0 } | if warned { WARNED } else { 0 };
+pub fn start(database: pg_sys::Oid, asked: bool, last: Outcome) -> Option<Handle> {
+    let extra = if asked { ASKED } else { 0 } | (last as u8) << LAST;
     let worker = Registration {
         kind: c"utl_smtp delivery",
         name: &format!("utl_smtp delivery, database {database}"),
@@ -123,7 +123,10 @@ pub extern "C-unwind" fn utl_smtp_worker(database: pg_sys::Datum) {
 fn serve(database: pg_sys::Oid) -> Outcome {
     match background::transaction(control::begin) {
         Ok(Ok(())) => {}
-        Ok(Err(refusal)) => return refused(&refusal, background::extra() & WARNED != 0),
+        Ok(Err(refusal)) => {
+            let last = Outcome::of((background::extra() >> LAST).into());
+            return refused(&refusal, Some(last));
+        }
         Err(failure) => return failed(&failure),
     }
     let engine = match background::catch(Engine::start) {
@@ -170,25 +173,28 @@ fn failed(failure: &Failure) -> Outcome {
     Outcome::Failed
 }
 
-/// `warned`: it was said that the version is another one.
-fn refused(refusal: &Refusal, warned: bool) -> Outcome {
+/// `last`: how the worker before this one ended, which has said so, unless this one has sent since.
+fn refused(refusal: &Refusal, last: Option<Outcome>) -> Outcome {
     match refusal {
         Refusal::Absent => Outcome::Absent,
         Refusal::Stopped => Outcome::Stopped,
         Refusal::Off => Outcome::Off,
         Refusal::Outdated { database, version } => {
-            if !warned {
+            let (outcome, hint) = match control::is_newer(version) {
+                true => (
+                    Outcome::Newer,
+                    "Where utl_smtp is in shared_preload_libraries, restart the server.",
+                ),
+                false => (Outcome::Outdated, "ALTER EXTENSION utl_smtp UPDATE;"),
+            };
+            if last != Some(outcome) {
                 let library = control::LIBRARY;
                 let message = format!(
                     "no mail of database \"{database}\" is sent: extension utl_smtp has version {version}, its library {library}"
                 );
-                let hint = match control::is_newer(version) {
-                    true => "Where utl_smtp is in shared_preload_libraries, restart the server.",
-                    false => "ALTER EXTENSION utl_smtp UPDATE;",
-                };
                 notices::warn_with_hint(&message, hint);
             }
-            Outcome::Outdated
+            outcome
         }
     }
 }
@@ -317,7 +323,7 @@ impl Service {
                 self.unshown_failure = None;
                 None
             }
-            Ok(Err(refusal)) => Some(refused(&refusal, false)),
+            Ok(Err(refusal)) => Some(refused(&refusal, None)),
             Err(failure) => {
                 self.pause(&failure, now);
                 None
@@ -363,7 +369,7 @@ impl Service {
             background::set(c"synchronous_commit", c"local");
         }
         let grace = match outcome {
-            Outcome::Absent | Outcome::Outdated => Duration::ZERO,
+            Outcome::Absent | Outcome::Outdated | Outcome::Newer => Duration::ZERO,
             _ => GRACE,
         };
         let stopped = background::catch(|| self.engine.stop(grace));

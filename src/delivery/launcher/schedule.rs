@@ -43,10 +43,8 @@ struct Database {
     asked: bool,
     /// How long the next worker waits if this one fails.
     delay: Duration,
-    /// Whether `stop_delivery()` was called, as far as its last worker knew.
-    is_stopped: bool,
-    /// Whether it was said that the version of the extension is not the library's.
-    warned: bool,
+    /// How its last worker ended.
+    last: Outcome,
 }
 
 enum Phase {
@@ -105,7 +103,7 @@ impl Schedule {
             match self.databases.get_mut(&database) {
                 // Nobody would send it.
                 Some(_) if !self.deliver => {}
-                Some(state) if state.is_stopped && asker == Asker::Mail => {}
+                Some(state) if state.last == Outcome::Stopped && asker == Asker::Mail => {}
                 Some(state) => state.ask(database, self.shared, now),
                 None => {
                     // It is new, or not even there.
@@ -160,7 +158,7 @@ impl Schedule {
                 state.phase = Phase::Due(now + MOMENT);
             } else if worker::is_running(database.into()) {
                 state.phase = Phase::Foreign;
-            } else if let Some(handle) = worker::start(database.into(), state.asked, state.warned) {
+            } else if let Some(handle) = worker::start(database.into(), state.asked, state.last) {
                 state.asked = false;
                 state.phase = Phase::Running(handle, now);
             } else {
@@ -219,8 +217,7 @@ impl Database {
             phase: Phase::Due(now),
             asked,
             delay: LEAST_DELAY,
-            is_stopped: false,
-            warned: false,
+            last: Outcome::Idle,
         }
     }
 
@@ -278,8 +275,7 @@ impl Database {
 
     /// What follows on the end of a worker.
     fn after(&mut self, outcome: Outcome, now: Instant) -> Phase {
-        self.warned = outcome == Outcome::Outdated;
-        self.is_stopped = outcome == Outcome::Stopped;
+        self.last = outcome;
         match outcome {
             Outcome::Failed => {
                 let delay = self.delay;
@@ -290,7 +286,7 @@ impl Database {
                 Phase::Resting
             }
             Outcome::Idle | Outcome::Absent | Outcome::Stopped | Outcome::Off => Phase::Due(now),
-            Outcome::Outdated => Phase::Due(now + OUTDATED),
+            Outcome::Outdated | Outcome::Newer => Phase::Due(now + OUTDATED),
             Outcome::Wanted | Outcome::Terminated => {
                 // It is as it was before: with mail, perhaps.
                 self.asked = true;
