@@ -54,7 +54,7 @@ shareable! {
     }
 }
 
-/// Why a worker has ended.
+/// Why a worker has ended. Another version of the library may read the number: new ones go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Outcome {

@@ -29,8 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// In `bgw_extra`: it was asked for, so it stays a while even if there is no mail.
 const ASKED: u8 = 1;
-/// How the worker before it ended stands in the bits from this one on.
-const LAST: u8 = 1;
+/// In the bits above: how the worker before it ended.
+const LAST_SHIFT: u8 = 1;
 
 /// What the database, its roles and the configuration might have set otherwise.
 const SETTINGS: [(&CStr, &CStr); 13] = [
@@ -60,7 +60,7 @@ pub fn is_running(database: pg_sys::Oid) -> bool {
 
 /// Starts the worker of a database. `None` where all slots of max_worker_processes are taken.
 pub fn start(database: pg_sys::Oid, asked: bool, last: Outcome) -> Option<Handle> {
-    let extra = if asked { ASKED } else { 0 } | (last as u8) << LAST;
+    let extra = if asked { ASKED } else { 0 } | (last as u8) << LAST_SHIFT;
     let worker = Registration {
         kind: c"utl_smtp delivery",
         name: &format!("utl_smtp delivery, database {database}"),
@@ -124,7 +124,7 @@ fn serve(database: pg_sys::Oid) -> Outcome {
     match background::transaction(control::begin) {
         Ok(Ok(())) => {}
         Ok(Err(refusal)) => {
-            let last = Outcome::of((background::extra() >> LAST).into());
+            let last = Outcome::of((background::extra() >> LAST_SHIFT).into());
             return refused(&refusal, Some(last));
         }
         Err(failure) => return failed(&failure),
